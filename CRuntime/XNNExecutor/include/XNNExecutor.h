@@ -1,0 +1,52 @@
+// Runs the nodes of delegated subgraphs on the system's XNNPACK, and on kernels of ours where the library has none.
+// The only part of the project that knows xnnpack.h; no XNNPACK type appears here.
+#ifndef XNN_EXECUTOR_H
+#define XNN_EXECUTOR_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "DelegateSchema.h"
+
+// Why a call failed. Closed, so that a Swift switch over it is exhaustive.
+enum __attribute__((enum_extensibility(closed))) xnx_status {
+  XNX_OK = 0,
+  XNX_OUT_OF_MEMORY,
+  XNX_UNSUPPORTED,        // the library has no operator for this node, or refuses its parameters
+  XNX_INVALID_NODE,       // the node contradicts its values
+  XNX_LIBRARY_UNAVAILABLE // XNNPACK does not support this processor
+};
+
+// Threads that delegates share. Must outlive every operator created with it.
+typedef struct xnx_threads xnx_threads;
+
+// One node made ready: operator created, weights packed. Not re-entrant.
+typedef struct xnx_operator xnx_operator;
+
+// thread_count 1 runs on the caller's thread alone.
+enum xnx_status xnx_threads_create(size_t thread_count, xnx_threads **threads_out);
+void xnx_threads_delete(xnx_threads *threads);
+
+// Creates the operator of `node`. `values` is the program's whole value table; the node's indices are checked against
+// value_count. Filter and bias data may be freed after this call.
+enum xnx_status xnx_operator_create(
+    const struct ds_node *node, const struct ds_value *values, size_t value_count, xnx_operator **operator_out);
+
+// Fixes the addresses: inputs[i] for the i-th activation input (constants are skipped: one pointer for most kinds, two
+// for ADD and MULTIPLY, input_count for CONCATENATE). Inputs are readable 16 bytes past their end. Needed once per set
+// of addresses.
+enum xnx_status xnx_operator_setup(
+    xnx_operator *op, const void *const *inputs, void *output, xnx_threads *threads);
+
+// Runs an operator after its setup. Allocates nothing.
+enum xnx_status xnx_operator_run(xnx_operator *op, xnx_threads *threads);
+
+// Bytes of packed weights that the operator holds.
+size_t xnx_operator_packed_bytes(const xnx_operator *op);
+
+void xnx_operator_delete(xnx_operator *op);
+
+// The library's version as far as it can be told ("2022-02" for Debian 12's), for reports.
+const char *xnx_library_version(void);
+
+#endif  // XNN_EXECUTOR_H

@@ -1,0 +1,77 @@
+// swift-tools-version: 6.1
+import PackageDescription
+
+/// Warnings that keep the C half honest; errors, so that none is left standing.
+let strictC: [CSetting] = [.unsafeFlags(["-std=c11", "-O2", "-Wall", "-Wextra", "-Wconversion", "-Wswitch-enum", "-Werror"])]
+
+let swift: [SwiftSetting] = [.enableUpcomingFeature("MemberImportVisibility")]
+
+/// One pipeline stage: a Swift target under Sources/ and what it may import (README.md, "Import table").
+func stage(_ name: String, imports: [Target.Dependency] = []) -> Target {
+  .target(name: name, dependencies: imports, swiftSettings: swift)
+}
+
+func tests(_ name: String, of imports: [Target.Dependency]) -> Target {
+  .testTarget(name: name, dependencies: ["TestSupport"] + imports, swiftSettings: swift)
+}
+
+let package = Package(
+  name: "swiftlet",
+  products: [
+    .library(name: "Swiftlet", targets: ["Swiftlet"]),
+    .executable(name: "swiftlet", targets: ["swiftlet-cli"]),
+  ],
+  dependencies: [
+    .package(url: "https://github.com/apple/swift-argument-parser", from: "1.5.0")
+  ],
+  targets: [
+    // MARK: - The pipeline, in order
+    stage("TensorCore"),
+    stage("Operators", imports: ["TensorCore"]),
+    stage("GraphIR", imports: ["TensorCore", "Operators"]),
+    stage("TorchFormats", imports: ["TensorCore", "Operators", "GraphIR", "CZlib"]),
+    stage("Quantization", imports: ["TensorCore", "Operators", "GraphIR"]),
+    stage("ProgramFormat", imports: ["TensorCore"]),
+    stage("Lowering", imports: ["TensorCore", "Operators", "GraphIR", "ProgramFormat"]),
+    stage(
+      "XNNPACKBackend",
+      imports: [
+        "TensorCore", "Operators", "GraphIR", "Quantization", "ProgramFormat", "Lowering", "DelegateSchema",
+      ]),
+    stage("Runtime", imports: ["TensorCore", "Operators", "ProgramFormat", "DelegateSchema", "XNNExecutor"]),
+    stage("Vision", imports: ["TensorCore", "CTurboJPEG", "CPNG"]),
+    stage(
+      "Swiftlet",
+      imports: [
+        "TensorCore", "Operators", "GraphIR", "TorchFormats", "Quantization", "ProgramFormat", "Lowering",
+        "XNNPACKBackend", "Runtime", "Vision",
+      ]),
+    .executableTarget(
+      name: "swiftlet-cli",
+      dependencies: ["Swiftlet", .product(name: "ArgumentParser", package: "swift-argument-parser")],
+      swiftSettings: swift),
+
+    // MARK: - C
+    .target(name: "DelegateSchema", path: "CRuntime/DelegateSchema", cSettings: strictC),
+    .target(
+      name: "XNNExecutor", dependencies: ["DelegateSchema"], path: "CRuntime/XNNExecutor", cSettings: strictC,
+      linkerSettings: [.linkedLibrary("XNNPACK"), .linkedLibrary("pthreadpool"), .linkedLibrary("m")]),
+    .systemLibrary(name: "CZlib", path: "Sources/CSystem/zlib"),
+    .systemLibrary(name: "CTurboJPEG", path: "Sources/CSystem/turbojpeg"),
+    .systemLibrary(name: "CPNG", path: "Sources/CSystem/png"),
+
+    // MARK: - Tests
+    .target(
+      name: "TestSupport", dependencies: ["TensorCore", "TorchFormats"], path: "Tests/TestSupport",
+      swiftSettings: swift),
+    tests("TensorCoreTests", of: ["TensorCore"]),
+    tests("OperatorsTests", of: ["TensorCore", "Operators"]),
+    tests("GraphIRTests", of: ["TensorCore", "Operators", "GraphIR"]),
+    tests("TorchFormatsTests", of: ["TensorCore", "GraphIR", "TorchFormats"]),
+    tests("QuantizationTests", of: ["TensorCore", "GraphIR", "Quantization", "XNNPACKBackend", "Swiftlet"]),
+    tests("XNNPACKBackendTests", of: ["Swiftlet", "DelegateSchema", "XNNExecutor"]),
+    tests("VisionTests", of: ["TensorCore", "Vision"]),
+    tests("EndToEndTests", of: ["Swiftlet"]),
+  ],
+  swiftLanguageModes: [.v6]
+)

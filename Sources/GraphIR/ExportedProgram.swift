@@ -1,0 +1,150 @@
+import Operators
+import TensorCore
+
+/// What a graph input is.
+public enum InputKind: Hashable, Sendable {
+  case parameter(String)
+  case buffer(String, isPersistent: Bool)
+  case constantTensor(String)
+  case userInput
+
+  /// The fully qualified name of the tensor in the state dict; nil for a user input.
+  public var target: String? {
+    switch self {
+    case .parameter(let name), .buffer(let name, _), .constantTensor(let name): name
+    case .userInput: nil
+    }
+  }
+}
+
+/// A graph with the tensors it owns: what `torch.export` produces, and what every stage up to lowering works on.
+public struct ExportedProgram: Sendable {
+  public var graph: Graph
+  /// Parallel to `graph.inputs`.
+  public var inputKinds: [InputKind]
+  /// Parameters, buffers and constants by fully qualified name.
+  public var stateDict: [String: Tensor]
+  /// Files of the archive's `extra/` folder, by name.
+  public var extraFiles: [String: [UInt8]]
+  /// What this program is called in messages: its file, or the model's name.
+  public var name: String
+
+  public init(
+    name: String, graph: Graph = Graph(), inputKinds: [InputKind] = [], stateDict: [String: Tensor] = [:],
+    extraFiles: [String: [UInt8]] = [:]
+  ) {
+    self.name = name
+    self.graph = graph
+    self.inputKinds = inputKinds
+    self.stateDict = stateDict
+    self.extraFiles = extraFiles
+  }
+
+  /// The values the user passes at each call, in order.
+  public var userInputs: [ValueID] {
+    zip(graph.inputs, inputKinds).compactMap { id, kind in kind == .userInput ? id : nil }
+  }
+
+  /// The data of each graph input that is a parameter, buffer or constant.
+  public func constants() -> [ValueID: Tensor] {
+    var result: [ValueID: Tensor] = [:]
+    for (id, kind) in zip(graph.inputs, inputKinds) {
+      if let target = kind.target { result[id] = stateDict[target] }
+    }
+    return result
+  }
+
+  /// Adds a buffer to the state dict and as a graph input, before the user's inputs.
+  public mutating func addBuffer(_ target: String, _ tensor: Tensor) -> ValueID {
+    var unique = target
+    var suffix = 1
+    while stateDict[unique] != nil {
+      unique = "\(target)_\(suffix)"
+      suffix += 1
+    }
+    stateDict[unique] = tensor
+    let name = "b_" + String(unique.map { $0.isLetter || $0.isNumber ? $0 : "_" })
+    let id = graph.addValue(name, tensor.spec)
+    let position = inputKinds.firstIndex(of: .userInput) ?? inputKinds.count
+    graph.inputs.insert(id, at: position)
+    inputKinds.insert(.buffer(unique, isPersistent: true), at: position)
+    return id
+  }
+
+  /// Drops parameters and buffers that nothing reads.
+  public mutating func removeUnusedConstants() {
+    var used = Set(graph.outputs)
+    for node in graph.nodes { used.formUnion(node.inputs) }
+    let kept = zip(graph.inputs, inputKinds).filter { id, kind in kind == .userInput || used.contains(id) }
+    graph.inputs = kept.map(\.0)
+    inputKinds = kept.map(\.1)
+    let targets = Set(inputKinds.compactMap(\.target))
+    stateDict = stateDict.filter { targets.contains($0.key) }
+  }
+
+  /// The call that a node makes. Throws a `GraphError` when the operator or one of its arguments is unknown.
+  public func call(of node: Node, constants: [ValueID: Tensor]) throws(GraphError) -> (Operator, OperatorCall) {
+    guard let op = OperatorSet.named(node.operatorName) else {
+      throw GraphError(
+        program: name, node: node.name, operatorName: node.operatorName,
+        reason: "unknown operator" + (node.modulePath.isEmpty ? "" : " (in module '\(node.modulePath)')"))
+    }
+    var arguments: [String: CallArgument] = [:]
+    var inputs: [ValueID] = []
+    for parameter in op.schema.parameters {
+      guard let operand = node.operand(parameter.name) else { continue }
+      switch operand {
+      case .value(let id):
+        arguments[parameter.name] = .tensor(inputs.count)
+        inputs.append(id)
+      case .values(let ids):
+        arguments[parameter.name] = .tensors(Array(inputs.count..<inputs.count + ids.count))
+        inputs += ids
+      case .attribute(let attribute): arguments[parameter.name] = .attribute(attribute)
+      }
+    }
+    for argument in node.arguments where arguments[argument.name] == nil {
+      throw GraphError(
+        program: name, node: node.name, operatorName: node.operatorName, reason: "has no argument '\(argument.name)'")
+    }
+    let call = OperatorCall(
+      schema: op.schema, node: node.name, arguments: arguments, inputs: inputs.map { graph.spec($0) },
+      constants: inputs.map { constants[$0] }, outputs: node.outputs.map { graph.spec($0) })
+    return (op, call)
+  }
+
+  /// The values a node reads, in the order of `OperatorCall.inputs`.
+  public func callInputs(of node: Node) -> [ValueID] {
+    guard let op = OperatorSet.named(node.operatorName) else { return node.inputs }
+    return op.schema.parameters.flatMap { node.operand($0.name)?.valueIDs ?? [] }
+  }
+}
+
+/// A graph that breaks a rule: which program, which node, and why.
+public struct GraphError: Error, Hashable, Sendable, CustomStringConvertible {
+  public let program: String
+  public let node: String
+  public let operatorName: String
+  public let reason: String
+
+  public init(program: String, node: String = "", operatorName: String = "", reason: String) {
+    self.program = program
+    self.node = node
+    self.operatorName = operatorName
+    self.reason = reason
+  }
+
+  public init(_ error: OperatorError, program: String) {
+    let inputs = error.inputs.map(\.description).joined(separator: ", ")
+    self.init(
+      program: program, node: error.node, operatorName: error.operatorName,
+      reason: error.reason + (inputs.isEmpty ? "" : " (inputs: \(inputs))"))
+  }
+
+  public var description: String {
+    var text = program
+    if !node.isEmpty { text += ": node '\(node)'" }
+    if !operatorName.isEmpty { text += " (\(operatorName))" }
+    return text + ": " + reason
+  }
+}

@@ -1,0 +1,177 @@
+import TensorCore
+
+/// A tensor that flows through a graph: the graph's input, or a node's output. Defined exactly once.
+public struct ValueID: Hashable, Sendable, Comparable, CustomStringConvertible {
+  public let index: Int
+  init(index: Int) { self.index = index }
+  public static func < (a: ValueID, b: ValueID) -> Bool { a.index < b.index }
+  public var description: String { "%\(index)" }
+}
+
+/// An argument of a node.
+public enum Operand: Hashable, Sendable {
+  case value(ValueID)
+  case values([ValueID])
+  case attribute(Attribute)
+
+  public var valueIDs: [ValueID] {
+    switch self {
+    case .value(let id): [id]
+    case .values(let ids): ids
+    case .attribute: []
+    }
+  }
+}
+
+/// One operator call of a graph.
+public struct Node: Hashable, Sendable {
+  public struct Argument: Hashable, Sendable {
+    /// The parameter's name in the operator's schema.
+    public let name: String
+    public var operand: Operand
+
+    public init(_ name: String, _ operand: Operand) {
+      self.name = name
+      self.operand = operand
+    }
+  }
+
+  /// Unique in its graph.
+  public var name: String
+  /// The qualified operator name with its overload, `aten.conv2d.default`.
+  public var operatorName: String
+  /// Only those given; the schema's defaults stand for the rest.
+  public var arguments: [Argument]
+  public var outputs: [ValueID]
+  /// PyTorch's node metadata (`nn_module_stack`, `torch_fn`, …), carried along unread but for the module stack.
+  public var metadata: [String: String]
+
+  public init(
+    name: String, operatorName: String, arguments: [Argument], outputs: [ValueID], metadata: [String: String] = [:]
+  ) {
+    self.name = name
+    self.operatorName = operatorName
+    self.arguments = arguments
+    self.outputs = outputs
+    self.metadata = metadata
+  }
+
+  public func operand(_ name: String) -> Operand? { arguments.first { $0.name == name }?.operand }
+
+  /// The value of a tensor argument; nil when absent.
+  public func value(_ name: String) -> ValueID? {
+    if case .value(let id) = operand(name) { id } else { nil }
+  }
+
+  /// All values the node reads, in argument order.
+  public var inputs: [ValueID] { arguments.flatMap(\.operand.valueIDs) }
+
+  public var output: ValueID { outputs[0] }
+
+  /// Where the node stands in the module tree, innermost path (`layer1.0.conv1`), from PyTorch's `nn_module_stack`.
+  public var modulePath: String {
+    guard let last = metadata["nn_module_stack"]?.split(separator: ";").last else { return "" }
+    let fields = last.split(separator: ",", omittingEmptySubsequences: false)
+    return fields.count > 1 ? String(fields[1]) : ""
+  }
+}
+
+/// A directed acyclic graph of operator calls in execution order.
+public struct Graph: Hashable, Sendable {
+  public struct Value: Hashable, Sendable {
+    /// Unique in the graph.
+    public let name: String
+    public var spec: TensorSpec
+  }
+
+  public private(set) var values: [Value] = []
+  /// Parameters and buffers first, then the user's inputs, as PyTorch orders them.
+  public var inputs: [ValueID] = []
+  public var nodes: [Node] = []
+  public var outputs: [ValueID] = []
+  private var names: Set<String> = []
+
+  public init() {}
+
+  public subscript(id: ValueID) -> Value { values[id.index] }
+
+  public func spec(_ id: ValueID) -> TensorSpec { values[id.index].spec }
+
+  public mutating func setSpec(_ spec: TensorSpec, of id: ValueID) { values[id.index].spec = spec }
+
+  /// Adds a value; a name that is taken gets a numbered suffix.
+  public mutating func addValue(_ name: String, _ spec: TensorSpec) -> ValueID {
+    var unique = name
+    var suffix = 1
+    while !names.insert(unique).inserted {
+      unique = "\(name)_\(suffix)"
+      suffix += 1
+    }
+    values.append(Value(name: unique, spec: spec))
+    return ValueID(index: values.count - 1)
+  }
+
+  /// Makes a node with one new output, named after it. The caller places it into `nodes`.
+  public mutating func makeNode(
+    _ operatorName: String, name: String, arguments: [Node.Argument], output: TensorSpec,
+    metadata: [String: String] = [:]
+  ) -> Node {
+    let id = addValue(name, output)
+    return Node(
+      name: values[id.index].name, operatorName: operatorName, arguments: arguments, outputs: [id], metadata: metadata)
+  }
+
+  // MARK: Queries
+
+  /// The index of the node that computes each value; graph inputs are absent.
+  public func producers() -> [ValueID: Int] {
+    var result: [ValueID: Int] = [:]
+    for (index, node) in nodes.enumerated() { for output in node.outputs { result[output] = index } }
+    return result
+  }
+
+  /// The indices of the nodes that read each value, in execution order, each once.
+  public func users() -> [ValueID: [Int]] {
+    var result: [ValueID: [Int]] = [:]
+    for (index, node) in nodes.enumerated() {
+      for id in Set(node.inputs) { result[id, default: []].append(index) }
+    }
+    return result
+  }
+
+  // MARK: Edits
+
+  /// Makes every reader of a value, and the graph's outputs, read another.
+  public mutating func replaceUses(_ replacements: [ValueID: ValueID]) {
+    func resolve(_ id: ValueID) -> ValueID {
+      var id = id
+      while let next = replacements[id], next != id { id = next }
+      return id
+    }
+    for index in nodes.indices { nodes[index].mapInputs(resolve) }
+    outputs = outputs.map(resolve)
+  }
+
+  /// Removes nodes whose outputs nothing reads.
+  public mutating func removeDeadNodes() {
+    var live = Set(outputs)
+    var kept: [Node] = []
+    for node in nodes.reversed() where node.outputs.contains(where: live.contains) {
+      live.formUnion(node.inputs)
+      kept.append(node)
+    }
+    nodes = kept.reversed()
+  }
+}
+
+extension Node {
+  public mutating func mapInputs(_ transform: (ValueID) -> ValueID) {
+    for index in arguments.indices {
+      switch arguments[index].operand {
+      case .value(let id): arguments[index].operand = .value(transform(id))
+      case .values(let ids): arguments[index].operand = .values(ids.map(transform))
+      case .attribute: break
+      }
+    }
+  }
+}

@@ -1,0 +1,95 @@
+import Operators
+import TensorCore
+
+/// Runs a graph node by node on the portable kernels: the reference that every lowered form is compared with.
+///
+/// Works on any dialect; quantize and dequantize nodes are executed as they stand, so a Q/DQ graph is simulated in float.
+public struct Interpreter: Sendable {
+  private struct Step: Sendable {
+    let kernel: PreparedKernel
+    let inputs: [ValueID]
+    let outputs: [ValueID]
+    /// Values that no later step reads.
+    let dead: [ValueID]
+  }
+
+  private let program: ExportedProgram
+  private let steps: [Step]
+  private let constants: [ValueID: Tensor]
+
+  /// Prepares every node. Throws a `GraphError` for a node that its operator refuses.
+  public init(_ program: ExportedProgram) throws(GraphError) {
+    self.program = program
+    let constants = program.constants().mapValues { $0.aligned() }
+    self.constants = constants
+    var lastUse: [ValueID: Int] = [:]
+    for (index, node) in program.graph.nodes.enumerated() {
+      for id in node.inputs + node.outputs { lastUse[id] = index }
+    }
+    for id in program.graph.outputs { lastUse[id] = .max }
+    var steps: [Step] = []
+    for (index, node) in program.graph.nodes.enumerated() {
+      let (op, call) = try program.call(of: node, constants: constants)
+      let kernel: PreparedKernel
+      do { kernel = try op.prepare(call) } catch { throw GraphError(error, program: program.name) }
+      let inputs = program.callInputs(of: node)
+      steps.append(
+        Step(
+          kernel: kernel, inputs: inputs, outputs: node.outputs,
+          dead: Set(inputs + node.outputs).filter { lastUse[$0] == index }))
+    }
+    self.steps = steps
+  }
+
+  /// One forward pass. `observe` sees every computed value, in execution order.
+  ///
+  /// Throws a `GraphError` when the inputs do not have the number, types and shapes of the program's user inputs.
+  public func run(
+    _ inputs: [Tensor], observe: (ValueID, Tensor) -> Void = { _, _ in }
+  ) throws(GraphError) -> [Tensor] {
+    let expected = program.userInputs
+    guard inputs.count == expected.count else {
+      throw GraphError(program: program.name, reason: "takes \(expected.count) inputs, not \(inputs.count)")
+    }
+    var tensors = constants
+    for (id, tensor) in zip(expected, inputs) {
+      guard tensor.spec == program.graph.spec(id) else {
+        throw GraphError(
+          program: program.name,
+          reason: "input '\(program.graph[id].name)' must be \(program.graph.spec(id)), not \(tensor.spec)")
+      }
+      tensors[id] = tensor.aligned()
+    }
+    for step in steps {
+      let outputs = step.outputs.map { id in
+        Tensor(unsafeUninitialized: program.graph.spec(id)) { _ in }
+      }
+      run(step, step.inputs.map { tensors[$0]! }, outputs)
+      for (id, tensor) in zip(step.outputs, outputs) {
+        tensors[id] = tensor
+        observe(id, tensor)
+      }
+      for id in step.dead { tensors[id] = nil }
+    }
+    return program.graph.outputs.map { tensors[$0]! }
+  }
+
+  private func run(_ step: Step, _ inputs: [Tensor], _ outputs: [Tensor]) {
+    let scratch = UnsafeMutableRawPointer.allocate(byteCount: max(step.kernel.scratchByteCount, 1), alignment: 64)
+    defer { scratch.deallocate() }
+    let sources = inputs.map { UnsafeRawPointer($0.storage.base + $0.byteOffset) }
+    let targets = outputs.map { $0.storage.base + $0.byteOffset }
+    sources.withUnsafeBufferPointer { sources in
+      targets.withUnsafeBufferPointer { targets in
+        // A kernel without inputs still needs a pointer; it never reads through it.
+        withUnsafeTemporaryAllocation(of: UnsafeRawPointer.self, capacity: 1) { spare in
+          step.kernel.run(
+            KernelBuffers(
+              inputs: sources.baseAddress ?? UnsafePointer(spare.baseAddress!), outputs: targets.baseAddress!,
+              scratch: scratch))
+        }
+      }
+    }
+    withExtendedLifetime((inputs, outputs)) {}
+  }
+}

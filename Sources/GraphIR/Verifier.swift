@@ -1,0 +1,135 @@
+import Operators
+import TensorCore
+
+/// The stages a graph passes through. Each allows its own operators and has rules of its own.
+public enum Dialect: String, Sendable {
+  /// ATen operators on real numbers.
+  case float
+  /// The float graph with `quantization.observe` nodes.
+  case observed
+  /// ATen operators between `quantized_decomposed` quantize and dequantize nodes.
+  case quantizeDequantize = "Q/DQ"
+  /// Fused operators with quantization parameters on their values, ATen operators elsewhere.
+  case lowered
+}
+
+/// Checks that a graph is well formed; runs after every stage. A graph that passes can be interpreted and lowered.
+public struct Verifier {
+  let program: ExportedProgram
+  let dialect: Dialect
+
+  /// Throws the first broken rule: definitions before uses, known operators, arguments and shapes that the operators
+  /// accept and that equal the recorded ones, and the rules of the dialect.
+  public static func verify(_ program: ExportedProgram, as dialect: Dialect) throws(GraphError) {
+    try Verifier(program: program, dialect: dialect).run()
+  }
+
+  private func run() throws(GraphError) {
+    let graph = program.graph
+    guard graph.inputs.count == program.inputKinds.count else {
+      throw GraphError(program: program.name, reason: "has \(graph.inputs.count) inputs, \(program.inputKinds.count) kinds")
+    }
+    var defined: Set<ValueID> = []
+    for (id, kind) in zip(graph.inputs, program.inputKinds) {
+      guard defined.insert(id).inserted else {
+        throw GraphError(program: program.name, reason: "input '\(graph[id].name)' is given twice")
+      }
+      if let target = kind.target { try verifyConstant(target, graph[id]) }
+    }
+    let constants = program.constants()
+    var names: Set<String> = []
+    for node in graph.nodes {
+      for id in node.inputs where !defined.contains(id) {
+        throw error(node, "reads '\(graph[id].name)' before it is computed")
+      }
+      for id in node.outputs where !defined.insert(id).inserted {
+        throw error(node, "computes '\(graph[id].name)', which is already defined")
+      }
+      guard names.insert(node.name).inserted else { throw error(node, "two nodes have this name") }
+      try verifyCall(node, constants)
+    }
+    for id in graph.outputs where !defined.contains(id) {
+      throw GraphError(program: program.name, reason: "output '\(graph[id].name)' is never computed")
+    }
+  }
+
+  private func error(_ node: Node, _ reason: String) -> GraphError {
+    GraphError(program: program.name, node: node.name, operatorName: node.operatorName, reason: reason)
+  }
+
+  private func verifyConstant(_ target: String, _ value: Graph.Value) throws(GraphError) {
+    guard let tensor = program.stateDict[target] else {
+      throw GraphError(program: program.name, reason: "the tensor '\(target)' has no data")
+    }
+    guard tensor.spec == value.spec else {
+      throw GraphError(
+        program: program.name,
+        reason: "the tensor '\(target)' is \(tensor.spec), but the graph's input '\(value.name)' is \(value.spec)")
+    }
+  }
+
+  private func verifyCall(_ node: Node, _ constants: [ValueID: Tensor]) throws(GraphError) {
+    let (op, call) = try program.call(of: node, constants: constants)
+    try verifyDialect(node, call)
+    let inferred: [TensorSpec]
+    do { inferred = try op.infer(call) } catch { throw GraphError(error, program: program.name) }
+    guard inferred.count == call.outputs.count else {
+      throw error(node, "has \(call.outputs.count) outputs; the operator has \(inferred.count)")
+    }
+    for (expected, recorded) in zip(inferred, call.outputs) {
+      var recorded = recorded
+      if expected.quantization == nil { recorded.quantization = nil }
+      guard expected == recorded else {
+        throw error(node, "is recorded as \(recorded), but its inputs make it \(expected)")
+      }
+    }
+  }
+
+  // MARK: Rules of the dialects
+
+  private func verifyDialect(_ node: Node, _ call: OperatorCall) throws(GraphError) {
+    let isQuantized = node.operatorName.hasPrefix("quantized_decomposed.")
+    let isObserver = node.operatorName.hasPrefix("quantization.")
+    let isFused = node.operatorName.hasPrefix("fused.")
+    switch dialect {
+    case .float:
+      guard !isQuantized, !isObserver, !isFused else { throw error(node, "does not belong into a float graph") }
+    case .observed:
+      guard !isQuantized, !isFused else { throw error(node, "does not belong into an observed graph") }
+    case .quantizeDequantize:
+      guard !isObserver, !isFused else { throw error(node, "does not belong into a Q/DQ graph") }
+      if isQuantized { try verifyQuantization(node, call) }
+    case .lowered:
+      guard !isObserver else { throw error(node, "does not belong into a lowered graph") }
+      if isFused { try verifyFused(node, call) }
+    }
+  }
+
+  /// Scales are finite and positive, and the zero point lies in the range.
+  private func verifyQuantization(_ node: Node, _ call: OperatorCall) throws(GraphError) {
+    if let scales = (try? call.constant("scales")) ?? nil, scales.dataType == .float32 {
+      guard scales.elements(as: Float.self).allSatisfy({ $0.isFinite && $0 > 0 }) else {
+        throw error(node, "a scale is not finite and greater than 0")
+      }
+    }
+    guard let scale = try? call.float("scale"), let zeroPoint = try? call.int("zero_point") else { return }
+    guard scale.isFinite, scale > 0 else { throw error(node, "the scale \(scale) is not finite and greater than 0") }
+    if let low = try? call.int("quant_min"), let high = try? call.int("quant_max") {
+      guard low <= zeroPoint, zeroPoint <= high else {
+        throw error(node, "the zero point \(zeroPoint) lies outside [\(low), \(high)]")
+      }
+    }
+  }
+
+  /// Integer tensors of fused operators carry quantization parameters, and weights are symmetric: XNNPACK checks neither.
+  private func verifyFused(_ node: Node, _ call: OperatorCall) throws(GraphError) {
+    for output in call.outputs where output.dataType == .int8 && output.quantization == nil {
+      throw error(node, "its int8 output has no quantization parameters")
+    }
+    if let weight = (try? call.optionalSpec("weight")) ?? nil, let quantization = weight.quantization {
+      guard quantization.zeroPoint == 0 else {
+        throw error(node, "its weight has zero point \(quantization.zeroPoint); only symmetric weights can be run")
+      }
+    }
+  }
+}

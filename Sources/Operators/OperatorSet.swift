@@ -1,0 +1,19 @@
+/// All operators, by name. Adding one is its file in `Ops/` and its line here.
+public enum OperatorSet {
+  public static let all: [Operator] =
+    atenOperators + quantizedDecomposedOperators + fusedOperators
+
+  private static let byName = Dictionary(uniqueKeysWithValues: all.map { ($0.name, $0) })
+
+  /// The operator of that qualified name (`aten.relu.default`), or nil.
+  public static func named(_ name: String) -> Operator? { byName[name] }
+
+  /// Operators of PyTorch's core library, f32 (data movement: any type), contiguous tensors.
+  static let atenOperators: [Operator] = []
+
+  /// Operators of Q/DQ graphs.
+  static let quantizedDecomposedOperators: [Operator] = []
+
+  /// Operators of lowered graphs: one each for what a delegate runs as a unit; f32 and int8, channels last.
+  static let fusedOperators: [Operator] = []
+}

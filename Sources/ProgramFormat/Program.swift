@@ -1,0 +1,101 @@
+import TensorCore
+
+/// A lowered method, ready to load: instructions over a table of values whose memory is planned. Immutable.
+public struct Program: Sendable {
+  /// Where a value's bytes are while the method runs.
+  public enum Location: Sendable {
+    case constant(Tensor)
+    /// Byte offset in the method's arena, a multiple of 64.
+    case arena(Int)
+  }
+
+  public struct Value: Sendable {
+    public let name: String
+    public let spec: TensorSpec
+    public var location: Location
+
+    public init(name: String, spec: TensorSpec, location: Location) {
+      self.name = name
+      self.spec = spec
+      self.location = location
+    }
+  }
+
+  /// The place of an instruction in a delegate.
+  public struct DelegateCall: Hashable, Sendable {
+    public let delegate: Int
+    public let node: Int
+
+    public init(delegate: Int, node: Int) {
+      self.delegate = delegate
+      self.node = node
+    }
+  }
+
+  /// One operator call. Also a delegated instruction names its portable operator, which runs if the delegate refuses it.
+  public struct Instruction: Sendable {
+    public let node: String
+    public let operatorName: String
+    public let arguments: [String: CallArgument]
+    /// Indices into `values`, in the order that `arguments` refers to.
+    public let inputs: [Int]
+    public let outputs: [Int]
+    public let delegateCall: DelegateCall?
+    /// Why it is not delegated; nil when it is.
+    public let reason: String?
+    /// The nodes of the exported graph that this instruction stands for.
+    public let sourceNodes: [String]
+
+    public init(
+      node: String, operatorName: String, arguments: [String: CallArgument], inputs: [Int], outputs: [Int],
+      delegateCall: DelegateCall?, reason: String?, sourceNodes: [String]
+    ) {
+      self.node = node
+      self.operatorName = operatorName
+      self.arguments = arguments
+      self.inputs = inputs
+      self.outputs = outputs
+      self.delegateCall = delegateCall
+      self.reason = reason
+      self.sourceNodes = sourceNodes
+    }
+  }
+
+  /// A subgraph compiled for a backend: its nodes in the backend's own encoding, one per delegated instruction.
+  public struct Delegate: Sendable {
+    public let backend: String
+    public let nodeCount: Int
+    public let processed: [UInt8]
+
+    public init(backend: String, nodeCount: Int, processed: [UInt8]) {
+      self.backend = backend
+      self.nodeCount = nodeCount
+      self.processed = processed
+    }
+  }
+
+  /// The model's name, for messages.
+  public let name: String
+  public let values: [Value]
+  public let inputs: [Int]
+  public let outputs: [Int]
+  public let instructions: [Instruction]
+  public let delegates: [Delegate]
+  public let arenaByteCount: Int
+
+  public init(
+    name: String, values: [Value], inputs: [Int], outputs: [Int], instructions: [Instruction], delegates: [Delegate],
+    arenaByteCount: Int
+  ) {
+    self.name = name
+    self.values = values
+    self.inputs = inputs
+    self.outputs = outputs
+    self.instructions = instructions
+    self.delegates = delegates
+    self.arenaByteCount = arenaByteCount
+  }
+
+  /// Instructions that run on portable kernels, with the reason.
+  public var fallback: [Instruction] { instructions.filter { $0.delegateCall == nil } }
+}

@@ -1,0 +1,67 @@
+#if canImport(Glibc)
+  import Glibc
+#elseif canImport(Musl)
+  import Musl
+#endif
+
+/// Bytes that tensors share: allocated by us, or a whole file mapped read-only.
+///
+/// Written only while the tensor that owns it is being built (`Tensor.init(unsafeUninitialized:)`), read-only after that;
+/// hence `@unchecked Sendable`.
+public final class Storage: @unchecked Sendable {
+  /// 64-byte aligned when allocated. Readable for `byteCount` + `padding` bytes.
+  public let base: UnsafeMutableRawPointer
+  public let byteCount: Int
+  private let isMapped: Bool
+
+  /// Readable bytes that follow the data, for vector loads past the end (XNN_EXTRA_BYTES is 16).
+  public static let padding = 64
+
+  public init(byteCount: Int) {
+    self.base = .allocate(byteCount: byteCount + Storage.padding, alignment: 64)
+    self.byteCount = byteCount
+    self.isMapped = false
+    (base + byteCount).initializeMemory(as: UInt8.self, repeating: 0, count: Storage.padding)
+  }
+
+  /// Maps a file read-only. Throws a `FileError` that names the path if it cannot be opened or mapped.
+  public init(mapping path: String) throws(FileError) {
+    let descriptor = open(path, O_RDONLY | O_CLOEXEC)
+    guard descriptor >= 0 else { throw FileError(path: path, errno: errno, doing: "open") }
+    defer { close(descriptor) }
+    var status = stat()
+    guard fstat(descriptor, &status) == 0 else { throw FileError(path: path, errno: errno, doing: "read") }
+    guard status.st_mode & S_IFMT == S_IFREG else { throw FileError(path: path, reason: "is not a regular file") }
+    guard status.st_size > 0 else { throw FileError(path: path, reason: "is empty") }
+    let size = Int(status.st_size)
+    guard let address = mmap(nil, size, PROT_READ, MAP_PRIVATE, descriptor, 0), address != MAP_FAILED else {
+      throw FileError(path: path, errno: errno, doing: "map")
+    }
+    self.base = address
+    self.byteCount = size
+    self.isMapped = true
+  }
+
+  deinit {
+    if isMapped { munmap(base, byteCount) } else { base.deallocate() }
+  }
+
+  public var bytes: UnsafeRawBufferPointer { UnsafeRawBufferPointer(start: base, count: byteCount) }
+}
+
+/// A file that cannot be read or written.
+public struct FileError: Error, Hashable, Sendable, CustomStringConvertible {
+  public let path: String
+  public let reason: String
+
+  public init(path: String, reason: String) {
+    self.path = path
+    self.reason = reason
+  }
+
+  init(path: String, errno code: Int32, doing verb: String) {
+    self.init(path: path, reason: "cannot \(verb): \(String(cString: strerror(code)))")
+  }
+
+  public var description: String { "\(path): \(reason)" }
+}
