@@ -64,7 +64,7 @@ public struct Interpreter: Sendable {
       let outputs = step.outputs.map { id in
         Tensor(unsafeUninitialized: program.graph.spec(id)) { _ in }
       }
-      run(step, step.inputs.map { tensors[$0]! }, outputs)
+      step.kernel.run(inputs: step.inputs.map { tensors[$0]! }, outputs: outputs)
       for (id, tensor) in zip(step.outputs, outputs) {
         tensors[id] = tensor
         observe(id, tensor)
@@ -72,24 +72,5 @@ public struct Interpreter: Sendable {
       for id in step.dead { tensors[id] = nil }
     }
     return program.graph.outputs.map { tensors[$0]! }
-  }
-
-  private func run(_ step: Step, _ inputs: [Tensor], _ outputs: [Tensor]) {
-    let scratch = UnsafeMutableRawPointer.allocate(byteCount: max(step.kernel.scratchByteCount, 1), alignment: 64)
-    defer { scratch.deallocate() }
-    let sources = inputs.map { UnsafeRawPointer($0.storage.base + $0.byteOffset) }
-    let targets = outputs.map { $0.storage.base + $0.byteOffset }
-    sources.withUnsafeBufferPointer { sources in
-      targets.withUnsafeBufferPointer { targets in
-        // A kernel without inputs still needs a pointer; it never reads through it.
-        withUnsafeTemporaryAllocation(of: UnsafeRawPointer.self, capacity: 1) { spare in
-          step.kernel.run(
-            KernelBuffers(
-              inputs: sources.baseAddress ?? UnsafePointer(spare.baseAddress!), outputs: targets.baseAddress!,
-              scratch: scratch))
-        }
-      }
-    }
-    withExtendedLifetime((inputs, outputs)) {}
   }
 }

@@ -27,6 +27,13 @@ public struct QuantizationParameters: Hashable, Sendable {
     precondition(axis == nil, "a per-channel tensor has no single scale")
     return scales[0]
   }
+
+  /// The int8 that stands for a real: `clamp(round(real / scale) + zeroPoint)`, ties to even; NaN becomes the zero point.
+  /// - Precondition: per-tensor.
+  public func quantize(_ real: Float) -> Int8 {
+    let quantum = (real * Float(1 / Double(scale))).rounded(.toNearestOrEven) + Float(zeroPoint)
+    return quantum.isNaN ? Int8(clamping: zeroPoint) : Int8(max(-128, min(127, quantum)))
+  }
 }
 
 /// All that is known of a tensor without its data.

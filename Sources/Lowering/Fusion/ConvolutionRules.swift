@@ -1,0 +1,147 @@
+import GraphIR
+import Operators
+import TensorCore
+
+extension Fuser {
+  static let convolutionRules: [FusionRule] = [
+    FusionRule(["aten.conv2d.default"]) { fuser, node throws(GraphError) in try fuser.fuseConvolution(node) },
+    FusionRule(["aten.linear.default"]) { fuser, node throws(GraphError) in try fuser.fuseLinear(node) },
+  ]
+
+  private mutating func fuseConvolution(_ node: Node) throws(GraphError) -> FusionOutcome {
+    guard let input = node.value("input"), let weightID = node.value("weight"), let weight = try weight(weightID) else {
+      return .refused("its weight is not a constant")
+    }
+    var chain = try outputChain(of: node)
+    var activation = try form(input)
+    let isQuantized = try settleInt8(&chain, activation, weight)
+    if !isQuantized, weight.quantization != nil || spec(activation.id).quantization != nil {
+      return .refused(unquantizedReason(chain, activation, weight))
+    }
+    let call = try call(node)
+    let (stride, padding, dilation, groups) = try reading { () throws(OperatorError) in
+      (try call.pair("stride"), try call.pair("padding"), try call.pair("dilation"), try call.int("groups"))
+    }
+    var pads = [padding.height, padding.width, padding.height, padding.width]
+    if let pending = activation.pendingPad {
+      pads = zip(pads, pending).map(+)
+      activation.pendingPad = nil
+    }
+    let value = convert(try settle(activation), to: .channelsLast)
+    guard
+      let bias = try addBias(node, weight, isQuantized ? spec(value).quantization : nil)
+    else { return .refused("its bias is not a constant") }
+    let kernel = addWeight(source.graph[weightID].name, weight, weight.tensor.channelsLast())
+    let arguments: [(String, Operand)] =
+      [("input", .value(value)), ("weight", .value(kernel))] + bias + [
+        ("stride", .attribute(.ints([stride.height, stride.width]))), ("padding", .attribute(.ints(pads))),
+        ("dilation", .attribute(.ints([dilation.height, dilation.width]))), ("groups", .attribute(.int(groups))),
+      ] + chain.bounds()
+    finish(
+      chain, emit("fused.conv2d", name: chain.name, arguments, output: outputSpec(chain), sources: chain.nodes))
+    return .fused
+  }
+
+  private mutating func fuseLinear(_ node: Node) throws(GraphError) -> FusionOutcome {
+    guard let input = node.value("input"), let weightID = node.value("weight"), let weight = try weight(weightID) else {
+      return .refused("its weight is not a constant")
+    }
+    var chain = try outputChain(of: node)
+    var activation = try form(input)
+    let isQuantized = try settleInt8(&chain, activation, weight)
+    if !isQuantized, weight.quantization != nil || spec(activation.id).quantization != nil {
+      return .refused(unquantizedReason(chain, activation, weight))
+    }
+    var tensor = weight.tensor
+    if let (channels, height, width) = activation.flattened {
+      tensor = tensor.permutedColumns(channels: channels, height: height, width: width)
+      activation.flattened = nil
+    }
+    let value = convert(try settle(activation), to: .contiguous)
+    guard let bias = try addBias(node, weight, isQuantized ? spec(value).quantization : nil) else {
+      return .refused("its bias is not a constant")
+    }
+    let arguments: [(String, Operand)] =
+      [("input", .value(value)), ("weight", .value(addWeight(source.graph[weightID].name, weight, tensor)))] + bias
+      + chain.bounds()
+    var output = outputSpec(chain)
+    output.dimOrder = .contiguous
+    finish(chain, emit("fused.linear", name: chain.name, arguments, output: output, sources: chain.nodes))
+    return .fused
+  }
+
+  /// Whether input, weight and output are all int8. Otherwise the chain's quantization is dropped: the operator gives
+  /// reals.
+  private func settleInt8(_ chain: inout OutputChain, _ input: Form, _ weight: Weight) throws(GraphError) -> Bool {
+    if spec(input.id).quantization != nil, let quantization = weight.quantization, quantization.zeroPoint == 0,
+      quantization.axis ?? 0 == 0, chain.quantization != nil
+    {
+      return true
+    }
+    chain.quantization = nil
+    return false
+  }
+
+  private func unquantizedReason(_ chain: OutputChain, _ input: Form, _ weight: Weight) -> String {
+    if spec(input.id).quantization == nil { return "its weight is quantized, but its input is not" }
+    guard let quantization = weight.quantization else { return "its input is quantized, but its weight is not" }
+    if quantization.zeroPoint != 0 { return "its weight has zero point \(quantization.zeroPoint), not 0" }
+    if quantization.axis ?? 0 != 0 { return "its weight is quantized along axis \(quantization.axis!), not 0" }
+    return "its output is not quantized"
+  }
+
+  private mutating func addWeight(_ name: String, _ weight: Weight, _ tensor: Tensor) -> ValueID {
+    var spec = tensor.spec
+    spec.quantization = weight.quantization
+    return addConstant(name, tensor.reinterpreted(as: spec))
+  }
+
+  /// The bias argument: float, or int32 at scale input · weight. Empty without a bias; nil when it is computed.
+  private mutating func addBias(
+    _ node: Node, _ weight: Weight, _ input: QuantizationParameters?
+  ) throws(GraphError) -> [(String, Operand)]? {
+    guard let id = node.value("bias") else { return [] }
+    guard let bias = try self.weight(id), bias.quantization == nil, bias.tensor.dataType == .float32 else { return nil }
+    var tensor = bias.tensor
+    if let input, let scales = weight.quantization?.scales {
+      let quantized = tensor.elements(as: Float.self).enumerated().map { channel, value in
+        // Double, since Int32.max is no Float; a dead channel's tiny scale saturates.
+        let scale = Double(input.scale) * Double(scales.count == 1 ? scales[0] : scales[channel])
+        let rounded = (Double(value) / scale).rounded(.toNearestOrEven)
+        return Int32(max(Double(Int32.min), min(Double(Int32.max), rounded.isNaN ? 0 : rounded)))
+      }
+      tensor = Tensor(quantized, shape: tensor.shape)
+    }
+    return [("bias", .value(addConstant(source.graph[id].name, tensor)))]
+  }
+}
+
+extension Tensor {
+  /// A 4-D contiguous tensor with its second dimension moved innermost in memory (OIHW to OHWI).
+  func channelsLast() -> Tensor {
+    precondition(shape.rank == 4 && spec.dimOrder == .contiguous)
+    let (outer, channels, area) = (shape[0], shape[1], shape[2] * shape[3])
+    let size = dataType.size
+    var target = spec
+    target.dimOrder = .channelsLast
+    return Tensor(unsafeUninitialized: target) { bytes in
+      withUnsafeBytes { source in
+        guard let from = source.baseAddress, let to = bytes.baseAddress else { return }
+        for o in 0..<outer {
+          for c in 0..<channels {
+            for p in 0..<area {
+              (to + ((o * area + p) * channels + c) * size)
+                .copyMemory(from: from + ((o * channels + c) * area + p) * size, byteCount: size)
+            }
+          }
+        }
+      }
+    }
+  }
+
+  /// A [rows, C·H·W] weight with its columns in the order H, W, C.
+  func permutedColumns(channels: Int, height: Int, width: Int) -> Tensor {
+    let asImages = reinterpreted(as: TensorSpec(dataType, [shape[0], channels, height, width]))
+    return asImages.channelsLast().reinterpreted(as: spec)
+  }
+}

@@ -1,0 +1,253 @@
+import GraphIR
+import Operators
+import TensorCore
+
+/// How a value of the source graph is represented in the lowered one.
+///
+/// The source value is real; the lowered one is either the same reals, or int8 that dequantize to them.
+struct Form {
+  /// The lowered value. Its spec tells float or int8 (with quantization parameters) and the dim order.
+  var id: ValueID
+  /// Zeros that still have to be put around height and width: (top, right, bottom, left). A convolution absorbs them.
+  var pendingPad: [Int]?
+  /// The lowered value has the elements of this channels-last shape (C, H, W) in memory order H, W, C, though the
+  /// source value was flattened in the order C, H, W. A linear absorbs it by permuting its weights.
+  var flattened: (channels: Int, height: Int, width: Int)?
+
+  init(_ id: ValueID) { self.id = id }
+}
+
+/// What a rule made of a node.
+enum FusionOutcome {
+  case fused
+  /// The node stays an ATen operator on floats, for this reason.
+  case refused(String)
+}
+
+/// One line of the fusion table: the ATen operators it takes, and what it emits for them.
+struct FusionRule: Sendable {
+  let operators: [String]
+  let apply: @Sendable (inout Fuser, Node) throws(GraphError) -> FusionOutcome
+
+  init(
+    _ operators: [String],
+    _ apply: @escaping @Sendable (inout Fuser, Node) throws(GraphError) -> FusionOutcome
+  ) {
+    self.operators = operators
+    self.apply = apply
+  }
+}
+
+/// Rewrites a float or Q/DQ graph into fused operators, channels last: walks the source graph once, in order, and builds
+/// the lowered graph beside it. A Q/DQ pair never becomes an operator of its own between two int8 operators.
+struct Fuser {
+  /// Every rule, in the order of Fusion/'s files.
+  static let rules: [FusionRule] =
+    quantizationRules + convolutionRules + elementwiseRules + poolingRules + movementRules
+
+  private static let ruleByOperator: [String: FusionRule] = {
+    var table: [String: FusionRule] = [:]
+    for rule in rules { for name in rule.operators { table[name] = rule } }
+    return table
+  }()
+
+  let source: ExportedProgram
+  let users: [ValueID: [Int]]
+  let producers: [ValueID: Int]
+  let sourceConstants: [ValueID: Tensor]
+  var lowered: ExportedProgram
+  var constants: [ValueID: Tensor] = [:]
+  /// Source value → lowered form, for values computed so far.
+  var forms: [ValueID: Form] = [:]
+  /// Integer outputs of quantize nodes in the source graph → lowered int8 form.
+  var quantized: [ValueID: Form] = [:]
+  /// Source nodes that an earlier rule has already covered.
+  var covered: Set<String> = []
+  /// Layout conversions already made: (lowered value, dim order) → converted value.
+  private var conversions: [ValueID: ValueID] = [:]
+  /// Outputs of `quantization.observe` nodes on constants.
+  var observedConstants: [ValueID: Tensor] = [:]
+  /// `quantization.observe` nodes seen, as (observer, lowered value).
+  var observed: [(observer: Int, value: ValueID)] = []
+
+  static func fuse(_ source: ExportedProgram) throws(GraphError) -> (
+    program: ExportedProgram, observed: [(observer: Int, value: ValueID)]
+  ) {
+    var fuser = Fuser(source)
+    try fuser.run()
+    return (fuser.lowered, fuser.observed)
+  }
+
+  private init(_ source: ExportedProgram) {
+    self.source = source
+    self.users = source.graph.users()
+    self.producers = source.graph.producers()
+    self.sourceConstants = source.constants()
+    self.lowered = ExportedProgram(name: source.name)
+  }
+
+  private mutating func run() throws(GraphError) {
+    for (id, kind) in zip(source.graph.inputs, source.inputKinds) where kind == .userInput {
+      let input = lowered.graph.addValue(source.graph[id].name, source.graph.spec(id))
+      lowered.graph.inputs.append(input)
+      lowered.inputKinds.append(.userInput)
+      forms[id] = Form(input)
+    }
+    for node in source.graph.nodes where !covered.contains(node.name) {
+      var reason = "no fused operator for it"
+      if let rule = Fuser.ruleByOperator[node.operatorName] {
+        switch try rule.apply(&self, node) {
+        case .fused: continue
+        case .refused(let why): reason = why
+        }
+      }
+      try emitUnfused(node, reason: reason)
+    }
+    for id in source.graph.outputs {
+      lowered.graph.outputs.append(try real(id, .contiguous))
+    }
+    for (_, value) in observed where !lowered.graph.outputs.contains(value) { lowered.graph.outputs.append(value) }
+    lowered.graph.removeDeadNodes()
+    lowered.removeUnusedConstants()
+  }
+
+  /// The node as it stands, on contiguous floats.
+  mutating func emitUnfused(_ node: Node, reason: String) throws(GraphError) {
+    var copy = node
+    var failure: GraphError?
+    copy.mapInputs { id in
+      do throws(GraphError) { return try plain(id) } catch {
+        failure = failure ?? error
+        return id
+      }
+    }
+    if let failure { throw failure }
+    copy.outputs = node.outputs.map { lowered.graph.addValue(source.graph[$0].name, source.graph.spec($0)) }
+    copy.metadata["reason"] = reason
+    copy.metadata["source_nodes"] = node.name
+    lowered.graph.nodes.append(copy)
+    for (old, new) in zip(node.outputs, copy.outputs) { forms[old] = Form(new) }
+  }
+
+  /// A source value as an ATen operator reads it: constants as they are, everything else contiguous.
+  private mutating func plain(_ id: ValueID) throws(GraphError) -> ValueID {
+    if let form = quantized[id] { return convert(try settle(form), to: .contiguous) }
+    return try real(id, .contiguous)
+  }
+
+  // MARK: Reading source values
+
+  /// The data of a source value that is constant, dequantized weights excluded.
+  func constant(_ id: ValueID) -> Tensor? { sourceConstants[id] }
+
+  /// The lowered form of a computed source value; constants enter the lowered graph when first read.
+  mutating func form(_ id: ValueID) throws(GraphError) -> Form {
+    if let form = forms[id] { return form }
+    if let weight = try weight(id), weight.quantization != nil { return try dequantizedWeight(id) }
+    guard let tensor = sourceConstants[id] else {
+      throw GraphError(program: source.name, reason: "'\(source.graph[id].name)' is read before it is computed")
+    }
+    let form = Form(addConstant(source.graph[id].name, tensor))
+    forms[id] = form
+    return form
+  }
+
+  /// The lowered form without anything pending.
+  mutating func settled(_ id: ValueID) throws(GraphError) -> ValueID {
+    let form = try settle(try form(id))
+    if quantized[id] == nil { forms[id] = Form(form) }
+    return form
+  }
+
+  /// Emits what a form has pending.
+  mutating func settle(_ form: Form) throws(GraphError) -> ValueID {
+    if let pad = form.pendingPad { return emitPad(form.id, spatial: pad) }
+    if let (channels, height, width) = form.flattened { return emitUnflatten(form.id, channels, height, width) }
+    return form.id
+  }
+
+  /// A source value as reals in a dim order (4-D; other ranks are always contiguous).
+  mutating func real(_ id: ValueID, _ order: DimOrder) throws(GraphError) -> ValueID {
+    var value = try settled(id)
+    if spec(value).quantization != nil { value = dequantized(value, of: id) }
+    return convert(value, to: order)
+  }
+
+  /// The int8 value that dequantizes to a source value; nil when it has none.
+  mutating func int8(_ id: ValueID) throws(GraphError) -> ValueID? {
+    guard forms[id] != nil else { return nil }
+    return try spec(form(id).id).quantization == nil ? nil : settled(id)
+  }
+
+  func spec(_ lowered: ValueID) -> TensorSpec { self.lowered.graph.spec(lowered) }
+
+  /// A quantized weight that is read as reals: its dequantize node is emitted as it stands.
+  private mutating func dequantizedWeight(_ id: ValueID) throws(GraphError) -> Form {
+    guard let index = producers[id] else { throw GraphError(program: source.name, reason: "weight without a node") }
+    let node = source.graph.nodes[index]
+    try emitUnfused(node, reason: "the operator that reads it takes float weights")
+    return forms[id]!
+  }
+
+  private mutating func dequantized(_ value: ValueID, of id: ValueID) -> ValueID {
+    let input = spec(value)
+    return emit(
+      "fused.dequantize", name: source.graph[id].name + "_dequantize", [("self", .value(value))],
+      output: TensorSpec(.float32, input.shape, dimOrder: input.dimOrder))
+  }
+
+  /// The same value in another dim order.
+  mutating func convert(_ value: ValueID, to order: DimOrder) -> ValueID {
+    var target = spec(value)
+    guard target.shape.rank == 4, target.dimOrder != order else { return value }
+    if let known = conversions[value] { return known }
+    target.dimOrder = order
+    let result = emit(
+      "dim_order_ops._to_dim_order_copy.default", name: lowered.graph[value].name + "_\(order.schemaName)",
+      [("self", .value(value)), ("dim_order", .attribute(.string(order.schemaName)))], output: target)
+    conversions[value] = result
+    conversions[result] = value
+    return result
+  }
+
+  // MARK: Writing the lowered graph
+
+  mutating func addConstant(_ name: String, _ tensor: Tensor) -> ValueID {
+    let id = lowered.addBuffer(name, tensor)
+    constants[id] = tensor
+    return id
+  }
+
+  /// Appends a node with one output and returns the output.
+  @discardableResult
+  mutating func emit(
+    _ operatorName: String, name: String, _ arguments: [(String, Operand)], output: TensorSpec, sources: [Node] = []
+  ) -> ValueID {
+    var metadata = sources.first?.metadata ?? [:]
+    metadata["source_nodes"] = sources.map(\.name).joined(separator: ",")
+    let node = lowered.graph.makeNode(
+      operatorName, name: name, arguments: arguments.map { Node.Argument($0.0, $0.1) }, output: output,
+      metadata: metadata)
+    lowered.graph.nodes.append(node)
+    return node.output
+  }
+
+  func error(_ node: Node, _ reason: String) -> GraphError {
+    GraphError(program: source.name, node: node.name, operatorName: node.operatorName, reason: reason)
+  }
+
+  /// The node's call, for its arguments with defaults.
+  func call(_ node: Node) throws(GraphError) -> OperatorCall {
+    try source.call(of: node, constants: sourceConstants).1
+  }
+
+  /// Runs code that throws operator errors.
+  func reading<R>(_ body: () throws(OperatorError) -> R) throws(GraphError) -> R {
+    do { return try body() } catch { throw GraphError(error, program: source.name) }
+  }
+}
+
+extension DimOrder {
+  /// As `_to_dim_order_copy` spells it.
+  var schemaName: String { self == .channelsLast ? "channels_last" : "contiguous" }
+}

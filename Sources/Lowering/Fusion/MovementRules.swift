@@ -1,0 +1,207 @@
+import GraphIR
+import Operators
+import TensorCore
+
+extension Fuser {
+  /// Operators that only move elements, so that quantizing before or after them is the same.
+  static let movementOperators: Set<String> = [
+    "aten.view.default", "aten.reshape.default", "aten.flatten.using_ints", "aten.dropout.default",
+    "aten.contiguous.default", "aten.clone.default", "aten.slice.Tensor", "aten.squeeze.dim", "aten.unsqueeze.default",
+    "aten.max_pool2d.default",
+  ]
+
+  static let movementRules: [FusionRule] = [
+    FusionRule([
+      "aten.view.default", "aten.reshape.default", "aten.flatten.using_ints", "aten.squeeze.dim",
+      "aten.unsqueeze.default",
+    ]) { fuser, node throws(GraphError) in try fuser.fuseView(node) },
+    FusionRule(["aten.pad.default", "aten.constant_pad_nd.default"]) { fuser, node throws(GraphError) in
+      try fuser.fusePad(node)
+    },
+    FusionRule(["aten.slice.Tensor"]) { fuser, node throws(GraphError) in try fuser.fuseSlice(node) },
+    FusionRule(["aten.cat.default"]) { fuser, node throws(GraphError) in try fuser.fuseConcatenation(node) },
+  ]
+
+  // MARK: Views
+
+  private mutating func fuseView(_ node: Node) throws(GraphError) -> FusionOutcome {
+    guard let input = node.inputs.first, constant(input) == nil else { return .refused("its input is a constant") }
+    let shape = source.graph.spec(node.output).shape
+    var value = try settled(input)
+    let from = spec(value)
+    if from.dimOrder == .channelsLast {
+      let (channels, height, width) = (from.shape[1], from.shape[2], from.shape[3])
+      let isSameOrder = channels == 1 || height * width == 1
+      if !isSameOrder, isReadByLinears(node.output), shape == [from.shape[0], channels * height * width] {
+        var form = Form(emitView(node, value, shape))
+        form.flattened = (channels, height, width)
+        forms[node.output] = form
+        return .fused
+      }
+      if !isSameOrder || shape.rank == 4 { value = convert(value, to: .contiguous) }
+    }
+    forms[node.output] = Form(emitView(node, value, shape))
+    return .fused
+  }
+
+  private mutating func emitView(_ node: Node, _ value: ValueID, _ shape: Shape) -> ValueID {
+    let input = spec(value)
+    return emit(
+      "fused.view", name: node.name,
+      [("self", .value(value)), ("size", .attribute(.ints(shape.dimensions)))],
+      output: TensorSpec(input.dataType, shape, quantization: input.quantization), sources: [node])
+  }
+
+  /// Whether all that happens to a value, quantization aside, is to be a linear's input.
+  private func isReadByLinears(_ id: ValueID) -> Bool {
+    guard !source.graph.outputs.contains(id), let indices = users[id] else { return false }
+    return indices.allSatisfy { index in
+      let user = source.graph.nodes[index]
+      switch user.operatorName {
+      case "aten.linear.default": return user.value("input") == id && user.value("weight") != id
+      case "quantized_decomposed.quantize_per_tensor.default", "quantized_decomposed.dequantize_per_tensor.default":
+        return isReadByLinears(user.output)
+      default: return false
+      }
+    }
+  }
+
+  /// Elements in memory order (H, W, C) back into the order (C, H, W) of the source graph.
+  mutating func emitUnflatten(_ value: ValueID, _ channels: Int, _ height: Int, _ width: Int) -> ValueID {
+    let flat = spec(value)
+    let batch = flat.shape[0]
+    let image = emit(
+      "fused.view", name: lowered.graph[value].name + "_nhwc",
+      [("self", .value(value)), ("size", .attribute(.ints([batch, height, width, channels])))],
+      output: TensorSpec(flat.dataType, [batch, height, width, channels], quantization: flat.quantization))
+    // Seen as (N, H, W, C), making it channels last would move W inwards; a plain permutation is meant.
+    let permuted = emit(
+      "aten.permute.default", name: lowered.graph[value].name + "_nchw",
+      [("self", .value(image)), ("dims", .attribute(.ints([0, 3, 1, 2])))],
+      output: TensorSpec(flat.dataType, [batch, channels, height, width], quantization: flat.quantization))
+    return emit(
+      "fused.view", name: lowered.graph[value].name + "_flat",
+      [("self", .value(permuted)), ("size", .attribute(.ints(flat.shape.dimensions)))], output: flat)
+  }
+
+  // MARK: Padding, slices, concatenation
+
+  private mutating func fusePad(_ node: Node) throws(GraphError) -> FusionOutcome {
+    guard let input = node.value("self"), constant(input) == nil else { return .refused("its input is a constant") }
+    let call = try call(node)
+    let isConstant = try reading { () throws(OperatorError) in
+      call.schema.parameter(named: "mode") == nil ? true : try call.string("mode") == "constant"
+    }
+    guard isConstant else { return .refused("only constant padding is fused") }
+    let (pads, fill) = try reading { () throws(OperatorError) in
+      (try call.ints("pad"), try call.optionalFloat("value") ?? 0)
+    }
+    guard pads.allSatisfy({ $0 >= 0 }) else { return .refused("negative padding is not fused") }
+    let shape = source.graph.spec(input).shape
+    var form = try form(input)
+    if shape.rank == 4, pads.count <= 4, fill == 0 {
+      // (left, right, top, bottom), innermost first.
+      let sides = pads + [Int](repeating: 0, count: 4 - pads.count)
+      let own = [sides[2], sides[1], sides[3], sides[0]]
+      form.pendingPad = zip(form.pendingPad ?? [0, 0, 0, 0], own).map(+)
+      forms[node.output] = form
+      return .fused
+    }
+    var before = [Int](repeating: 0, count: shape.rank)
+    var after = before
+    for index in 0..<pads.count / 2 {
+      before[shape.rank - 1 - index] = pads[2 * index]
+      after[shape.rank - 1 - index] = pads[2 * index + 1]
+    }
+    let value = try settled(input)
+    if let quantization = spec(value).quantization {
+      let represented = (Float(quantization.quantize(Float(fill))) - Float(quantization.zeroPoint)) * quantization.scale
+      guard represented == Float(fill) else { return .refused("int8 cannot hold the padding value \(fill) exactly") }
+    }
+    forms[node.output] = Form(emitPad(value, before: before, after: after, value: fill, name: node.name, [node]))
+    return .fused
+  }
+
+  /// Zeros around height and width: (top, right, bottom, left).
+  mutating func emitPad(_ value: ValueID, spatial: [Int]) -> ValueID {
+    emitPad(
+      value, before: [0, 0, spatial[0], spatial[3]], after: [0, 0, spatial[2], spatial[1]], value: 0,
+      name: lowered.graph[value].name + "_pad", [])
+  }
+
+  private mutating func emitPad(
+    _ value: ValueID, before: [Int], after: [Int], value fill: Double, name: String, _ sources: [Node]
+  ) -> ValueID {
+    var output = spec(value)
+    output.shape = Shape(zip(output.shape.dimensions, zip(before, after)).map { $0 + $1.0 + $1.1 })
+    return emit(
+      "fused.pad", name: name,
+      [
+        ("self", .value(value)), ("pre", .attribute(.ints(before))), ("post", .attribute(.ints(after))),
+        ("value", .attribute(.float(fill))),
+      ], output: output, sources: sources)
+  }
+
+  private mutating func fuseSlice(_ node: Node) throws(GraphError) -> FusionOutcome {
+    guard let input = node.value("self"), constant(input) == nil else { return .refused("its input is a constant") }
+    let call = try call(node)
+    let shape = source.graph.spec(input).shape
+    let (dim, first, last, step) = try reading { () throws(OperatorError) in
+      (try call.int("dim"), try call.optionalInt("start"), try call.optionalInt("end"), try call.int("step"))
+    }
+    guard let axis = shape.normalizedDimension(dim) else { return .refused("it has no dimension \(dim)") }
+    func clamped(_ index: Int) -> Int { max(0, min(shape[axis], index < 0 ? index + shape[axis] : index)) }
+    let start = clamped(first ?? 0)
+    let end = max(start, clamped(last ?? .max))
+    if start == 0, end == shape[axis], step == 1 {
+      forms[node.output] = try form(input)
+      return .fused
+    }
+    let value = try settled(input)
+    var output = spec(value)
+    output.shape = source.graph.spec(node.output).shape
+    forms[node.output] = Form(
+      emit(
+        "fused.slice", name: node.name,
+        [
+          ("self", .value(value)), ("dim", .attribute(.int(axis))), ("start", .attribute(.int(start))),
+          ("end", .attribute(.int(end))), ("step", .attribute(.int(step))),
+        ], output: output, sources: [node]))
+    return .fused
+  }
+
+  private mutating func fuseConcatenation(_ node: Node) throws(GraphError) -> FusionOutcome {
+    guard case .values(let inputs) = node.operand("tensors"), inputs.allSatisfy({ constant($0) == nil }) else {
+      return .refused("an operand is a constant")
+    }
+    let call = try call(node)
+    let dim = try reading { () throws(OperatorError) in try call.int("dim") }
+    let result = source.graph.spec(node.output)
+    guard let axis = result.shape.normalizedDimension(dim) else { return .refused("it has no dimension \(dim)") }
+    guard inputs.allSatisfy({ source.graph.spec($0).shape.rank == result.shape.rank }) else {
+      return .refused("its operands differ in rank")
+    }
+    let order: DimOrder = result.shape.rank == 4 ? .channelsLast : .contiguous
+    var values: [ValueID] = []
+    for input in inputs { values.append(try settled(input)) }
+    let parameters = values.map { spec($0).quantization }
+    var output = TensorSpec(result.dataType, result.shape, dimOrder: order)
+    if let shared = Set(parameters).count == 1 ? parameters[0] : try quantization(of: node.output),
+      !parameters.contains(nil)
+    {
+      output.dataType = .int8
+      output.quantization = shared
+      for (index, own) in parameters.enumerated() {
+        if let own, own != shared { values[index] = requantized(values[index], from: own, to: shared, node) }
+        values[index] = convert(values[index], to: order)
+      }
+    } else {
+      for index in inputs.indices { values[index] = try real(inputs[index], order) }
+    }
+    forms[node.output] = Form(
+      emit(
+        "fused.cat", name: node.name,
+        [("tensors", .values(values)), ("dim", .attribute(.int(axis)))], output: output, sources: [node]))
+    return .fused
+  }
+}

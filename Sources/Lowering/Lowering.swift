@@ -1,0 +1,44 @@
+import GraphIR
+import Operators
+import ProgramFormat
+import TensorCore
+
+/// A lowered program with the values that its observers want to see.
+public struct ObservedLowering: Sendable {
+  public let program: Program
+  /// For each `quantization.observe` node in execution order: the observer, and the program's output that it sees.
+  public let observed: [(observer: Int, output: Int)]
+}
+
+/// Lowers a float or Q/DQ graph: fuses, partitions, plans memory, emits.
+///
+/// Throws a `GraphError` when the graph is not well formed or has an operator that nothing here can run.
+public func lower(_ exported: ExportedProgram, partitioner: (any Partitioner)?) throws(GraphError) -> Program {
+  let dialect: Dialect = exported.isQuantized ? .quantizeDequantize : .float
+  try Verifier.verify(exported, as: dialect)
+  return try lowerVerified(exported, partitioner).program
+}
+
+/// Lowers an observed graph for calibration: as a float graph, with every observed value as an output.
+public func lowerObserved(
+  _ exported: ExportedProgram, partitioner: (any Partitioner)?
+) throws(GraphError) -> ObservedLowering {
+  try Verifier.verify(exported, as: .observed)
+  return try lowerVerified(exported, partitioner)
+}
+
+private func lowerVerified(
+  _ exported: ExportedProgram, _ partitioner: (any Partitioner)?
+) throws(GraphError) -> ObservedLowering {
+  let (fused, observed) = try Fuser.fuse(exported)
+  try Verifier.verify(fused, as: .lowered)
+  let schedule = try Schedule(fused, partitioner)
+  let program = try Emitter(fused, schedule, partitioner).emit()
+  let positions = Dictionary(fused.graph.outputs.enumerated().map { ($1, $0) }, uniquingKeysWith: { first, _ in first })
+  return ObservedLowering(program: program, observed: observed.map { ($0.observer, positions[$0.value]!) })
+}
+
+extension ExportedProgram {
+  /// Whether the graph has Q/DQ nodes.
+  public var isQuantized: Bool { graph.nodes.contains { $0.operatorName.hasPrefix("quantized_decomposed.") } }
+}

@@ -1,0 +1,34 @@
+import TensorCore
+
+/// The running minimum and maximum of all values (torchao `MinMaxObserver`).
+///
+/// An infinity among the values is recorded like any value, and `quantizationParameters()` then throws.
+public final class MinMaxObserver: PerTensorObserver {
+  public let target: QuantizationTarget
+  private var range = ValueRange()
+
+  /// - Throws: `unsupportedScheme` if the target's scheme is per channel.
+  public init(_ target: QuantizationTarget) throws(ObserverError) {
+    guard !target.scheme.isPerChannel else { throw .unsupportedScheme(target.scheme, observer: "MinMaxObserver") }
+    self.target = target
+  }
+
+  /// The smallest value seen, +∞ before the first.
+  public var minimum: Float { range.min }
+  /// The largest value seen, −∞ before the first.
+  public var maximum: Float { range.max }
+
+  public var hasObserved: Bool { range.min <= range.max }
+
+  public func observe(_ values: UnsafeBufferPointer<Float>) throws(ObserverError) {
+    let batch = ValueRange(values)
+    guard !batch.hasNaN else { throw .notANumber }
+    range.formUnion(batch)
+  }
+
+  public func quantizationParameters() throws(ObserverError) -> QuantizationParameters {
+    guard hasObserved else { throw .notCalibrated }
+    let (scale, zeroPoint) = try target.parameters(min: range.min, max: range.max)
+    return QuantizationParameters(scale: scale, zeroPoint: zeroPoint)
+  }
+}

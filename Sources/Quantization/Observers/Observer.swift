@@ -1,0 +1,44 @@
+import TensorCore
+
+/// Collects statistics of the values at one place of a graph and derives quantization parameters from them.
+///
+/// Observers have identity: places that must share parameters share the observer. They are not `Sendable`; calls on
+/// one observer must not overlap.
+public protocol Observer: AnyObject {
+  /// Whether a number has been observed, so that parameters exist.
+  var hasObserved: Bool { get }
+
+  /// Records a float32 tensor of any dim order. An empty tensor changes nothing.
+  /// - Throws: `notFloat32`; `notANumber`, after which the observer is as before the call; for per-channel observers
+  ///   also `axisOutOfRange` and `channelCountChanged`.
+  func observe(_ tensor: Tensor) throws(ObserverError)
+
+  /// - Throws: `notCalibrated` before anything was observed; `nonFiniteRange` if the values have no usable scale;
+  ///   `nonZeroChannelZeroPoint` for per-channel affine parameters that `QuantizationParameters` cannot hold.
+  func quantizationParameters() throws(ObserverError) -> QuantizationParameters
+}
+
+/// An observer to which all elements are alike, so that their layout does not matter.
+public protocol PerTensorObserver: Observer {
+  /// Records values in any order.
+  /// - Throws: `notANumber`, after which the observer is as before the call.
+  func observe(_ values: UnsafeBufferPointer<Float>) throws(ObserverError)
+}
+
+extension PerTensorObserver {
+  public func observe(_ tensor: Tensor) throws(ObserverError) {
+    try withFloats(of: tensor) { values throws(ObserverError) in try observe(values) }
+  }
+}
+
+/// The tensor's elements in memory order. A tensor whose data is misaligned (a window on a file) is copied.
+func withFloats<R>(
+  of tensor: Tensor, _ body: (UnsafeBufferPointer<Float>) throws(ObserverError) -> R
+) throws(ObserverError) -> R {
+  guard tensor.dataType == .float32 else { throw .notFloat32(tensor.dataType) }
+  let isAligned = (UInt(bitPattern: tensor.storage.base) &+ UInt(tensor.byteOffset)) % 4 == 0
+  let source = isAligned ? tensor : tensor.aligned()
+  return try source.withUnsafeBytes { bytes throws(ObserverError) in
+    try body(bytes.bindMemory(to: Float.self))
+  }
+}

@@ -1,0 +1,99 @@
+import DelegateSchema
+import ProgramFormat
+import TensorCore
+import XNNExecutor
+
+/// One delegated node made ready: the library's operator with its packed weights. Used by one method only.
+final class DelegateOperator {
+  let handle: OpaquePointer
+
+  init(_ handle: OpaquePointer) { self.handle = handle }
+
+  deinit { xnx_operator_delete(handle) }
+}
+
+/// Creates the operators of a program's delegates.
+struct DelegateLoader {
+  private let program: Program
+  private let values: [ds_value]
+  /// Keeps the scale arrays that `values` point to.
+  private let scales: UnsafeMutableBufferPointer<Float>
+
+  /// Describes the program's values to the executor.
+  init(_ program: Program) {
+    self.program = program
+    let counts = program.values.map { $0.spec.quantization?.scales.count ?? 0 }
+    scales = .allocate(capacity: max(1, counts.reduce(0, +)))
+    var next = 0
+    var values: [ds_value] = []
+    for (value, count) in zip(program.values, counts) {
+      let start = scales.baseAddress! + next
+      for (offset, scale) in (value.spec.quantization?.scales ?? []).enumerated() { start[offset] = scale }
+      next += count
+      values.append(DelegateLoader.describe(value, count > 0 ? UnsafePointer(start) : nil))
+    }
+    self.values = values
+  }
+
+  func deallocate() { scales.deallocate() }
+
+  private static func describe(_ value: Program.Value, _ scale: UnsafePointer<Float>?) -> ds_value {
+    var result = ds_value()
+    let spec = value.spec
+    switch spec.dataType {
+    case .int8: result.type = DS_INT8.rawValue
+    case .int32: result.type = DS_INT32.rawValue
+    default: result.type = DS_FLOAT32.rawValue
+    }
+    // Sizes in the order N, H, W, C also where memory is NCHW: only TRANSPOSE reads such a tensor as 4-D.
+    var sizes = spec.shape.dimensions
+    if sizes.count == 4, spec.dimOrder == .channelsLast || value.isActivation { sizes = [0, 2, 3, 1].map { sizes[$0] } }
+    if sizes.count > 4 { sizes = [sizes.dropLast(3).reduce(1, *)] + sizes.suffix(3) }
+    result.rank = UInt32(sizes.count)
+    withUnsafeMutableBytes(of: &result.sizes) { slots in
+      for (index, size) in sizes.enumerated() {
+        slots.storeBytes(of: Int32(clamping: size), toByteOffset: 4 * index, as: Int32.self)
+      }
+    }
+    if let quantization = spec.quantization {
+      result.scale_count = UInt32(quantization.scales.count)
+      result.zero_point = quantization.zeroPoint
+      result.scale = scale
+    }
+    if case .constant(let tensor) = value.location {
+      result.data = UnsafeRawPointer(tensor.storage.base + tensor.byteOffset)
+    }
+    return result
+  }
+
+  /// The delegate's nodes, read from its bytes. Throws if their number is wrong.
+  func nodes(of delegate: Program.Delegate) throws(RuntimeError) -> [ds_node] {
+    let size = MemoryLayout<ds_node>.stride
+    guard delegate.processed.count == delegate.nodeCount * size else {
+      throw RuntimeError(
+        program: program.name, place: "delegate \(delegate.backend)",
+        reason: "\(delegate.processed.count) bytes are not \(delegate.nodeCount) nodes of \(size)")
+    }
+    return delegate.processed.withUnsafeBytes { bytes in
+      (0..<delegate.nodeCount).map { bytes.loadUnaligned(fromByteOffset: $0 * size, as: ds_node.self) }
+    }
+  }
+
+  /// The operator of a node, or why the executor refuses it.
+  func load(_ node: ds_node) -> Result<DelegateOperator, Refusal> {
+    var handle: OpaquePointer?
+    let status = withUnsafePointer(to: node) { node in
+      values.withUnsafeBufferPointer { values in
+        xnx_operator_create(node, values.baseAddress, values.count, &handle)
+      }
+    }
+    guard status == .XNX_OK, let handle else { return .failure(Refusal(reason: status.explanation)) }
+    return .success(DelegateOperator(handle))
+  }
+
+  struct Refusal: Error { let reason: String }
+}
+
+extension Program.Value {
+  var isActivation: Bool { if case .arena = location { true } else { false } }
+}

@@ -1,0 +1,97 @@
+import DelegateSchema
+import Operators
+import ProgramFormat
+import TensorCore
+
+/// Builds the steps of a method: validates every instruction, creates delegates, prepares kernels.
+struct MethodLoader {
+  private let program: Program
+  private(set) var steps: [Method.Step] = []
+  private(set) var operations: [Method.Operation] = []
+  /// Value indices whose addresses the steps use, in the order of `Method.Step.inputs` and `outputs`.
+  private(set) var slots: [Int] = []
+  private(set) var scratchByteCount = 0
+  private(set) var constants: [Int: Tensor] = [:]
+
+  init(_ program: Program) throws(RuntimeError) {
+    self.program = program
+    for value in program.values {
+      guard case .arena(let offset) = value.location else { continue }
+      guard offset >= 0, offset % 64 == 0, offset <= program.arenaByteCount - value.spec.byteCount else {
+        throw RuntimeError(
+          program: program.name, place: "value '\(value.name)'",
+          reason: "lies at \(offset), outside the arena of \(program.arenaByteCount) bytes")
+      }
+    }
+    let all = program.inputs + program.outputs + program.instructions.flatMap { $0.inputs + $0.outputs }
+    if let bad = all.first(where: { !program.values.indices.contains($0) }) {
+      throw RuntimeError(program: program.name, reason: "refers to value \(bad) of \(program.values.count)")
+    }
+  }
+
+  mutating func load() throws(RuntimeError) {
+    let loader = DelegateLoader(program)
+    defer { loader.deallocate() }
+    var nodes: [[ds_node]] = []
+    for delegate in program.delegates { nodes.append(try loader.nodes(of: delegate)) }
+    for instruction in program.instructions {
+      var reason = instruction.reason
+      if let call = instruction.delegateCall {
+        guard nodes.indices.contains(call.delegate), nodes[call.delegate].indices.contains(call.node) else {
+          throw RuntimeError(program: program.name, place: instruction.node, reason: "refers to no delegate node")
+        }
+        switch loader.load(nodes[call.delegate][call.node]) {
+        case .success(let delegated):
+          append(delegated, instruction)
+          continue
+        case .failure(let refusal): reason = refusal.reason
+        }
+      }
+      try appendKernel(instruction, reason: reason ?? "not delegated")
+    }
+  }
+
+  /// A delegated step is given the addresses of its activations only.
+  private mutating func append(_ delegated: DelegateOperator, _ instruction: Program.Instruction) {
+    let activations = instruction.inputs.filter { program.values[$0].isActivation }
+    steps.append(
+      Method.Step(
+        kernel: nil, delegated: delegated, inputs: slots.count, outputs: slots.count + activations.count))
+    slots += activations + instruction.outputs
+    operations.append(
+      .init(
+        node: instruction.node, operatorName: instruction.operatorName, backend: .xnnpack, reason: nil,
+        sourceNodes: instruction.sourceNodes))
+  }
+
+  private mutating func appendKernel(_ instruction: Program.Instruction, reason: String) throws(RuntimeError) {
+    guard let op = OperatorSet.named(instruction.operatorName) else {
+      throw RuntimeError(
+        program: program.name, place: instruction.node, reason: "unknown operator \(instruction.operatorName)")
+    }
+    var tensors: [Tensor?] = []
+    for index in instruction.inputs {
+      if case .constant(let tensor) = program.values[index].location {
+        constants[index] = constants[index] ?? tensor.aligned()
+      }
+      tensors.append(constants[index])
+    }
+    let call = OperatorCall(
+      schema: op.schema, node: instruction.node, arguments: instruction.arguments,
+      inputs: instruction.inputs.map { program.values[$0].spec }, constants: tensors,
+      outputs: instruction.outputs.map { program.values[$0].spec })
+    let kernel: PreparedKernel
+    do { kernel = try op.prepare(call) } catch {
+      throw RuntimeError(program: program.name, place: instruction.node, reason: error.description)
+    }
+    scratchByteCount = max(scratchByteCount, kernel.scratchByteCount)
+    steps.append(
+      Method.Step(
+        kernel: kernel, delegated: nil, inputs: slots.count, outputs: slots.count + instruction.inputs.count))
+    slots += instruction.inputs + instruction.outputs
+    operations.append(
+      .init(
+        node: instruction.node, operatorName: instruction.operatorName, backend: .portable, reason: reason,
+        sourceNodes: instruction.sourceNodes))
+  }
+}

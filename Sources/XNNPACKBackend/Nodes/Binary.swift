@@ -1,0 +1,34 @@
+import DelegateSchema
+import Operators
+import TensorCore
+
+extension DelegatedNode {
+  static let add = DelegatedNode(operatorName: "fused.add") { call throws(OperatorError) in
+    try reasonAgainstBinary(call) { a, b, y in
+      Capabilities.reasonAgainstRatio("first input scale / output scale", a / y, -10, 8)
+        ?? Capabilities.reasonAgainstRatio("second input scale / output scale", b / y, -10, 8)
+    }
+  } encode: { call, node throws(OperatorError) in
+    node.set(DS_ADD)
+  }
+
+  static let multiply = DelegatedNode(operatorName: "fused.mul") { call throws(OperatorError) in
+    try reasonAgainstBinary(call) { a, b, y in
+      Capabilities.reasonAgainstRatio("product of input scales / output scale", a * b / y, -16, 8)
+    }
+  } encode: { call, node throws(OperatorError) in
+    node.set(DS_MULTIPLY)
+  }
+
+  private static func reasonAgainstBinary(
+    _ call: OperatorCall, ratios: (Float, Float, Float) -> String?
+  ) throws(OperatorError) -> String? {
+    if let reason = try Capabilities.reasonAgainstLayout(call) { return reason }
+    let (a, b, y) = (try call.spec("self"), try call.spec("other"), try call.output())
+    guard a.dataType == .int8 else { return a.dataType == .float32 ? nil : "XNNPACK has no \(a.dataType) operator" }
+    guard let p = a.quantization, let q = b.quantization, let r = y.quantization else {
+      return "an int8 tensor has no quantization parameters"
+    }
+    return ratios(p.scale, q.scale, r.scale)
+  }
+}

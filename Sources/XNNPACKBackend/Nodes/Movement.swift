@@ -1,0 +1,47 @@
+import DelegateSchema
+import Operators
+import TensorCore
+
+extension DelegatedNode {
+  static let constantPad = DelegatedNode(operatorName: "fused.pad") { call throws(OperatorError) in
+    if let reason = try Capabilities.reasonAgainstLayout(call) { return reason }
+    guard try call.output().shape.rank == 4 else { return "only 4-D tensors are padded in a delegate" }
+    return nil
+  } encode: { call, node throws(OperatorError) in
+    node.set(DS_CONSTANT_PAD)
+    let (before, after) = (try call.ints("pre"), try call.ints("post"))
+    let spec = try call.spec("self")
+    try call.check(before.count == 4 && after.count == 4, "padding of a 4-D tensor needs four sizes on each side")
+    let order = spec.dimOrder == .channelsLast ? [0, 2, 3, 1] : [0, 1, 2, 3]
+    var padding = ds_padding()
+    withUnsafeMutableBytes(of: &padding.before) { slots in
+      for i in 0..<4 { slots.storeBytes(of: Int32(clamping: before[order[i]]), toByteOffset: 4 * i, as: Int32.self) }
+    }
+    withUnsafeMutableBytes(of: &padding.after) { slots in
+      for i in 0..<4 { slots.storeBytes(of: Int32(clamping: after[order[i]]), toByteOffset: 4 * i, as: Int32.self) }
+    }
+    let value = Float(try call.float("value"))
+    padding.value = spec.quantization.map { Float($0.quantize(value)) } ?? value
+    node.as.padding = padding
+  }
+
+  static let concatenate = DelegatedNode(operatorName: "fused.cat") { call throws(OperatorError) in
+    if let reason = try Capabilities.reasonAgainstLayout(call) { return reason }
+    let output = try call.output()
+    let isInnermost =
+      output.dimOrder == .channelsLast ? try call.int("dim") == 1 : try call.int("dim") == output.shape.rank - 1
+    guard isInnermost else { return "XNNPACK concatenates along the innermost dimension in memory only" }
+    return try Capabilities.reasonAgainstRequantizing(call)
+  } encode: { call, node throws(OperatorError) in
+    node.set(DS_CONCATENATE)
+  }
+
+  /// Between NCHW and NHWC, on a kernel of ours: the library has no transpose.
+  static let transpose = DelegatedNode(operatorName: "dim_order_ops._to_dim_order_copy.default") {
+    call throws(OperatorError) in
+    try Capabilities.reasonAgainstLayout(call)
+  } encode: { call, node throws(OperatorError) in
+    node.set(DS_TRANSPOSE)
+    node.as.to_channels_last = try call.output().dimOrder == .channelsLast ? 1 : 0
+  }
+}

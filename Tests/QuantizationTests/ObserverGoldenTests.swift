@@ -1,0 +1,60 @@
+import TensorCore
+import Testing
+
+@testable import Quantization
+
+/// Scales, zero points and histograms against torchao's on recorded streams.
+@Suite struct ObserverGoldenTests {
+  static let cases = (try? ObserverGolden.load()) ?? []
+
+  @Test func goldenFileIsRead() {
+    #expect(Self.cases.count > 80)
+  }
+
+  @Test(arguments: cases.filter { $0.observer == "histogram" })
+  func histogram(_ golden: ObserverCase) throws {
+    let observer = try HistogramObserver(golden.target())
+    for batch in golden.batches { try batch.values().withUnsafeBufferPointer { try observer.observe($0) } }
+    expectBits([observer.minimum], golden.expected.min)
+    expectBits([observer.maximum], golden.expected.max)
+    let checksum = observer.counts.enumerated().reduce(0.0) { sum, entry in
+      sum + Double(entry.element) * Double(entry.offset * 7919 % 101 + 1)
+    }
+    #expect(checksum == golden.expected.checksum)
+    let parameters = try observer.quantizationParameters()
+    expect(parameters.scales, [parameters.zeroPoint], golden.expected)
+  }
+
+  @Test(arguments: cases.filter { $0.observer == "minMax" })
+  func minMax(_ golden: ObserverCase) throws {
+    let observer = try MinMaxObserver(golden.target())
+    for batch in golden.batches { try observer.observe(batch.tensor()) }
+    let parameters = try observer.quantizationParameters()
+    expect(parameters.scales, [parameters.zeroPoint], golden.expected)
+  }
+
+  @Test(arguments: cases.filter { $0.observer == "perChannel" })
+  func perChannel(_ golden: ObserverCase) throws {
+    let observer = try PerChannelMinMaxObserver(golden.target(), axis: golden.axis ?? 0)
+    for batch in golden.batches { try observer.observe(batch.tensor()) }
+    expectBits(observer.minimums, golden.expected.min)
+    expectBits(observer.maximums, golden.expected.max)
+    let (scales, zeroPoints) = try observer.channelParameters()
+    expect(scales, zeroPoints, golden.expected)
+  }
+
+  /// Zero points equal, scales within 1e-6 of the expected ones.
+  private func expect(_ scales: [Float], _ zeroPoints: [Int32], _ expected: ObserverCase.Expected) {
+    let wanted = expected.scales.map(Float.init(bitPattern:))
+    #expect(scales.count == wanted.count)
+    for (scale, want) in zip(scales, wanted) {
+      #expect(abs(Double(scale) - Double(want)) <= 1e-6 * Double(want), "scale \(scale), expected \(want)")
+    }
+    #expect(zeroPoints == expected.zeroPoints)
+  }
+
+  /// Equal as numbers: −0 is 0.
+  private func expectBits(_ values: [Float], _ bits: [UInt32]) {
+    #expect(values == bits.map(Float.init(bitPattern:)))
+  }
+}
