@@ -16,7 +16,8 @@ public enum ImageError: Error, Hashable, Sendable, CustomStringConvertible {
     switch self {
     case .unreadable(let error): error.description
     case .unknownFormat(let name): "\(name): is neither a JPEG nor a PNG image"
-    case .damaged(let name, let format, let reason): "\(name): damaged or unsupported \(format.rawValue) image: \(reason)"
+    case .damaged(let name, let format, let reason):
+      "\(name): damaged or unsupported \(format.rawValue) image: \(reason)"
     case .tooLarge(let name, let width, let height):
       "\(name): \(width)×\(height) pixels are more than the limit of \(Image.maximumPixelCount)"
     case .unreachableSize(let width, let height):

@@ -15,10 +15,11 @@ enum JPEGDecoder {
     let source = bytes.bindMemory(to: UInt8.self).baseAddress
     // A progressive file can hold any number of scans, each as dear as the first.
     let flags = TJFLAG_ACCURATEDCT | TJFLAG_LIMITSCANS
+    let noGaps: Int32 = 0  // between rows
     var failure: String?
     let pixels = [UInt8](unsafeUninitializedCapacity: byteCount) { buffer, initialized in
       let status = tjDecompress2(
-        handle, source, UInt(bytes.count), buffer.baseAddress, Int32(header.width), /*pitch*/ 0, Int32(header.height),
+        handle, source, UInt(bytes.count), buffer.baseAddress, Int32(header.width), noGaps, Int32(header.height),
         Int32(format.rawValue), flags)
       if status != 0 { failure = fatalMessage(handle) }
       initialized = failure == nil ? byteCount : 0
@@ -69,7 +70,8 @@ enum JPEGDecoder {
     tjGetErrorStr2(handle).map { String(cString: $0) } ?? "unknown error"
   }
 
-  /// CMYK as Adobe writes it (255 is no ink) to RGB, with Pillow's rounding: `r = k − k̄·c̄/255`, where the bar is 255 − x.
+  /// CMYK as Adobe writes it (255 is no ink) to RGB: `r = k − k·(255 − c)/255`, the quotient rounded to nearest as Pillow
+  /// rounds it.
   private static func convertInk(_ ink: [UInt8], width: Int, height: Int) -> Image {
     ink.withUnsafeBufferPointer { ink in
       Image(unsafeUninitializedWidth: width, height: height) { target in

@@ -57,5 +57,6 @@ public struct QuantizationTarget: Hashable, Sendable {
 public func calculateQParams(
   min: Float, max: Float, quantMin: Int, quantMax: Int, scheme: QuantizationScheme, eps: Float
 ) throws(ObserverError) -> (scale: Float, zeroPoint: Int32) {
-  try QuantizationTarget(scheme: scheme, quantMin: quantMin, quantMax: quantMax, eps: eps).parameters(min: min, max: max)
+  try QuantizationTarget(scheme: scheme, quantMin: quantMin, quantMax: quantMax, eps: eps).parameters(
+    min: min, max: max)
 }

@@ -30,7 +30,8 @@ struct ValueRange {
       low1.replace(with: v1, where: v1 .< low1)
       high0.replace(with: v0, where: v0 .> high0)
       high1.replace(with: v1, where: v1 .> high1)
-      unordered = unordered .| (v0 .!= v0) .| (v1 .!= v1)
+      let isNaN = (v0 .!= v0) .| (v1 .!= v1)
+      unordered .|= isNaN
       i &+= 16
     }
     for lane in 0..<8 {

@@ -1,0 +1,136 @@
+// What the files of the executor share: the operator, the operands it is created from, and the checks on them.
+#ifndef XNX_OPERATOR_H
+#define XNX_OPERATOR_H
+
+#include <pthreadpool.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "DelegateSchema.h"
+#include "XNNExecutor.h"
+
+struct xnn_operator;  // XNNPACK's
+
+// Reasons to refuse what the library would answer with an overflow, an endless allocation or a stack overflow.
+enum {
+  XNX_MAX_CHANNELS = 1 << 17,       // the library keeps 4 bytes per channel on the stack of the calling thread
+  XNX_MAX_EXTENT = 1 << 20,         // of each size of a window
+  XNX_MAX_INDIRECTION = 1 << 28,    // taps of the window, over all places of the output: 8 bytes each
+  XNX_MAX_AVERAGED = 1 << 22,       // elements whose sum of differences of two int8 stays in int32
+  XNX_PARALLEL_ELEMENTS = 1 << 16,  // below: waking the threads costs more than they save
+};
+static const uint64_t XNX_MAX_BYTES = UINT64_C(1) << 40;  // of one tensor
+
+// (N, H, W, C), each at least 1, their product within XNX_MAX_BYTES.
+struct xnx_image {
+  size_t batch, height, width, channels;
+};
+
+struct xnx_quantization {
+  float scale;  // positive, finite, not subnormal
+  int8_t zero_point;
+};
+
+// min < max; for int8 both are integers in [-128, 127].
+struct xnx_bounds {
+  float min, max;
+};
+
+// A node whose indices have become pointers to checked values (see xnx_resolve).
+struct xnx_operands {
+  const struct ds_node *node;
+  const struct ds_value *inputs[DS_MAX_INPUTS];  // NULL for DS_NO_VALUE
+  const struct ds_value *output;
+};
+
+// (sum of q - zero_point) * scale, rounded half to even, + output zero point, within [min, max].
+struct xnx_average {
+  struct ds_window window;
+  int32_t input_zero_point;
+  float scale;
+  int32_t output_zero_point;
+  float min, max;
+};
+
+struct xnx_quantize {
+  float inverse_scale;
+  int32_t zero_point;
+};
+
+struct xnx_pad {
+  size_t rank, sizes[4], before[4], after[4];
+};
+
+struct xnx_matrices {
+  size_t count, rows, columns, element_size;
+};
+
+struct xnx_operator;
+typedef enum xnx_status (*xnx_create_fn)(const struct xnx_operands *operands, struct xnx_operator *op);
+typedef enum xnx_status (*xnx_setup_fn)(struct xnx_operator *op, pthreadpool_t pool);
+typedef void (*xnx_kernel_fn)(const struct xnx_operator *op, pthreadpool_t pool);
+
+struct xnx_operator {
+  enum ds_type type;                          // of the activations
+  xnx_setup_fn setup;                         // NULL when there is nothing but the addresses to fix
+  xnx_kernel_fn kernel;                       // of ours; NULL when the library's operators do the work
+  struct xnn_operator *parts[DS_MAX_INPUTS];  // the library's operators, run in order
+  size_t part_count;
+  size_t input_count;  // addresses that setup takes
+  const void *inputs[DS_MAX_INPUTS];
+  void *output;
+  bool ready;
+  size_t packed_bytes;
+  struct xnx_image input_image, output_image;  // convolutions and pooling
+  size_t elements;                             // elementwise kinds; rows for CONCATENATE
+  union {
+    struct xnx_average average;
+    struct xnx_quantize quantize;
+    struct xnx_pad pad;
+    struct xnx_matrices matrices;
+    size_t offsets[DS_MAX_INPUTS];  // CONCATENATE: bytes from the output's start to each part
+    uint8_t table[256];             // LOOKUP_TABLE: indexed by the activation's bits
+  } as;
+};
+
+// checks.c
+enum xnx_status xnx_resolve(
+    const struct ds_node *node, const struct ds_value *values, size_t value_count, struct xnx_operands *operands);
+size_t xnx_element_size(const struct ds_value *value);
+size_t xnx_element_count(const struct ds_value *value);
+// Whether `value` is an activation of `type`: no constant.
+bool xnx_is_activation(const struct ds_value *value, enum ds_type type);
+bool xnx_is_constant(const struct ds_value *value, enum ds_type type, size_t elements);
+bool xnx_same_sizes(const struct ds_value *a, const struct ds_value *b);
+bool xnx_same_quantization(const struct ds_value *a, const struct ds_value *b);
+enum xnx_status xnx_quantization_of(const struct ds_value *value, struct xnx_quantization *quantization);
+enum xnx_status xnx_bounds_of(const struct ds_node *node, enum ds_type type, struct xnx_bounds *bounds);
+// Checks the window and that it takes the input's image to the output's.
+enum xnx_status xnx_images_of(const struct xnx_operands *operands, struct xnx_operator *op);
+
+// One create function for each kind.
+enum xnx_status xnx_create_convolution(const struct xnx_operands *operands, struct xnx_operator *op);
+enum xnx_status xnx_create_fully_connected(const struct xnx_operands *operands, struct xnx_operator *op);
+enum xnx_status xnx_create_add(const struct xnx_operands *operands, struct xnx_operator *op);
+enum xnx_status xnx_create_multiply(const struct xnx_operands *operands, struct xnx_operator *op);
+enum xnx_status xnx_create_max_pooling(const struct xnx_operands *operands, struct xnx_operator *op);
+enum xnx_status xnx_create_average_pooling(const struct xnx_operands *operands, struct xnx_operator *op);
+enum xnx_status xnx_create_global_average_pooling(const struct xnx_operands *operands, struct xnx_operator *op);
+enum xnx_status xnx_create_clamp(const struct xnx_operands *operands, struct xnx_operator *op);
+enum xnx_status xnx_create_constant_pad(const struct xnx_operands *operands, struct xnx_operator *op);
+enum xnx_status xnx_create_concatenate(const struct xnx_operands *operands, struct xnx_operator *op);
+enum xnx_status xnx_create_lookup_table(const struct xnx_operands *operands, struct xnx_operator *op);
+enum xnx_status xnx_create_convert(const struct xnx_operands *operands, struct xnx_operator *op);
+enum xnx_status xnx_create_transpose(const struct xnx_operands *operands, struct xnx_operator *op);
+
+// Setup that more than one kind uses (convolution.c).
+enum xnx_status xnx_setup_convolution(struct xnx_operator *op, pthreadpool_t pool);
+
+// kernels.c
+void xnx_kernel_lookup_table(const struct xnx_operator *op, pthreadpool_t pool);
+void xnx_kernel_quantize(const struct xnx_operator *op, pthreadpool_t pool);
+void xnx_kernel_average_pooling(const struct xnx_operator *op, pthreadpool_t pool);
+void xnx_kernel_transpose(const struct xnx_operator *op, pthreadpool_t pool);
+
+#endif  // XNX_OPERATOR_H

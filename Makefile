@@ -1,0 +1,33 @@
+# make demo | test | bench | format | lint: each does all of its own set-up, and can be run again at any time.
+SWIFT ?= swift
+FLAGS = -c release -Xswiftc -enable-testing --explicit-target-dependency-import-check error
+SWIFT_SOURCES = Package.swift Sources Tests
+
+.PHONY: demo test build bench format lint sizes system
+
+demo: build
+	.build/release/swiftlet demo
+
+test: system lint sizes
+	$(SWIFT) build $(FLAGS) --build-tests
+	$(SWIFT) test $(FLAGS) --skip-build
+
+bench: build
+	scripts/bench.sh
+
+build: system
+	$(SWIFT) build $(FLAGS)
+
+# Debian packages the build links with; installs only what is missing, and only then needs root.
+system:
+	scripts/setup.sh
+
+format:
+	$(SWIFT) format --in-place --recursive $(SWIFT_SOURCES)
+
+lint:
+	$(SWIFT) format lint --strict --recursive $(SWIFT_SOURCES)
+
+# The table of file sizes; fails above the limits of CONTRIBUTING.md.
+sizes:
+	scripts/sizes.sh

@@ -1,0 +1,139 @@
+import TensorCore
+
+/// The int8 matrix product that defines convolution and linear: for each row of activations and each output channel,
+///
+///     sum = bias + Σ (x − x_zp) · w                    in Int32, wrapping
+///     q   = RNE(clamp(Float(sum) · scale, min − zp, max − zp)) + zp
+///     scale = x_scale · w_scale / y_scale              in Float, left to right
+///
+/// Rows are Int16 with the zero point already taken off, `depth` rounded up to 8; the weights are packed alike, so that
+/// eight products and four sums are one multiply-add instruction.
+struct Int8Gemm: Sendable {
+  let groups: Int
+  let outputsPerGroup: Int
+  /// Products per sum.
+  let depth: Int
+  /// Requantization scale per output channel of all groups.
+  let scales: [Float]
+  let requantizer: Requantizer
+
+  private static let channelsPerBlock = 4
+  /// Steps of 8 along the depth.
+  var steps: Int { (depth + 7) / 8 }
+  private var blocks: Int { (outputsPerGroup + 3) / 4 }
+  /// Bytes of one block: 4 biases, 4 scales, then `steps` times 4 channels × 8 weights.
+  private var blockByteCount: Int { 32 + steps * 64 }
+
+  /// Elements from one row to the next, for `rows` of `multiply`.
+  var rowStride: Int { steps * 8 }
+
+  /// Fails when the packed size overflows; shapes are untrusted.
+  func packedByteCount(_ call: OperatorCall) throws(OperatorError) -> Int {
+    let (count, overflow) = (groups * blocks).multipliedReportingOverflow(by: blockByteCount)
+    try call.check(!overflow, "the weights are too large")
+    return count
+  }
+
+  /// Packs weights `[groups · outputsPerGroup][depth]`. `bias` may be absent (0).
+  func pack(_ weights: UnsafePointer<Int8>, bias: UnsafePointer<Int32>?, into packed: UnsafeMutableRawPointer) {
+    let steps = steps
+    for group in 0..<groups {
+      for block in 0..<blocks {
+        let base = packed + (group &* blocks &+ block) &* blockByteCount
+        let biases = base.assumingMemoryBound(to: Int32.self)
+        let blockScales = (base + 16).assumingMemoryBound(to: Float.self)
+        let target = (base + 32).assumingMemoryBound(to: Int16.self)
+        for lane in 0..<4 {
+          let channel = block &* 4 &+ lane
+          let isReal = channel < outputsPerGroup
+          let output = group &* outputsPerGroup &+ channel
+          biases[lane] = isReal ? bias?[output] ?? 0 : 0
+          blockScales[lane] = isReal ? scales[output] : 0
+          for k in 0..<steps &* 8 {
+            target[(k / 8) &* 32 &+ lane &* 8 &+ k % 8] =
+              isReal && k < depth ? Int16(weights[output &* depth &+ k]) : 0
+          }
+        }
+      }
+    }
+  }
+
+  /// `rowCount` rows at `rowStride` against the channels of one group. `output` is the first row's first channel of the
+  /// group; its rows are `outputStride` elements apart.
+  func multiply(
+    _ rows: UnsafePointer<Int16>, rowCount: Int, packed: UnsafeRawPointer, group: Int,
+    output: UnsafeMutablePointer<Int8>, outputStride: Int
+  ) {
+    let (steps, requantizer) = (steps, requantizer)
+    for block in 0..<blocks {
+      let base = packed + (group &* blocks &+ block) &* blockByteCount
+      let biases = base.load(as: SIMD4<Int32>.self)
+      let blockScales = (base + 16).load(as: SIMD4<Float>.self)
+      let weights = (base + 32).assumingMemoryBound(to: SIMD8<Int16>.self)
+      let valid = min(4, outputsPerGroup &- block &* 4)
+      var row = 0
+      while row < rowCount {
+        let hasSecond = row &+ 1 < rowCount
+        let first = UnsafeRawPointer(rows + row &* steps &* 8).assumingMemoryBound(to: SIMD8<Int16>.self)
+        let sums = Int8Gemm.tile(first, hasSecond ? first + steps : first, weights, steps)
+        let target = output + row &* outputStride &+ block &* 4
+        Int8Gemm.store(requantizer.requantize(sums.0 &+ biases, scale: blockScales), at: target, count: valid)
+        if hasSecond {
+          let quanta = requantizer.requantize(sums.1 &+ biases, scale: blockScales)
+          Int8Gemm.store(quanta, at: target + outputStride, count: valid)
+        }
+        row &+= 2
+      }
+    }
+  }
+
+  @inline(__always)
+  static func store(_ quanta: SIMD4<Int8>, at target: UnsafeMutablePointer<Int8>, count: Int) {
+    if count == 4 {
+      UnsafeMutableRawPointer(target).storeBytes(of: quanta, as: SIMD4<Int8>.self)
+    } else {
+      for lane in 0..<count { target[lane] = quanta[lane] }
+    }
+  }
+
+  /// Two rows times four channels. Products are added in pairs of neighbours, which is one instruction (pmaddwd).
+  @inline(__always)
+  private static func tile(
+    _ a: UnsafePointer<SIMD8<Int16>>, _ b: UnsafePointer<SIMD8<Int16>>, _ weights: UnsafePointer<SIMD8<Int16>>,
+    _ steps: Int
+  ) -> (SIMD4<Int32>, SIMD4<Int32>) {
+    var a0 = SIMD4<Int32>(), a1 = a0, a2 = a0, a3 = a0, b0 = a0, b1 = a0, b2 = a0, b3 = a0
+    var weights = weights
+    for step in 0..<steps {
+      let (x, y) = (a[step], b[step])
+      let (w0, w1, w2, w3) = (weights[0], weights[1], weights[2], weights[3])
+      a0 &+= pairs(x, w0)
+      b0 &+= pairs(y, w0)
+      a1 &+= pairs(x, w1)
+      b1 &+= pairs(y, w1)
+      a2 &+= pairs(x, w2)
+      b2 &+= pairs(y, w2)
+      a3 &+= pairs(x, w3)
+      b3 &+= pairs(y, w3)
+      weights += 4
+    }
+    return (totals(a0, a1, a2, a3), totals(b0, b1, b2, b3))
+  }
+
+  @inline(__always)
+  private static func pairs(_ a: SIMD8<Int16>, _ b: SIMD8<Int16>) -> SIMD4<Int32> {
+    let products = SIMD8<Int32>(truncatingIfNeeded: a) &* SIMD8<Int32>(truncatingIfNeeded: b)
+    return products.evenHalf &+ products.oddHalf
+  }
+
+  /// The sum over the lanes of each argument.
+  @inline(__always)
+  private static func totals(
+    _ a: SIMD4<Int32>, _ b: SIMD4<Int32>, _ c: SIMD4<Int32>, _ d: SIMD4<Int32>
+  ) -> SIMD4<Int32> {
+    let ab = SIMD8(lowHalf: a, highHalf: b)
+    let cd = SIMD8(lowHalf: c, highHalf: d)
+    let halves = SIMD8(lowHalf: ab.evenHalf &+ ab.oddHalf, highHalf: cd.evenHalf &+ cd.oddHalf)
+    return halves.evenHalf &+ halves.oddHalf
+  }
+}

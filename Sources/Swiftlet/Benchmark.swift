@@ -1,0 +1,120 @@
+import Foundation
+import Lowering
+import Runtime
+import TensorCore
+import XNNPACKBackend
+
+#if canImport(Glibc)
+  import Glibc
+#endif
+
+/// Latency, load time and memory of one model, as `swiftlet bench` prints them. Times in milliseconds.
+public struct BenchmarkReport: Codable, Sendable {
+  public struct Delegated: Codable, Sendable {
+    public var nodes: Int
+    public var subgraphs: Int
+  }
+
+  public struct Fallback: Codable, Sendable {
+    public var node: String
+    public var op: String
+    public var reason: String
+  }
+
+  public struct OperationTime: Codable, Sendable {
+    public var name: String
+    public var kind: String
+    public var backend: String
+    public var ms: Double
+  }
+
+  public var model: String
+  public var threads: Int
+  public var runs: Int
+  public var p50_ms: Double
+  public var p90_ms: Double
+  /// From opening the file to a method that is ready.
+  public var load_ms: Double
+  public var first_ms: Double
+  public var peak_rss_mb: Double
+  public var delegated: Delegated
+  public var fallback: [Fallback]
+  /// Mean time of each operation, with `--profile`.
+  public var ops: [OperationTime]?
+}
+
+/// The value below which a fraction of the samples lies (nearest rank).
+public func percentile(_ samples: [Double], _ fraction: Double) -> Double {
+  let sorted = samples.sorted()
+  guard !sorted.isEmpty else { return .nan }
+  return sorted[min(sorted.count - 1, max(0, Int((fraction * Double(sorted.count)).rounded(.up)) - 1))]
+}
+
+/// The process's largest resident memory so far, in MiB.
+public func peakResidentMegabytes() -> Double {
+  var usage = rusage()
+  guard getrusage(RUSAGE_SELF, &usage) == 0 else { return .nan }
+  return Double(usage.ru_maxrss) / 1024
+}
+
+extension Method {
+  /// Where each operation went, for reports.
+  public var fallback: [BenchmarkReport.Fallback] {
+    operations.filter { $0.backend == .portable }.map {
+      .init(node: $0.node, op: $0.operatorName, reason: $0.reason ?? "")
+    }
+  }
+}
+
+/// Loads a model and times `runs` inferences after `warmup` others, on seeded noise.
+///
+/// Throws when the model cannot be read, lowered or run.
+public func benchmark(
+  _ path: String, delegate: Bool = true, threads: Int, runs: Int, warmup: Int, profile: Bool
+) throws -> BenchmarkReport {
+  let clock = ContinuousClock()
+  let start = clock.now
+  let method = try loadMethod(path, delegate: delegate, threads: threads)
+  let load = (clock.now - start).seconds
+  for (index, input) in method.program.inputs.enumerated() {
+    try method.setInput(index, to: noise(method.program.values[input].spec))
+  }
+  let beforeFirst = clock.now
+  try method.execute()
+  let first = (clock.now - beforeFirst).seconds
+  for _ in 0..<warmup { try method.execute() }
+  var times: [Double] = []
+  for _ in 0..<runs {
+    let begin = clock.now
+    try method.execute()
+    times.append((clock.now - begin).seconds * 1e3)
+  }
+  let delegated = method.delegated
+  var report = BenchmarkReport(
+    model: path, threads: threads, runs: runs, p50_ms: percentile(times, 0.5), p90_ms: percentile(times, 0.9),
+    load_ms: load * 1e3, first_ms: first * 1e3, peak_rss_mb: peakResidentMegabytes(),
+    delegated: .init(nodes: delegated.nodes, subgraphs: delegated.subgraphs), fallback: method.fallback)
+  if profile {
+    var profiler = Profiler(method)
+    for _ in 0..<runs { try profiler.execute() }
+    report.ops = zip(method.operations, profiler.seconds).map { operation, seconds in
+      .init(
+        name: operation.node, kind: operation.operatorName, backend: operation.backend.rawValue,
+        ms: seconds * 1e3 / Double(profiler.runs))
+    }
+  }
+  return report
+}
+
+/// Uniform values in [-1, 1) from a fixed seed.
+func noise(_ spec: TensorSpec) -> Tensor {
+  guard spec.dataType == .float32 else { return Tensor(zeros: spec) }
+  var state: UInt32 = 2_463_534_242
+  let values = (0..<spec.shape.elementCount).map { _ in
+    state ^= state << 13
+    state ^= state >> 17
+    state ^= state << 5
+    return Float(Int32(bitPattern: state)) / Float(1 << 31)
+  }
+  return Tensor(values, shape: spec.shape)
+}

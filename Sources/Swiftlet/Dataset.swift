@@ -1,0 +1,121 @@
+import Foundation
+import TensorCore
+import TorchFormats
+import Vision
+
+/// Samples to calibrate with or to measure on, as tensors that a model takes.
+public protocol Dataset: Sendable {
+  var count: Int { get }
+  /// The input of sample `index`, with its batch dimension of 1. Throws when a file is missing or damaged.
+  func input(_ index: Int) throws -> Tensor
+  /// The class of sample `index`; nil for data without labels.
+  func label(_ index: Int) -> Int?
+}
+
+/// What a dataset is read for: which array of an `.npz` is meant.
+public enum DatasetRole: Sendable {
+  case calibration, evaluation
+}
+
+/// Images in folders named by class, as torchvision's `ImageFolder`.
+public struct ImageDataset: Dataset {
+  public let folder: ImageFolder
+  public let preprocess: Preprocess
+
+  public init(_ folder: ImageFolder, preprocess: Preprocess) {
+    self.folder = folder
+    self.preprocess = preprocess
+  }
+
+  public var count: Int { folder.samples.count }
+
+  public func input(_ index: Int) throws -> Tensor {
+    try preprocess.tensor(from: Image(contentsOf: folder.samples[index].path))
+  }
+
+  public func label(_ index: Int) -> Int? { folder.samples[index].label }
+}
+
+/// One array of an `.npz`, its first dimension the samples, with labels beside it.
+public struct ArrayDataset: Dataset {
+  private let array: Tensor
+  private let labels: [Int]?
+  private let preprocess: Preprocess
+
+  public init(_ array: Tensor, labels: [Int]?, preprocess: Preprocess) {
+    self.array = array
+    self.labels = labels
+    self.preprocess = preprocess
+  }
+
+  public var count: Int { array.shape[0] }
+
+  public func input(_ index: Int) throws -> Tensor {
+    var sample = array.spec
+    sample.shape = Shape([1] + array.shape.dimensions.dropFirst())
+    let window = Tensor(sample, storage: array.storage, byteOffset: array.byteOffset + index * sample.byteCount)
+    return try preprocess.tensor(fromArray: window)
+  }
+
+  public func label(_ index: Int) -> Int? { labels?[index] }
+}
+
+/// The first samples of another dataset.
+public struct LimitedDataset: Dataset {
+  private let base: any Dataset
+  public let count: Int
+
+  public init(_ base: any Dataset, limit: Int) {
+    self.base = base
+    self.count = min(max(0, limit), base.count)
+  }
+
+  public func input(_ index: Int) throws -> Tensor { try base.input(index) }
+  public func label(_ index: Int) -> Int? { base.label(index) }
+}
+
+/// Opens an image folder or an `.npz`: arrays `calibration`, or `val` and `labels`, or `spectrograms` and `labels`.
+///
+/// Throws an `UsageError` that names the path and what is missing, or the reader's own error.
+public func openDataset(
+  _ path: String, role: DatasetRole, preprocess: Preprocess, classes: String? = nil
+) throws -> any Dataset {
+  var isFolder: ObjCBool = false
+  guard FileManager.default.fileExists(atPath: path, isDirectory: &isFolder) else {
+    throw UsageError("\(path): no such file or folder")
+  }
+  if isFolder.boolValue {
+    return ImageDataset(try ImageFolder(path: path, classes: classes), preprocess: preprocess)
+  }
+  guard path.hasSuffix(".npz") else { throw UsageError("\(path): neither a folder of images nor an .npz file") }
+  let archive = try NumPyArchive(path: path)
+  if archive.names.contains("spectrograms") {
+    return try SpectrogramDataset(archive, path: path, role: role)
+  }
+  let name = role == .calibration ? "calibration" : "val"
+  guard archive.names.contains(name) else {
+    throw UsageError("\(path): has no array '\(name)', only \(archive.names.sorted().joined(separator: ", "))")
+  }
+  let array = try archive.tensor(name)
+  guard array.shape.rank > 0 else { throw UsageError("\(path): '\(name)' is a single number") }
+  var labels: [Int]?
+  if role == .evaluation {
+    guard archive.names.contains("labels") else { throw UsageError("\(path): has no array 'labels'") }
+    labels = try readLabels(archive, path: path, count: array.shape[0])
+  }
+  return ArrayDataset(array, labels: labels, preprocess: preprocess)
+}
+
+func readLabels(_ archive: NumPyArchive, path: String, count: Int) throws -> [Int] {
+  let tensor = try archive.tensor("labels")
+  guard tensor.dataType == .int64, tensor.shape.dimensions == [count] else {
+    throw UsageError("\(path): 'labels' is \(tensor.spec), not int64[\(count)]")
+  }
+  return tensor.elements(as: Int64.self).map { Int(clamping: $0) }
+}
+
+/// Something the user asked for that cannot be done, in words for the user.
+public struct UsageError: Error, CustomStringConvertible, Sendable {
+  public let description: String
+  public init(_ description: String) { self.description = description }
+}

@@ -1,0 +1,29 @@
+import Foundation
+import GraphIR
+import Lowering
+import Runtime
+import TorchFormats
+import Vision
+import XNNPACKBackend
+
+/// Reads a `.pt2`, float or Q/DQ, and lowers it in memory.
+///
+/// Throws the reader's, the verifier's or the runtime's error, each naming the file and the place.
+public func loadMethod(_ path: String, delegate: Bool = true, threads: Int) throws -> Method {
+  let program = try lower(PT2Archive.read(path), partitioner: delegate ? XNNPACKPartitioner() : nil)
+  return try Method(program, threads: ThreadPool(threadCount: threads))
+}
+
+/// The name of the preprocessing recipe in an archive's `extra/` folder.
+public let preprocessFileName = "preprocess.json"
+
+/// How inputs of a model are made: from a file the user names, else from the archive, else from
+/// `NAME.preprocess.json` beside `NAME.pt2`, else nothing is done.
+public func findPreprocess(_ explicit: String?, model path: String, _ program: ExportedProgram) throws -> Preprocess {
+  if let explicit { return try Preprocess(jsonPath: explicit) }
+  if let stored = program.extraFiles[preprocessFileName] {
+    return try Preprocess(json: Data(stored), name: "\(path): extra/\(preprocessFileName)")
+  }
+  let beside = (path.hasSuffix(".pt2") ? String(path.dropLast(4)) : path) + ".preprocess.json"
+  return FileManager.default.fileExists(atPath: beside) ? try Preprocess(jsonPath: beside) : Preprocess()
+}

@@ -1,0 +1,61 @@
+import Dispatch
+import GraphIR
+import Lowering
+import Quantization
+import Runtime
+import TensorCore
+import Vision
+import XNNPACKBackend
+
+/// What quantizing a model gave.
+public struct QuantizationResult: Sendable {
+  /// The Q/DQ graph, with the preprocessing recipe among its extra files.
+  public let program: ExportedProgram
+  /// Calibration samples processed a second.
+  public let samplesPerSecond: Double
+  /// Nodes that stay in float, with the reason.
+  public let notQuantized: [NotQuantized]
+}
+
+/// Prepares, calibrates and converts in one call. `progress` is called with (done, all) after each sample.
+///
+/// Throws when the model cannot be quantized, a sample cannot be read, or there is none.
+public func quantize(
+  _ program: ExportedProgram, _ data: any Dataset, recipe: Preprocess? = nil, isPerChannel: Bool = true,
+  threads: Int = ThreadPool.physicalCoreCount, delegate: Bool = true, progress: (Int, Int) -> Void = { _, _ in }
+) throws -> QuantizationResult {
+  guard data.count > 0 else { throw UsageError("\(program.name): no samples to calibrate with") }
+  let observed = try prepare(program, quantizer: XNNPACKQuantizer(.symmetric(isPerChannel: isPerChannel)))
+  let start = ContinuousClock.now
+  try calibrate(observed, with: data, threads: threads, delegate: delegate, progress: progress)
+  let seconds = (ContinuousClock.now - start).seconds
+  var converted = try convert(observed)
+  if let recipe { converted.extraFiles[preprocessFileName] = [UInt8](try recipe.jsonData) }
+  return QuantizationResult(
+    program: converted, samplesPerSecond: Double(data.count) / max(seconds, 1e-9), notQuantized: observed.notQuantized)
+}
+
+/// Runs samples through an observed model, in order, and shows every observer what it watches.
+///
+/// The float arithmetic runs on XNNPACK's f32 operators, the observers side by side on `threads` threads; each observer
+/// sees its tensors in graph order, so the result does not depend on the number of threads.
+public func calibrate(
+  _ observed: ObservedProgram, with data: any Dataset, threads: Int = ThreadPool.physicalCoreCount,
+  delegate: Bool = true, progress: (Int, Int) -> Void = { _, _ in }
+) throws {
+  let lowering = try lowerObserved(observed.program, partitioner: delegate ? XNNPACKPartitioner() : nil)
+  let method = try Method(lowering.program, threads: ThreadPool(threadCount: threads))
+  let outputsByObserver = Dictionary(grouping: lowering.observed, by: \.observer).mapValues { $0.map(\.output) }
+  for index in 0..<data.count {
+    let inputs = [try data.input(index)]
+    guard inputs.count == method.program.inputs.count else {
+      throw UsageError("\(observed.program.name): takes \(method.program.inputs.count) inputs; the data has one")
+    }
+    for (position, tensor) in inputs.enumerated() { try method.setInput(position, to: tensor) }
+    try method.execute()
+    try observed.update(outputsByObserver, threads: threads) { output, body in
+      method.withOutput(output) { _, bytes in body(bytes.bindMemory(to: Float.self)) }
+    }
+    progress(index + 1, data.count)
+  }
+}

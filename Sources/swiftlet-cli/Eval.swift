@@ -1,0 +1,51 @@
+import ArgumentParser
+import Foundation
+import Swiftlet
+
+struct Eval: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    abstract: "Measure a model's accuracy on labelled data.",
+    discussion: """
+      The data is an image folder whose sub-folders are classes, or an .npz with arrays 'val' and 'labels'.
+
+      Example: swiftlet eval model_int8.pt2 --data photos/val --classes photos/wnids.txt
+      """)
+
+  @Argument(help: "A .pt2 file, float or Q/DQ.")
+  var model: String
+
+  @Option(help: "An image folder or an .npz.")
+  var data: String
+
+  @Option(help: ArgumentHelp("File whose lines name the classes in order (default: wnids.txt by the data).", valueName: "file"))
+  var classes: String?
+
+  @Option(help: "Use the first samples only.")
+  var limit: Int?
+
+  @Option(help: ArgumentHelp("How inputs are made (JSON; default: from the model's file).", valueName: "file"))
+  var preprocess: String?
+
+  @OptionGroup var runtime: RuntimeOptions
+  @OptionGroup var output: OutputOptions
+
+  func run() throws {
+    try reportingErrors {
+      let program = try PT2Archive.read(model)
+      let recipe = try findPreprocess(preprocess, model: model, program)
+      var dataset = try openDataset(data, role: .evaluation, preprocess: recipe, classes: classes)
+      if let limit { dataset = LimitedDataset(dataset, limit: limit) }
+      let method = try Method(
+        lower(program, partitioner: runtime.noDelegate ? nil : XNNPACKPartitioner()),
+        threads: ThreadPool(threadCount: runtime.threads))
+      let bar = ProgressBar("evaluating")
+      let result = try evaluate(method, on: dataset, progress: bar.update)
+      if output.json { return try Terminal.printJSON(result) }
+      if let auc = result.auc { print("AUC \(Terminal.number(auc, 4)) over \(result.images) recordings") }
+      if let top1 = result.top1, let top5 = result.top5 {
+        print("top-1 \(Terminal.number(top1)) %   top-5 \(Terminal.number(top5)) %   over \(result.images) samples")
+      }
+      print("\(Terminal.number(result.imagesPerSecond, 1)) samples a second, with \(runtime.threads) threads")
+    }
+  }
+}

@@ -1,0 +1,71 @@
+import ArgumentParser
+import Foundation
+import Swiftlet
+
+struct Quantize: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    abstract: "Quantize a float model to int8 after training.",
+    discussion: """
+      The input samples come from an image folder (in sorted order) or the array 'calibration' of an .npz.
+
+      Example: swiftlet quantize model.pt2 -o model_int8.pt2 --calibrate photos --limit 50
+      """)
+
+  struct Report: Codable {
+    struct NotQuantized: Codable {
+      var node: String
+      var op: String
+      var reason: String
+    }
+    var output: String
+    var samples: Int
+    var samplesPerSecond: Double
+    var floatBytes: Int
+    var quantizedBytes: Int
+    var notQuantized: [NotQuantized]
+  }
+
+  @Argument(help: "A float .pt2 file.")
+  var model: String
+
+  @Option(name: .shortAndLong, help: "Where to write the Q/DQ .pt2 file.")
+  var output: String
+
+  @Option(help: ArgumentHelp("An image folder or an .npz with samples.", valueName: "data"))
+  var calibrate: String
+
+  @Option(help: "Use the first samples only.")
+  var limit: Int?
+
+  @Flag(help: "One scale for each weight tensor, instead of one per output channel.")
+  var perTensor = false
+
+  @Option(help: ArgumentHelp("How inputs are made (JSON; default: NAME.preprocess.json).", valueName: "file"))
+  var preprocess: String?
+
+  @OptionGroup var runtime: RuntimeOptions
+  @OptionGroup(title: "Output") var format: OutputOptions
+
+  func run() throws {
+    try reportingErrors {
+      let program = try PT2Archive.read(model)
+      let recipe = try findPreprocess(preprocess, model: model, program)
+      var data = try openDataset(calibrate, role: .calibration, preprocess: recipe)
+      if let limit { data = LimitedDataset(data, limit: limit) }
+      let bar = ProgressBar("calibrating")
+      let result = try quantize(
+        program, data, recipe: recipe, isPerChannel: !perTensor,
+        threads: runtime.threads, delegate: !runtime.noDelegate, progress: bar.update)
+      try PT2Archive.write(result.program, to: output)
+      let report = Report(
+        output: output, samples: data.count, samplesPerSecond: result.samplesPerSecond, floatBytes: fileSize(model),
+        quantizedBytes: fileSize(output),
+        notQuantized: result.notQuantized.map { .init(node: $0.node, op: $0.operatorName, reason: $0.reason) })
+      if format.json { return try Terminal.printJSON(report) }
+      print(
+        "\(output): \(Terminal.bytes(report.quantizedBytes)) from \(Terminal.bytes(report.floatBytes)),"
+          + " calibrated on \(data.count) samples at \(Terminal.number(report.samplesPerSecond, 1)) a second")
+      for node in report.notQuantized { print("  left in float: \(node.node) (\(node.op)) — \(node.reason)") }
+    }
+  }
+}

@@ -1,0 +1,43 @@
+import ArgumentParser
+import Foundation
+import Swiftlet
+
+@main
+struct SwiftletCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "swiftlet",
+    abstract: "Quantize a PyTorch model to int8, lower it to XNNPACK, run and measure it.",
+    discussion: """
+      Results go to stdout, progress to stderr. Exit status 0, 1 (failed) or 64 (usage).
+
+      Example: swiftlet quantize model.pt2 -o model_int8.pt2 --calibrate photos
+      """,
+    version: "0.1.0",
+    subcommands: [Demo.self, Inspect.self, Quantize.self, Run.self, Eval.self, Bench.self])
+}
+
+/// Options that every command which runs a model takes.
+struct RuntimeOptions: ParsableArguments {
+  @Option(help: ArgumentHelp("Threads that delegated operators run on (default: physical cores).", valueName: "n"))
+  var threads: Int = ThreadPool.physicalCoreCount
+
+  @Flag(help: "Run everything on the portable interpreter.")
+  var noDelegate = false
+
+  func validate() throws {
+    guard (1...1024).contains(threads) else { throw ValidationError("--threads must be from 1 to 1024") }
+  }
+}
+
+struct OutputOptions: ParsableArguments {
+  @Flag(help: "Print the result as JSON.")
+  var json = false
+}
+
+/// Runs a command's body; an error becomes one line on stderr and exit status 1.
+func reportingErrors(_ body: () throws -> Void) throws {
+  do { try body() } catch let error as ExitCode { throw error } catch let error as ValidationError { throw error } catch {
+    Terminal.note("swiftlet: error: \(error)")
+    throw ExitCode.failure
+  }
+}
