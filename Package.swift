@@ -68,6 +68,7 @@ let package = Package(
     tests("OperatorsTests", of: ["TensorCore", "Operators"]),
     tests("GraphIRTests", of: ["TensorCore", "Operators", "GraphIR"]),
     tests("TorchFormatsTests", of: ["TensorCore", "GraphIR", "TorchFormats"]),
+    tests("LoweringTests", of: ["Lowering"]),
     tests("QuantizationTests", of: ["TensorCore", "GraphIR", "Quantization", "XNNPACKBackend", "Swiftlet"]),
     tests("XNNPACKBackendTests", of: ["Swiftlet", "DelegateSchema", "XNNExecutor"]),
     tests("VisionTests", of: ["TensorCore", "Vision"]),

@@ -1,0 +1,159 @@
+// Threads, the table of kinds, and the life of an operator.
+#include <pthread.h>
+#include <stdlib.h>
+
+#include "xnn_compat.h"
+
+// What creates a kind, and how many inputs its nodes may have.
+struct kind {
+  xnx_create_fn create;
+  uint32_t min_inputs, max_inputs;
+  bool moves_int32;  // activations may be int32 too
+};
+
+static const struct kind kinds[DS_KIND_COUNT] = {
+    [DS_CONVOLUTION_2D] = {xnx_create_convolution, 2, 3, false},
+    [DS_FULLY_CONNECTED] = {xnx_create_fully_connected, 2, 3, false},
+    [DS_ADD] = {xnx_create_add, 2, 2, false},
+    [DS_MULTIPLY] = {xnx_create_multiply, 2, 2, false},
+    [DS_MAX_POOLING_2D] = {xnx_create_max_pooling, 1, 1, false},
+    [DS_AVERAGE_POOLING_2D] = {xnx_create_average_pooling, 1, 1, false},
+    [DS_GLOBAL_AVERAGE_POOLING] = {xnx_create_global_average_pooling, 1, 1, false},
+    [DS_CLAMP] = {xnx_create_clamp, 1, 1, false},
+    [DS_CONSTANT_PAD] = {xnx_create_constant_pad, 1, 1, false},
+    [DS_CONCATENATE] = {xnx_create_concatenate, 1, DS_MAX_INPUTS, true},
+    [DS_LOOKUP_TABLE] = {xnx_create_lookup_table, 2, 2, false},
+    [DS_CONVERT] = {xnx_create_convert, 1, 1, false},
+    [DS_TRANSPOSE] = {xnx_create_transpose, 1, 1, true},
+};
+
+// Bytes that the library holds on behalf of this thread's current create call: it does not report them itself.
+static _Thread_local size_t library_bytes;
+
+static void *allocate(void *context, size_t size) {
+  (void)context;
+  return malloc(size);
+}
+
+static void *reallocate(void *context, void *pointer, size_t size) {
+  (void)context;
+  return realloc(pointer, size);
+}
+
+static void release(void *context, void *pointer) {
+  (void)context;
+  free(pointer);
+}
+
+// Packed weights and the operators themselves come from here.
+static void *allocate_aligned(void *context, size_t alignment, size_t size) {
+  (void)context;
+  const size_t rounded = (size + alignment - 1) & ~(alignment - 1);
+  if (rounded < size) return NULL;
+  library_bytes += rounded;
+  return aligned_alloc(alignment, rounded);
+}
+
+static const struct xnn_allocator allocator = {
+    .allocate = allocate,
+    .reallocate = reallocate,
+    .deallocate = release,
+    .aligned_allocate = allocate_aligned,
+    .aligned_deallocate = release,
+};
+
+static pthread_once_t library_once = PTHREAD_ONCE_INIT;
+static enum xnx_status library_status;
+
+static void initialize_library(void) { library_status = xnc_status(xnn_initialize(&allocator)); }
+
+struct xnx_threads {
+  pthreadpool_t pool;  // NULL: the caller's thread alone
+};
+
+enum xnx_status xnx_threads_create(size_t thread_count, xnx_threads **threads_out) {
+  struct xnx_threads *threads = calloc(1, sizeof *threads);
+  if (threads == NULL) return XNX_OUT_OF_MEMORY;
+  if (thread_count > 1) {
+    threads->pool = pthreadpool_create(thread_count);
+    if (threads->pool == NULL) {
+      free(threads);
+      return XNX_OUT_OF_MEMORY;
+    }
+  }
+  *threads_out = threads;
+  return XNX_OK;
+}
+
+void xnx_threads_delete(xnx_threads *threads) {
+  if (threads == NULL) return;
+  pthreadpool_destroy(threads->pool);
+  free(threads);
+}
+
+enum xnx_status xnx_operator_create(
+    const struct ds_node *node, const struct ds_value *values, size_t value_count, xnx_operator **operator_out) {
+  pthread_once(&library_once, initialize_library);
+  if (library_status != XNX_OK) return library_status;
+  if (node->kind >= DS_KIND_COUNT) return XNX_INVALID_NODE;
+  const struct kind *kind = &kinds[node->kind];
+  if (node->input_count < kind->min_inputs || node->input_count > kind->max_inputs) return XNX_INVALID_NODE;
+  struct xnx_operands operands = {0};
+  enum xnx_status status = xnx_resolve(node, values, value_count, &operands);
+  if (status != XNX_OK) return status;
+  if (operands.inputs[0]->data != NULL) return XNX_UNSUPPORTED;
+  if (operands.output->data != NULL) return XNX_INVALID_NODE;
+  if (operands.inputs[0]->type == DS_INT32 && !kind->moves_int32) return XNX_UNSUPPORTED;
+
+  struct xnx_operator *op = calloc(1, sizeof *op);
+  if (op == NULL) return XNX_OUT_OF_MEMORY;
+  op->type = (enum ds_type)operands.inputs[0]->type;
+  op->input_count = 1;
+  library_bytes = 0;
+  status = kind->create(&operands, op);
+  if (status != XNX_OK) {
+    xnx_operator_delete(op);
+    return status;
+  }
+  op->packed_bytes = library_bytes;
+  *operator_out = op;
+  return XNX_OK;
+}
+
+enum xnx_status xnx_operator_setup(
+    xnx_operator *op, const void *const *inputs, void *output, xnx_threads *threads) {
+  for (size_t i = 0; i < op->input_count; i++) op->inputs[i] = inputs[i];
+  op->output = output;
+  op->ready = false;
+  if (op->setup != NULL) {
+    enum xnx_status status = op->setup(op, threads->pool);
+    if (status != XNX_OK) return status;
+  }
+  op->ready = true;
+  return XNX_OK;
+}
+
+enum xnx_status xnx_operator_run(xnx_operator *op, xnx_threads *threads) {
+  if (!op->ready) return XNX_INVALID_NODE;
+  if (op->kernel != NULL) {
+    op->kernel(op, threads->pool);
+    return XNX_OK;
+  }
+  for (size_t i = 0; i < op->part_count; i++) {
+    enum xnx_status status = xnc_status(xnn_run_operator(op->parts[i], threads->pool));
+    if (status != XNX_OK) return status;
+  }
+  return XNX_OK;
+}
+
+size_t xnx_operator_packed_bytes(const xnx_operator *op) { return op->packed_bytes; }
+
+void xnx_operator_delete(xnx_operator *op) {
+  if (op == NULL) return;
+  for (size_t i = 0; i < DS_MAX_INPUTS; i++) {
+    if (op->parts[i] != NULL) xnn_delete_operator(op->parts[i]);
+  }
+  free(op);
+}
+
+const char *xnx_library_version(void) { return XNC_LIBRARY_VERSION; }

@@ -14,8 +14,9 @@ struct xnn_operator;  // XNNPACK's
 
 // Reasons to refuse what the library would answer with an overflow, an endless allocation or a stack overflow.
 enum {
-  XNX_MAX_CHANNELS = 1 << 17,       // the library keeps 4 bytes per channel on the stack of the calling thread
+  XNX_MAX_CHANNELS = 1 << 18,       // the library keeps 4 bytes per channel on the stack of the calling thread
   XNX_MAX_EXTENT = 1 << 20,         // of each size of a window
+  XNX_MAX_GROUPED = 1 << 30,        // elements of a grouped filter, each group rounded up to the library's tiles
   XNX_MAX_INDIRECTION = 1 << 28,    // taps of the window, over all places of the output: 8 bytes each
   XNX_MAX_AVERAGED = 1 << 22,       // elements whose sum of differences of two int8 stays in int32
   XNX_PARALLEL_ELEMENTS = 1 << 16,  // below: waking the threads costs more than they save
@@ -99,8 +100,7 @@ enum xnx_status xnx_resolve(
     const struct ds_node *node, const struct ds_value *values, size_t value_count, struct xnx_operands *operands);
 size_t xnx_element_size(const struct ds_value *value);
 size_t xnx_element_count(const struct ds_value *value);
-// Whether `value` is an activation of `type`: no constant.
-bool xnx_is_activation(const struct ds_value *value, enum ds_type type);
+// Whether `value` (or NULL) is a constant of `type` with that many elements.
 bool xnx_is_constant(const struct ds_value *value, enum ds_type type, size_t elements);
 bool xnx_same_sizes(const struct ds_value *a, const struct ds_value *b);
 bool xnx_same_quantization(const struct ds_value *a, const struct ds_value *b);
@@ -124,8 +124,8 @@ enum xnx_status xnx_create_lookup_table(const struct xnx_operands *operands, str
 enum xnx_status xnx_create_convert(const struct xnx_operands *operands, struct xnx_operator *op);
 enum xnx_status xnx_create_transpose(const struct xnx_operands *operands, struct xnx_operator *op);
 
-// Setup that more than one kind uses (convolution.c).
-enum xnx_status xnx_setup_convolution(struct xnx_operator *op, pthreadpool_t pool);
+// convolution.c, for averages too
+bool xnx_grouped_filter_fits(const struct ds_window *window, const struct xnx_operator *op);
 
 // kernels.c
 void xnx_kernel_lookup_table(const struct xnx_operator *op, pthreadpool_t pool);

@@ -1,4 +1,4 @@
-// The only file that knows xnnpack.h. One function creates and one sets up each operator, so that another version of
+// The only file that knows xnnpack.h's operators. A function creates and one sets up each, so that another version of
 // the library changes this file alone. This is the interface of February 2022 (Debian 12); from 2023 on the per-channel
 // convolution has another name, and setting up is split into reshaping and setting the addresses.
 #ifndef XNX_XNN_COMPAT_H
@@ -9,7 +9,7 @@
 
 #include "operator.h"
 
-#if defined(XNN_FLAG_DONT_SPIN_WORKERS) || defined(XNN_INVALID_NODE_ID)
+#if defined(XNN_FLAG_DONT_SPIN_WORKERS)
 #error "xnn_compat.h is written for the XNNPACK of Debian 12 (February 2022)"
 #endif
 
@@ -30,42 +30,65 @@ static inline enum xnx_status xnc_status(enum xnn_status status) {
 
 #define XNC_PADDING(w) \
   (uint32_t)(w)->pad_top, (uint32_t)(w)->pad_right, (uint32_t)(w)->pad_bottom, (uint32_t)(w)->pad_left
-#define XNC_KERNEL(w) (uint32_t)(w)->kernel_height, (uint32_t)(w)->kernel_width
-#define XNC_STRIDE(w) (uint32_t)(w)->stride_height, (uint32_t)(w)->stride_width
+#define XNC_KERNEL(w) \
+  (uint32_t)(w)->kernel_height, (uint32_t)(w)->kernel_width, (uint32_t)(w)->stride_height, (uint32_t)(w)->stride_width
 #define XNC_DILATION(w) (uint32_t)(w)->dilation_height, (uint32_t)(w)->dilation_width
-#define XNC_GROUPS(w, in, out)                                                                             \
-  (uint32_t)(w)->groups, (in)->channels / (size_t)(w)->groups, (out)->channels / (size_t)(w)->groups,      \
-      (in)->channels, (out)->channels
+#define XNC_CHANNELS(w, in, out) \
+  (uint32_t)(w)->groups, in / (size_t)(w)->groups, out / (size_t)(w)->groups, in, out
 #define XNC_QUANTA(b) (int8_t)(b).min, (int8_t)(b).max
+#define XNC_QUANTIZATION(q) (q).zero_point, (q).scale
+
+// Setup functions for f32 and for int8, alike but for the type. XNC_SETUP_IMAGE: one (N, H, W, C) input.
+#define XNC_SETUP_IMAGE(name, f32, int8)                                                                            \
+  static inline enum xnx_status xnc_setup_##name(struct xnx_operator *op, pthreadpool_t pool) {                     \
+    const struct xnx_image *in = &op->input_image;                                                                  \
+    return xnc_status(                                                                                              \
+        op->type == DS_FLOAT32                                                                                      \
+            ? xnn_setup_##f32(op->parts[0], in->batch, in->height, in->width, op->inputs[0], op->output, pool)      \
+            : xnn_setup_##int8(op->parts[0], in->batch, in->height, in->width, op->inputs[0], op->output, pool));   \
+  }
+
+// Create and setup functions of an elementwise operator on two tensors of the same sizes.
+#define XNC_BINARY(name)                                                                                            \
+  static inline enum xnx_status xnc_create_##name##_f32(struct xnx_operator *op, struct xnx_bounds bounds) {        \
+    return xnc_status(xnn_create_##name##_nd_f32(bounds.min, bounds.max, 0, &op->parts[0]));                        \
+  }                                                                                                                 \
+  static inline enum xnx_status xnc_create_##name##_qs8(                                                            \
+      struct xnx_operator *op, const struct xnx_quantization q[3], struct xnx_bounds bounds) {                      \
+    return xnc_status(xnn_create_##name##_nd_qs8(                                                                   \
+        XNC_QUANTIZATION(q[0]), XNC_QUANTIZATION(q[1]), XNC_QUANTIZATION(q[2]), XNC_QUANTA(bounds), 0,              \
+        &op->parts[0]));                                                                                            \
+  }                                                                                                                 \
+  static inline enum xnx_status xnc_setup_##name(struct xnx_operator *op, pthreadpool_t pool) {                     \
+    const size_t n = op->elements;                                                                                  \
+    const void *a = op->inputs[0], *b = op->inputs[1];                                                              \
+    return xnc_status(                                                                                              \
+        op->type == DS_FLOAT32 ? xnn_setup_##name##_nd_f32(op->parts[0], 1, &n, 1, &n, a, b, op->output, pool)      \
+                               : xnn_setup_##name##_nd_qs8(op->parts[0], 1, &n, 1, &n, a, b, op->output, pool));    \
+  }
 
 // Filters are (O, H, W, I), also for depthwise convolutions: the library takes its depthwise kernels (3x3 and 5x5; for
 // f32 also areas 3 and 4) whenever a group has one input and one output channel.
-static inline enum xnn_status xnc_create_convolution_f32(
-    const struct ds_window *w, const struct xnx_image *in, const struct xnx_image *out, const float *filter,
-    const float *bias, struct xnx_bounds bounds, struct xnn_operator **op) {
-  return xnn_create_convolution2d_nhwc_f32(
-      XNC_PADDING(w), XNC_KERNEL(w), XNC_STRIDE(w), XNC_DILATION(w), XNC_GROUPS(w, in, out), filter, bias, bounds.min,
-      bounds.max, 0, op);
+static inline enum xnx_status xnc_create_convolution_f32(
+    struct xnx_operator *op, const struct ds_window *w, const float *filter, const float *bias,
+    struct xnx_bounds bounds) {
+  return xnc_status(xnn_create_convolution2d_nhwc_f32(
+      XNC_PADDING(w), XNC_KERNEL(w), XNC_DILATION(w),
+      XNC_CHANNELS(w, op->input_image.channels, op->output_image.channels), filter, bias, bounds.min, bounds.max, 0,
+      &op->parts[0]));
 }
 
 // filter_scales has a scale for each output channel.
-static inline enum xnn_status xnc_create_convolution_qc8(
-    const struct ds_window *w, const struct xnx_image *in, const struct xnx_image *out, struct xnx_quantization in_q,
-    const float *filter_scales, const int8_t *filter, const int32_t *bias, struct xnx_quantization out_q,
-    struct xnx_bounds bounds, struct xnn_operator **op) {
-  return xnn_create_convolution2d_nhwc_qc8(
-      XNC_PADDING(w), XNC_KERNEL(w), XNC_STRIDE(w), XNC_DILATION(w), XNC_GROUPS(w, in, out), in_q.zero_point,
-      in_q.scale, filter_scales, filter, bias, out_q.zero_point, out_q.scale, XNC_QUANTA(bounds), 0, op);
+static inline enum xnx_status xnc_create_convolution_qc8(
+    struct xnx_operator *op, const struct ds_window *w, struct xnx_quantization in, const float *filter_scales,
+    const int8_t *filter, const int32_t *bias, struct xnx_quantization out, struct xnx_bounds bounds) {
+  return xnc_status(xnn_create_convolution2d_nhwc_qc8(
+      XNC_PADDING(w), XNC_KERNEL(w), XNC_DILATION(w),
+      XNC_CHANNELS(w, op->input_image.channels, op->output_image.channels), XNC_QUANTIZATION(in), filter_scales,
+      filter, bias, XNC_QUANTIZATION(out), XNC_QUANTA(bounds), 0, &op->parts[0]));
 }
 
-static inline enum xnn_status xnc_setup_convolution(struct xnx_operator *op, pthreadpool_t pool) {
-  const struct xnx_image *in = &op->input_image;
-  return op->type == DS_FLOAT32
-             ? xnn_setup_convolution2d_nhwc_f32(
-                   op->parts[0], in->batch, in->height, in->width, op->inputs[0], op->output, pool)
-             : xnn_setup_convolution2d_nhwc_qc8(
-                   op->parts[0], in->batch, in->height, in->width, op->inputs[0], op->output, pool);
-}
+XNC_SETUP_IMAGE(convolution, convolution2d_nhwc_f32, convolution2d_nhwc_qc8)
 
 // Before AVX2 the library's depthwise kernels add two products in 16 bits, which overflows for (-128)*(-128) twice.
 static inline bool xnc_depthwise_is_exact(const int8_t *filter, size_t elements) {
@@ -77,144 +100,106 @@ static inline bool xnc_depthwise_is_exact(const int8_t *filter, size_t elements)
 #endif
 }
 
-static inline enum xnn_status xnc_create_add_f32(struct xnx_bounds bounds, struct xnn_operator **op) {
-  return xnn_create_add_nd_f32(bounds.min, bounds.max, 0, op);
+XNC_BINARY(add)
+XNC_BINARY(multiply)
+
+static inline enum xnx_status xnc_create_max_pooling(
+    struct xnx_operator *op, const struct ds_window *w, struct xnx_bounds bounds) {
+  const size_t c = op->input_image.channels;
+  return xnc_status(
+      op->type == DS_FLOAT32
+          ? xnn_create_max_pooling2d_nhwc_f32(
+                XNC_PADDING(w), XNC_KERNEL(w), XNC_DILATION(w), c, c, c, bounds.min, bounds.max, 0, &op->parts[0])
+          : xnn_create_max_pooling2d_nhwc_s8(
+                XNC_PADDING(w), XNC_KERNEL(w), XNC_DILATION(w), c, c, c, XNC_QUANTA(bounds), 0, &op->parts[0]));
 }
 
-static inline enum xnn_status xnc_create_add_qs8(
-    struct xnx_quantization a, struct xnx_quantization b, struct xnx_quantization out, struct xnx_bounds bounds,
-    struct xnn_operator **op) {
-  return xnn_create_add_nd_qs8(
-      a.zero_point, a.scale, b.zero_point, b.scale, out.zero_point, out.scale, XNC_QUANTA(bounds), 0, op);
-}
-
-static inline enum xnn_status xnc_setup_add(struct xnx_operator *op, pthreadpool_t pool) {
-  const size_t n = op->elements;
-  return op->type == DS_FLOAT32
-             ? xnn_setup_add_nd_f32(op->parts[0], 1, &n, 1, &n, op->inputs[0], op->inputs[1], op->output, pool)
-             : xnn_setup_add_nd_qs8(op->parts[0], 1, &n, 1, &n, op->inputs[0], op->inputs[1], op->output, pool);
-}
-
-static inline enum xnn_status xnc_create_multiply_f32(struct xnx_bounds bounds, struct xnn_operator **op) {
-  return xnn_create_multiply_nd_f32(bounds.min, bounds.max, 0, op);
-}
-
-static inline enum xnn_status xnc_create_multiply_qs8(
-    struct xnx_quantization a, struct xnx_quantization b, struct xnx_quantization out, struct xnx_bounds bounds,
-    struct xnn_operator **op) {
-  return xnn_create_multiply_nd_qs8(
-      a.zero_point, a.scale, b.zero_point, b.scale, out.zero_point, out.scale, XNC_QUANTA(bounds), 0, op);
-}
-
-static inline enum xnn_status xnc_setup_multiply(struct xnx_operator *op, pthreadpool_t pool) {
-  const size_t n = op->elements;
-  return op->type == DS_FLOAT32
-             ? xnn_setup_multiply_nd_f32(op->parts[0], 1, &n, 1, &n, op->inputs[0], op->inputs[1], op->output, pool)
-             : xnn_setup_multiply_nd_qs8(op->parts[0], 1, &n, 1, &n, op->inputs[0], op->inputs[1], op->output, pool);
-}
-
-static inline enum xnn_status xnc_create_max_pooling(
-    enum ds_type type, const struct ds_window *w, size_t channels, struct xnx_bounds bounds,
-    struct xnn_operator **op) {
-  return type == DS_FLOAT32
-             ? xnn_create_max_pooling2d_nhwc_f32(
-                   XNC_PADDING(w), XNC_KERNEL(w), XNC_STRIDE(w), XNC_DILATION(w), channels, channels, channels,
-                   bounds.min, bounds.max, 0, op)
-             : xnn_create_max_pooling2d_nhwc_s8(
-                   XNC_PADDING(w), XNC_KERNEL(w), XNC_STRIDE(w), XNC_DILATION(w), channels, channels, channels,
-                   XNC_QUANTA(bounds), 0, op);
-}
-
-static inline enum xnn_status xnc_setup_max_pooling(struct xnx_operator *op, pthreadpool_t pool) {
-  const struct xnx_image *in = &op->input_image;
-  return op->type == DS_FLOAT32
-             ? xnn_setup_max_pooling2d_nhwc_f32(
-                   op->parts[0], in->batch, in->height, in->width, op->inputs[0], op->output, pool)
-             : xnn_setup_max_pooling2d_nhwc_s8(
-                   op->parts[0], in->batch, in->height, in->width, op->inputs[0], op->output, pool);
-}
+XNC_SETUP_IMAGE(max_pooling, max_pooling2d_nhwc_f32, max_pooling2d_nhwc_s8)
 
 // For windows without padding: with padding the library divides by the number of places inside the image.
-static inline enum xnn_status xnc_create_average_pooling_f32(
-    const struct ds_window *w, size_t channels, struct xnx_bounds bounds, struct xnn_operator **op) {
-  return xnn_create_average_pooling2d_nhwc_f32(
-      XNC_PADDING(w), XNC_KERNEL(w), XNC_STRIDE(w), channels, channels, channels, bounds.min, bounds.max, 0, op);
+static inline enum xnx_status xnc_create_average_pooling_f32(
+    struct xnx_operator *op, const struct ds_window *w, struct xnx_bounds bounds) {
+  const size_t c = op->input_image.channels;
+  return xnc_status(xnn_create_average_pooling2d_nhwc_f32(
+      XNC_PADDING(w), XNC_KERNEL(w), c, c, c, bounds.min, bounds.max, 0, &op->parts[0]));
 }
 
-static inline enum xnn_status xnc_setup_average_pooling_f32(struct xnx_operator *op, pthreadpool_t pool) {
+static inline enum xnx_status xnc_setup_average_pooling_f32(struct xnx_operator *op, pthreadpool_t pool) {
   const struct xnx_image *in = &op->input_image;
-  return xnn_setup_average_pooling2d_nhwc_f32(
-      op->parts[0], in->batch, in->height, in->width, op->inputs[0], op->output, pool);
+  return xnc_status(xnn_setup_average_pooling2d_nhwc_f32(
+      op->parts[0], in->batch, in->height, in->width, op->inputs[0], op->output, pool));
 }
 
-static inline enum xnn_status xnc_create_global_average_pooling_f32(
-    size_t channels, struct xnx_bounds bounds, struct xnn_operator **op) {
-  return xnn_create_global_average_pooling_nwc_f32(channels, channels, channels, bounds.min, bounds.max, 0, op);
+static inline enum xnx_status xnc_create_global_average_pooling_f32(
+    struct xnx_operator *op, struct xnx_bounds bounds) {
+  const size_t c = op->input_image.channels;
+  return xnc_status(
+      xnn_create_global_average_pooling_nwc_f32(c, c, c, bounds.min, bounds.max, 0, &op->parts[0]));
 }
 
-static inline enum xnn_status xnc_create_global_average_pooling_qs8(
-    size_t channels, struct xnx_quantization in, struct xnx_quantization out, struct xnx_bounds bounds,
-    struct xnn_operator **op) {
-  return xnn_create_global_average_pooling_nwc_qs8(
-      channels, channels, channels, in.zero_point, in.scale, out.zero_point, out.scale, XNC_QUANTA(bounds), 0, op);
+static inline enum xnx_status xnc_create_global_average_pooling_qs8(
+    struct xnx_operator *op, struct xnx_quantization in, struct xnx_quantization out, struct xnx_bounds bounds) {
+  const size_t c = op->input_image.channels;
+  return xnc_status(xnn_create_global_average_pooling_nwc_qs8(
+      c, c, c, XNC_QUANTIZATION(in), XNC_QUANTIZATION(out), XNC_QUANTA(bounds), 0, &op->parts[0]));
 }
 
-static inline enum xnn_status xnc_setup_global_average_pooling(struct xnx_operator *op, pthreadpool_t pool) {
-  const struct xnx_image *in = &op->input_image;
-  const size_t pixels = in->height * in->width;
-  return op->type == DS_FLOAT32
-             ? xnn_setup_global_average_pooling_nwc_f32(
-                   op->parts[0], in->batch, pixels, op->inputs[0], op->output, pool)
-             : xnn_setup_global_average_pooling_nwc_qs8(
-                   op->parts[0], in->batch, pixels, op->inputs[0], op->output, pool);
+static inline enum xnx_status xnc_setup_global_average_pooling(struct xnx_operator *op, pthreadpool_t pool) {
+  const size_t batch = op->input_image.batch, pixels = op->input_image.height * op->input_image.width;
+  return xnc_status(
+      op->type == DS_FLOAT32
+          ? xnn_setup_global_average_pooling_nwc_f32(op->parts[0], batch, pixels, op->inputs[0], op->output, pool)
+          : xnn_setup_global_average_pooling_nwc_qs8(op->parts[0], batch, pixels, op->inputs[0], op->output, pool));
 }
 
-static inline enum xnn_status xnc_create_clamp(
-    enum ds_type type, struct xnx_bounds bounds, struct xnn_operator **op) {
-  return type == DS_FLOAT32 ? xnn_create_clamp_nc_f32(1, 1, 1, bounds.min, bounds.max, 0, op)
-                            : xnn_create_clamp_nc_s8(1, 1, 1, XNC_QUANTA(bounds), 0, op);
+static inline enum xnx_status xnc_create_clamp(struct xnx_operator *op, struct xnx_bounds bounds) {
+  return xnc_status(
+      op->type == DS_FLOAT32 ? xnn_create_clamp_nc_f32(1, 1, 1, bounds.min, bounds.max, 0, &op->parts[0])
+                             : xnn_create_clamp_nc_s8(1, 1, 1, XNC_QUANTA(bounds), 0, &op->parts[0]));
 }
 
-static inline enum xnn_status xnc_setup_clamp(struct xnx_operator *op, pthreadpool_t pool) {
-  return op->type == DS_FLOAT32
-             ? xnn_setup_clamp_nc_f32(op->parts[0], op->elements, op->inputs[0], op->output, pool)
-             : xnn_setup_clamp_nc_s8(op->parts[0], op->elements, op->inputs[0], op->output, pool);
+static inline enum xnx_status xnc_setup_clamp(struct xnx_operator *op, pthreadpool_t pool) {
+  return xnc_status(
+      op->type == DS_FLOAT32 ? xnn_setup_clamp_nc_f32(op->parts[0], op->elements, op->inputs[0], op->output, pool)
+                             : xnn_setup_clamp_nc_s8(op->parts[0], op->elements, op->inputs[0], op->output, pool));
 }
 
-static inline enum xnn_status xnc_create_dequantize(struct xnx_quantization in, struct xnn_operator **op) {
-  return xnn_create_convert_nc_qs8_f32(1, 1, 1, in.scale, in.zero_point, 0, op);
+static inline enum xnx_status xnc_create_dequantize(struct xnx_operator *op, struct xnx_quantization in) {
+  return xnc_status(xnn_create_convert_nc_qs8_f32(1, 1, 1, in.scale, in.zero_point, 0, &op->parts[0]));
 }
 
-static inline enum xnn_status xnc_setup_dequantize(struct xnx_operator *op, pthreadpool_t pool) {
-  return xnn_setup_convert_nc_qs8_f32(op->parts[0], op->elements, op->inputs[0], op->output, pool);
+static inline enum xnx_status xnc_setup_dequantize(struct xnx_operator *op, pthreadpool_t pool) {
+  return xnc_status(xnn_setup_convert_nc_qs8_f32(op->parts[0], op->elements, op->inputs[0], op->output, pool));
 }
 
 // `value` points to one element.
-static inline enum xnn_status xnc_create_constant_pad(
-    enum ds_type type, const void *value, struct xnn_operator **op) {
-  return type == DS_INT8 ? xnn_create_constant_pad_nd_x8(value, 0, op) : xnn_create_constant_pad_nd_x32(value, 0, op);
+static inline enum xnx_status xnc_create_constant_pad(struct xnx_operator *op, const void *value) {
+  return xnc_status(
+      op->type == DS_INT8 ? xnn_create_constant_pad_nd_x8(value, 0, &op->parts[0])
+                          : xnn_create_constant_pad_nd_x32(value, 0, &op->parts[0]));
 }
 
-static inline enum xnn_status xnc_setup_constant_pad(struct xnx_operator *op, pthreadpool_t pool) {
+static inline enum xnx_status xnc_setup_constant_pad(struct xnx_operator *op, pthreadpool_t pool) {
   const struct xnx_pad *p = &op->as.pad;
-  return op->type == DS_INT8
-             ? xnn_setup_constant_pad_nd_x8(
-                   op->parts[0], p->rank, p->sizes, p->before, p->after, op->inputs[0], op->output, pool)
-             : xnn_setup_constant_pad_nd_x32(
-                   op->parts[0], p->rank, p->sizes, p->before, p->after, op->inputs[0], op->output, pool);
+  const void *in = op->inputs[0];
+  return xnc_status(
+      op->type == DS_INT8
+          ? xnn_setup_constant_pad_nd_x8(op->parts[0], p->rank, p->sizes, p->before, p->after, in, op->output, pool)
+          : xnn_setup_constant_pad_nd_x32(op->parts[0], p->rank, p->sizes, p->before, p->after, in, op->output, pool));
 }
 
-// Copies rows of `channels` elements into rows of `stride` elements.
-static inline enum xnn_status xnc_create_copy(
-    enum ds_type type, size_t channels, size_t stride, struct xnn_operator **op) {
-  return type == DS_INT8 ? xnn_create_copy_nc_x8(channels, channels, stride, 0, op)
-                         : xnn_create_copy_nc_x32(channels, channels, stride, 0, op);
+// Part i copies rows of `channels` elements into rows of `stride` elements.
+static inline enum xnx_status xnc_create_copy(struct xnx_operator *op, size_t i, size_t channels, size_t stride) {
+  return xnc_status(
+      op->type == DS_INT8 ? xnn_create_copy_nc_x8(channels, channels, stride, 0, &op->parts[i])
+                          : xnn_create_copy_nc_x32(channels, channels, stride, 0, &op->parts[i]));
 }
 
-static inline enum xnn_status xnc_setup_copy(
-    enum ds_type type, struct xnn_operator *op, size_t rows, const void *input, void *output, pthreadpool_t pool) {
-  return type == DS_INT8 ? xnn_setup_copy_nc_x8(op, rows, input, output, pool)
-                         : xnn_setup_copy_nc_x32(op, rows, input, output, pool);
+static inline enum xnx_status xnc_setup_copy(
+    struct xnx_operator *op, size_t i, size_t rows, void *output, pthreadpool_t pool) {
+  return xnc_status(
+      op->type == DS_INT8 ? xnn_setup_copy_nc_x8(op->parts[i], rows, op->inputs[i], output, pool)
+                          : xnn_setup_copy_nc_x32(op->parts[i], rows, op->inputs[i], output, pool));
 }
 
 #endif  // XNX_XNN_COMPAT_H

@@ -15,5 +15,21 @@ public enum OperatorSet {
   static let quantizedDecomposedOperators: [Operator] = []
 
   /// Operators of lowered graphs: one each for what a delegate runs as a unit; f32 and int8, channels last.
-  static let fusedOperators: [Operator] = []
+  static let fusedOperators: [Operator] = [
+    .fusedConv2d,
+    .fusedLinear,
+    .fusedAdd,
+    .fusedMul,
+    .fusedMaxPool2d,
+    .fusedAvgPool2d,
+    .fusedClamp,
+    .fusedPad,
+    .fusedCat,
+    .fusedSlice,
+    .fusedLUT,
+    .fusedQuantize,
+    .fusedDequantize,
+    .fusedView,
+    .toDimOrderCopy,
+  ]
 }

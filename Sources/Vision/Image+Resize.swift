@@ -34,19 +34,24 @@ extension Image {
       throw .unreachableSize(width: newWidth, height: newHeight)
     }
     if newWidth == width && newHeight == height { return window(columns: columns, rows: rows) }
+    let horizontal =
+      newWidth == width ? nil : ResamplingTaps(source: width, target: newWidth, window: columns, filter: filter)
     let vertical =
       newHeight == height ? nil : ResamplingTaps(source: height, target: newHeight, window: rows, filter: filter)
+    let sourceColumns = horizontal?.sourceRange ?? columns
     let sourceRows = vertical?.sourceRange ?? rows
-    guard Image.isAllowed(width: columns.count, height: max(rows.count, sourceRows.count)) else {
-      throw .unreachableSize(width: newWidth, height: newHeight)
-    }
-    let narrowed =
-      newWidth == width
-      ? window(columns: columns, rows: sourceRows)
-      : resampledHorizontally(
-        ResamplingTaps(source: width, target: newWidth, window: columns, filter: filter), rows: sourceRows)
-    guard let vertical else { return narrowed }
-    return narrowed.resampledVertically(vertical, firstRow: sourceRows.lowerBound)
+    // Pillow's rule since 13.0 (horizontal first before that); the order shows in the rounding between the passes.
+    let isVerticalFirst = newHeight < height && height - newHeight > 2 * (width - newWidth)
+    let between =
+      isVerticalFirst ? (width: sourceColumns.count, height: rows.count) : (columns.count, sourceRows.count)
+    guard Image.isAllowed(width: between.width, height: between.height),
+      Image.isAllowed(width: columns.count, height: rows.count)
+    else { throw .unreachableSize(width: newWidth, height: newHeight) }
+    var picture = window(columns: sourceColumns, rows: sourceRows)
+    if let vertical, isVerticalFirst { picture = picture.resampledVertically(vertical) }
+    if let horizontal { picture = picture.resampledHorizontally(horizontal) }
+    if let vertical, !isVerticalFirst { picture = picture.resampledVertically(vertical) }
+    return picture
   }
 
   /// The part of the picture inside both ranges.
@@ -63,8 +68,8 @@ extension Image {
     }
   }
 
-  /// The source's `rows`, each with one pixel per tap list.
-  private func resampledHorizontally(_ taps: ResamplingTaps, rows: Range<Int>) -> Image {
+  /// All rows, each with one pixel per tap list.
+  private func resampledHorizontally(_ taps: ResamplingTaps) -> Image {
     let columnCount = taps.starts.count
     let capacity = taps.capacity
     let sourceStride = width * 3
@@ -72,9 +77,9 @@ extension Image {
       taps.starts.withUnsafeBufferPointer { starts in
         taps.counts.withUnsafeBufferPointer { counts in
           taps.weights.withUnsafeBufferPointer { weights in
-            Image(unsafeUninitializedWidth: columnCount, height: rows.count) { target in
+            Image(unsafeUninitializedWidth: columnCount, height: height) { target in
               var output = target
-              for row in rows {
+              for row in 0..<height {
                 let line = source.baseAddress! + row &* sourceStride
                 for column in 0..<columnCount {
                   let first = line + starts[column] &* 3
@@ -99,8 +104,8 @@ extension Image {
     }
   }
 
-  /// One row per tap list; row 0 of this picture is row `firstRow` of the taps.
-  private func resampledVertically(_ taps: ResamplingTaps, firstRow: Int) -> Image {
+  /// All columns, with one row per tap list.
+  private func resampledVertically(_ taps: ResamplingTaps) -> Image {
     let stride = width * 3
     return pixels.withUnsafeBufferPointer { source in
       withUnsafeTemporaryAllocation(of: Int32.self, capacity: stride) { sums in
@@ -109,7 +114,7 @@ extension Image {
           for row in 0..<taps.starts.count {
             sum.initialize(repeating: half, count: stride)
             for tap in 0..<taps.counts[row] {
-              let line = source.baseAddress! + (taps.starts[row] - firstRow + tap) * stride
+              let line = source.baseAddress! + (taps.starts[row] + tap) * stride
               let factor = taps.weights[row * taps.capacity + tap]
               for index in 0..<stride { sum[index] &+= Int32(line[index]) &* factor }
             }

@@ -3,16 +3,20 @@ import CPNG
 /// PNG by libpng's simplified reader, arranged so that no colour conversion of its own touches the pixels.
 ///
 /// What Pillow does, by kind of file: gray of 1, 2 and 4 bits is spread to 0...255, gray of 16 bits is cut off at 255, colour
-/// of 16 bits keeps its high byte, alpha is dropped. Here, 16 bits *with alpha* are rounded to 8 bits, so that a value may
-/// be greater by 1 than Pillow's.
+/// of 16 bits keeps its high byte, alpha is dropped. One difference is left: where a file of 16 bits *with alpha* is not
+/// opaque, values are rounded to 8 bits, and may be off by 1 from Pillow's.
 enum PNGDecoder {
   static func decode(_ bytes: UnsafeRawBufferPointer, name: String) throws(ImageError) -> Image {
     let stream = try PNGStream(bytes, name: name)
     let header = stream.header
     let (width, height) = (header.width, header.height)
     if header.hasAlpha {
-      return dropAlpha(
-        try read(stream, format: PNGFormat.rgba, as: UInt8.self, channels: 4, name: name), width: width, height: height)
+      var rgba = try read(stream, format: PNGFormat.rgba, as: UInt8.self, channels: 4, name: name)
+      if header.bitDepth == 16 {
+        let wide = try read(stream, format: PNGFormat.linearRGBA, as: UInt16.self, channels: 4, name: name)
+        keepHighBytes(of: wide, whereOpaqueIn: &rgba)
+      }
+      return dropAlpha(rgba, width: width, height: height)
     }
     guard header.bitDepth == 16 else {
       let pixels = try read(stream, format: PNGFormat.rgb, as: UInt8.self, channels: 3, name: name)
@@ -55,6 +59,13 @@ enum PNGDecoder {
     withUnsafeBytes(of: control.message) { String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self) }
   }
 
+  /// `wide` is multiplied by its alpha, hence exact only where that is 1.
+  private static func keepHighBytes(of wide: [UInt16], whereOpaqueIn rgba: inout [UInt8]) {
+    for pixel in stride(from: 0, to: rgba.count, by: 4) where wide[pixel + 3] == .max {
+      for index in pixel..<pixel + 3 { rgba[index] = UInt8(truncatingIfNeeded: wide[index] &>> 8) }
+    }
+  }
+
   private static func dropAlpha(_ rgba: [UInt8], width: Int, height: Int) -> Image {
     rgba.withUnsafeBufferPointer { rgba in
       Image(unsafeUninitializedWidth: width, height: height) { target in
@@ -90,4 +101,5 @@ private enum PNGFormat {
   static let rgba = color | alpha
   static let linearGray = linear
   static let linearRGB = linear | color
+  static let linearRGBA = linear | color | alpha
 }

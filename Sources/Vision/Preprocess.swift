@@ -73,6 +73,17 @@ public struct Preprocess: Codable, Hashable, Sendable {
       scale: values.decodeIfPresent(Double.self, forKey: .scale))
   }
 
+  /// No preparation at all.
+  public init() {
+    self.resize = nil
+    self.crop = nil
+    self.interpolation = nil
+    self.mean = nil
+    self.std = nil
+    self.channels = nil
+    self.scale = nil
+  }
+
   /// - Throws: `malformed` if the data is no JSON object with values of the right types, `invalid` for a refused value.
   public init(json: Data) throws(PreprocessError) {
     do {
@@ -86,14 +97,19 @@ public struct Preprocess: Codable, Hashable, Sendable {
     }
   }
 
-  /// Reads a preprocessing file. Throws as `init(json:)`, within `file` that names the path, or `unreadable`.
+  /// As `init(json:)`, but the errors name where the data comes from (`named`).
+  public init(json: Data, name: String) throws(PreprocessError) {
+    do { self = try Preprocess(json: json) } catch { throw .named(name, reason: error.description) }
+  }
+
+  /// Reads a preprocessing file. Throws as `init(json:name:)` with its path, or `unreadable`.
   public init(jsonPath path: String) throws(PreprocessError) {
     let storage: Storage
     do { storage = try Storage(mapping: path) } catch { throw .unreadable(error) }
     guard storage.byteCount <= Preprocess.maximumFileSize else {
       throw .unreadable(FileError(path: path, reason: "is too large for a preprocessing file"))
     }
-    do { self = try Preprocess(json: Data(storage.bytes)) } catch { throw .file(path: path, error.description) }
+    try self.init(json: Data(storage.bytes), name: path)
   }
 
   /// The values as JSON; equal values give equal bytes. `init(json:)` reads them back.
@@ -125,8 +141,8 @@ public enum PreprocessError: Error, Hashable, Sendable, CustomStringConvertible 
   case unreadable(FileError)
   case malformed(reason: String)
   case invalid(key: String, reason: String)
-  /// `malformed` or `invalid` in a file.
-  case file(path: String, String)
+  /// `malformed` or `invalid` in a file or in an entry of an archive.
+  case named(String, reason: String)
   /// Arrays of this type cannot be a model's input samples.
   case unsupportedArray(DataType)
 
@@ -135,7 +151,7 @@ public enum PreprocessError: Error, Hashable, Sendable, CustomStringConvertible 
     case .unreadable(let error): error.description
     case .malformed(let reason): "malformed preprocessing: \(reason)"
     case .invalid(let key, let reason): "preprocessing key \"\(key)\": \(reason)"
-    case .file(let path, let reason): "\(path): \(reason)"
+    case .named(let name, let reason): "\(name): \(reason)"
     case .unsupportedArray(let type): "input samples of \(type) (supported: uint8, float32)"
     }
   }

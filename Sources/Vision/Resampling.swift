@@ -37,7 +37,9 @@ struct ResamplingTaps {
   /// Fraction bits of a weight: 32 less 8 for the pixel and 2 for the overshoot of a filter with negative lobes.
   static let precisionBits: Int32 = 32 - 8 - 2
 
-  /// First source pixel of each target pixel.
+  /// The source pixels that any tap reads.
+  private(set) var sourceRange = 0..<0
+  /// First source pixel of each target pixel, counted from the start of `sourceRange`.
   private(set) var starts: [Int] = []
   /// How many source pixels each target pixel has.
   private(set) var counts: [Int] = []
@@ -58,6 +60,7 @@ struct ResamplingTaps {
       }
       self.counts = [Int](repeating: 1, count: window.count)
       self.weights = [Int32](repeating: 1 << Self.precisionBits, count: window.count)
+      rebase()
       return
     }
     let stretch = max(scale, 1)
@@ -81,12 +84,14 @@ struct ResamplingTaps {
       starts.append(start)
       counts.append(count)
     }
+    rebase()
   }
 
-  /// The source pixels that any tap reads; starts and ends never decrease along the axis.
-  var sourceRange: Range<Int> {
-    guard let first = starts.first, let last = starts.last, let count = counts.last else { return 0..<0 }
-    return first..<last + count
+  /// Starts and ends never decrease along the axis, so that the first and last target pixels bound the range.
+  private mutating func rebase() {
+    guard let first = starts.first, let last = starts.last, let count = counts.last else { return }
+    sourceRange = first..<last + count
+    for index in starts.indices { starts[index] -= first }
   }
 }
 

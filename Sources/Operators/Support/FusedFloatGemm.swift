@@ -64,9 +64,9 @@ struct FloatGemm: Sendable {
           s2 += w * r2[k]
           s3 += w * last[k]
         }
-        let target = output + row &* outputStride &+ block &* 8
+        let target = output + (row &* outputStride &+ block &* 8)
         store(s0, at: target, count: valid)
-        if count > 1 { store(count > 1 && count < 3 ? s3 : s1, at: target + outputStride, count: valid) }
+        if count > 1 { store(s1, at: target + outputStride, count: valid) }
         if count > 2 { store(s2, at: target + 2 &* outputStride, count: valid) }
         if count > 3 { store(s3, at: target + 3 &* outputStride, count: valid) }
         row &+= 4

@@ -76,7 +76,7 @@ struct Int8Gemm: Sendable {
         let hasSecond = row &+ 1 < rowCount
         let first = UnsafeRawPointer(rows + row &* steps &* 8).assumingMemoryBound(to: SIMD8<Int16>.self)
         let sums = Int8Gemm.tile(first, hasSecond ? first + steps : first, weights, steps)
-        let target = output + row &* outputStride &+ block &* 4
+        let target = output + (row &* outputStride &+ block &* 4)
         Int8Gemm.store(requantizer.requantize(sums.0 &+ biases, scale: blockScales), at: target, count: valid)
         if hasSecond {
           let quanta = requantizer.requantize(sums.1 &+ biases, scale: blockScales)

@@ -49,13 +49,13 @@ struct FusedWindow: Sendable {
 
   /// The taps of output row `y` that lie in the image.
   @inline(__always)
-  func rows(_ y: Int) -> (first: Int, end: Int, origin: Int) {
+  func rows(_ y: Int) -> Taps {
     FusedWindow.taps(y &* strideHeight &- padTop, kernelHeight, dilationHeight, inputHeight)
   }
 
   /// The taps of output column `x` that lie in the image.
   @inline(__always)
-  func columns(_ x: Int) -> (first: Int, end: Int, origin: Int) {
+  func columns(_ x: Int) -> Taps {
     FusedWindow.taps(x &* strideWidth &- padLeft, kernelWidth, dilationWidth, inputWidth)
   }
 
@@ -63,7 +63,7 @@ struct FusedWindow: Sendable {
   @inline(__always)
   private static func taps(
     _ origin: Int, _ kernel: Int, _ dilation: Int, _ size: Int
-  ) -> (first: Int, end: Int, origin: Int) {
+  ) -> Taps {
     if dilation == 1 {
       let first = min(max(0, 0 &- origin), kernel)
       return (first, max(first, min(kernel, size &- origin)), origin)
@@ -71,5 +71,26 @@ struct FusedWindow: Sendable {
     let first = origin < 0 ? min(kernel, (dilation &- 1 &- origin) / dilation) : 0
     let end = origin < size ? min(kernel, (size &- origin &+ dilation &- 1) / dilation) : 0
     return (first, max(first, end), origin)
+  }
+}
+
+extension FusedWindow {
+  /// The taps of a window along one axis: k in first..<end reads the image at origin + k · dilation.
+  typealias Taps = (first: Int, end: Int, origin: Int)
+
+  /// Calls `body` for each output pixel in memory order, with the image's first row in the input (counted over the
+  /// batch), the taps, and the pixel's index in the output.
+  @inline(__always)
+  func forEachOutput(batch: Int, _ body: (_ imageRow: Int, _ rows: Taps, _ columns: Taps, _ pixel: Int) -> Void) {
+    var pixel = 0
+    for image in 0..<batch {
+      for y in 0..<outputHeight {
+        let rows = rows(y)
+        for x in 0..<outputWidth {
+          body(image &* inputHeight, rows, columns(x), pixel)
+          pixel &+= 1
+        }
+      }
+    }
   }
 }

@@ -1,0 +1,103 @@
+// ADD, MULTIPLY, CLAMP, LOOKUP_TABLE and CONVERT: one element out for each element in, in memory order.
+#include <math.h>
+
+#include "xnn_compat.h"
+
+// Operands of ADD and MULTIPLY: two activations and an output of the same sizes. The quantizations are for int8 only.
+static enum xnx_status binary_operands(
+    const struct xnx_operands *operands, struct xnx_operator *op, struct xnx_bounds *bounds,
+    struct xnx_quantization q[3]) {
+  const struct ds_value *a = operands->inputs[0], *b = operands->inputs[1], *out = operands->output;
+  if (b == NULL || b->type != a->type || out->type != a->type) return XNX_INVALID_NODE;
+  if (b->data != NULL || !xnx_same_sizes(a, b)) return XNX_UNSUPPORTED;
+  if (!xnx_same_sizes(a, out)) return XNX_INVALID_NODE;
+  op->elements = xnx_element_count(out);
+  op->input_count = 2;
+  op->part_count = 1;
+  enum xnx_status status = xnx_bounds_of(operands->node, op->type, bounds);
+  const struct ds_value *values[3] = {a, b, out};
+  for (size_t i = 0; i < 3 && status == XNX_OK && op->type == DS_INT8; i++) {
+    status = xnx_quantization_of(values[i], &q[i]);
+  }
+  return status;
+}
+
+static bool within(float ratio, float min, float max) { return ratio >= min && ratio < max; }
+
+// int8: fixed point. shift = 20 - exponent of the larger ratio to the output's scale; multipliers = ratio * 2^shift,
+// half to even; the sum plus 2^(shift - 1), shifted down (half up), + zero point, clamp.
+enum xnx_status xnx_create_add(const struct xnx_operands *operands, struct xnx_operator *op) {
+  struct xnx_bounds bounds;
+  struct xnx_quantization q[3];
+  enum xnx_status status = binary_operands(operands, op, &bounds, q);
+  if (status != XNX_OK) return status;
+  op->setup = xnc_setup_add;
+  if (op->type == DS_FLOAT32) return xnc_create_add_f32(op, bounds);
+  if (!within(q[0].scale / q[2].scale, 0x1p-10f, 256.0f) || !within(q[1].scale / q[2].scale, 0x1p-10f, 256.0f)) {
+    return XNX_UNSUPPORTED;
+  }
+  return xnc_create_add_qs8(op, q, bounds);
+}
+
+// int8: float of (a - a_zp) * (b - b_zp), * (a_scale * b_scale / out_scale), half to even, + zero point, clamp.
+enum xnx_status xnx_create_multiply(const struct xnx_operands *operands, struct xnx_operator *op) {
+  struct xnx_bounds bounds;
+  struct xnx_quantization q[3];
+  enum xnx_status status = binary_operands(operands, op, &bounds, q);
+  if (status != XNX_OK) return status;
+  op->setup = xnc_setup_multiply;
+  if (op->type == DS_FLOAT32) return xnc_create_multiply_f32(op, bounds);
+  const float product = q[0].scale * q[1].scale;
+  if (!within(product / q[2].scale, 0x1p-16f, 256.0f)) return XNX_UNSUPPORTED;
+  return xnc_create_multiply_qs8(op, q, bounds);
+}
+
+enum xnx_status xnx_create_clamp(const struct xnx_operands *operands, struct xnx_operator *op) {
+  const struct ds_value *in = operands->inputs[0], *out = operands->output;
+  if (out->type != in->type || !xnx_same_sizes(in, out) || !xnx_same_quantization(in, out)) return XNX_INVALID_NODE;
+  struct xnx_bounds bounds;
+  enum xnx_status status = xnx_bounds_of(operands->node, op->type, &bounds);
+  if (status != XNX_OK) return status;
+  op->elements = xnx_element_count(out);
+  op->setup = xnc_setup_clamp;
+  op->part_count = 1;
+  return xnc_create_clamp(op, bounds);
+}
+
+enum xnx_status xnx_create_lookup_table(const struct xnx_operands *operands, struct xnx_operator *op) {
+  const struct ds_value *in = operands->inputs[0], *table = operands->inputs[1], *out = operands->output;
+  if (!xnx_is_constant(table, DS_INT8, 256) || op->type != DS_INT8 || out->type != DS_INT8 ||
+      !xnx_same_sizes(in, out)) {
+    return XNX_INVALID_NODE;
+  }
+  op->elements = xnx_element_count(out);
+  op->kernel = xnx_kernel_lookup_table;
+  // The node's table begins at -128; ours is indexed by the value's bits, so it begins at 0.
+  memcpy(op->as.table, (const uint8_t *)table->data + 128, 128);
+  memcpy(op->as.table + 128, table->data, 128);
+  return XNX_OK;
+}
+
+// From f32: x * (1 / scale), half to even, + zero point, clamp to [-128, 127]; NaN gives the zero point. (The library
+// gives 127 for NaN, so this direction is a kernel of ours.) To f32: (q - zero point) * scale.
+enum xnx_status xnx_create_convert(const struct xnx_operands *operands, struct xnx_operator *op) {
+  const struct ds_value *in = operands->inputs[0], *out = operands->output;
+  if (!xnx_same_sizes(in, out)) return XNX_INVALID_NODE;
+  op->elements = xnx_element_count(out);
+  struct xnx_quantization q;
+  if (in->type == DS_FLOAT32 && out->type == DS_INT8) {
+    enum xnx_status status = xnx_quantization_of(out, &q);
+    if (status != XNX_OK) return status;
+    const float inverse_scale = 1.0f / q.scale;
+    if (!isnormal(inverse_scale)) return XNX_UNSUPPORTED;
+    op->as.quantize = (struct xnx_quantize){inverse_scale, q.zero_point};
+    op->kernel = xnx_kernel_quantize;
+    return XNX_OK;
+  }
+  if (in->type != DS_INT8 || out->type != DS_FLOAT32) return XNX_UNSUPPORTED;
+  enum xnx_status status = xnx_quantization_of(in, &q);
+  if (status != XNX_OK) return status;
+  op->setup = xnc_setup_dequantize;
+  op->part_count = 1;
+  return xnc_create_dequantize(op, q);
+}

@@ -1,0 +1,206 @@
+// The executor's own kernels, for what the library lacks. int8 results are exact: float operations one at a time in the
+// order written, rounding half to even in the default floating-point mode.
+#include <string.h>
+
+#include "operator.h"
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
+// Compiled twice, the right one chosen at load: SwiftPM builds for the oldest x86-64.
+#if defined(__x86_64__) && defined(__linux__)
+#define XNX_DISPATCHED __attribute__((target_clones("avx2", "default")))
+#else
+#define XNX_DISPATCHED
+#endif
+
+// Calls function(op, start, length) over [0, count), in pieces on the pool's threads when that pays.
+static void run_elements(
+    const struct xnx_operator *op, pthreadpool_task_1d_tile_1d_t function, size_t count, pthreadpool_t pool) {
+  if (pool == NULL || count < XNX_PARALLEL_ELEMENTS) {
+    function((void *)(uintptr_t)op, 0, count);
+  } else {
+    pthreadpool_parallelize_1d_tile_1d(
+        pool, function, (void *)(uintptr_t)op, count, XNX_PARALLEL_ELEMENTS / 4, 0);
+  }
+}
+
+#if defined(__x86_64__)
+// 64 elements at a time: the table's halves are two pairs of registers, the sign bit chooses. Returns the number done.
+__attribute__((target("avx512vbmi,avx512bw"))) static size_t look_up_vectors(
+    const uint8_t *table, const uint8_t *input, uint8_t *output, size_t count) {
+  const __m512i t0 = _mm512_loadu_si512(table), t1 = _mm512_loadu_si512(table + 64);
+  const __m512i t2 = _mm512_loadu_si512(table + 128), t3 = _mm512_loadu_si512(table + 192);
+  size_t i = 0;
+  for (; i + 64 <= count; i += 64) {
+    const __m512i x = _mm512_loadu_si512(input + i);
+    const __m512i low = _mm512_permutex2var_epi8(t0, x, t1), high = _mm512_permutex2var_epi8(t2, x, t3);
+    _mm512_storeu_si512(output + i, _mm512_mask_blend_epi8(_mm512_movepi8_mask(x), low, high));
+  }
+  return i;
+}
+
+static bool has_vector_look_up(void) {
+  return __builtin_cpu_supports("avx512vbmi") && __builtin_cpu_supports("avx512bw");
+}
+#else
+static size_t look_up_vectors(const uint8_t *table, const uint8_t *input, uint8_t *output, size_t count) {
+  (void)table, (void)input, (void)output, (void)count;
+  return 0;
+}
+
+static bool has_vector_look_up(void) { return false; }
+#endif
+
+static void look_up(void *context, size_t start, size_t count) {
+  const struct xnx_operator *op = context;
+  const uint8_t *table = op->as.table, *input = (const uint8_t *)op->inputs[0] + start;
+  uint8_t *output = (uint8_t *)op->output + start;
+  size_t i = has_vector_look_up() ? look_up_vectors(table, input, output, count) : 0;
+  for (; i < count; i++) output[i] = table[input[i]];
+}
+
+void xnx_kernel_lookup_table(const struct xnx_operator *op, pthreadpool_t pool) {
+  run_elements(op, look_up, op->elements, pool);
+}
+
+// Half to even for |x| < 2^22: the sum leaves no bits below one.
+static inline int32_t round_even(float x) {
+  const float magic = 12582912.0f;
+  const float shifted = x + magic;
+  return (int32_t)(shifted - magic);
+}
+
+XNX_DISPATCHED static void quantize_elements(
+    const float *restrict input, int8_t *restrict output, size_t count, struct xnx_quantize q) {
+  const float min = (float)(-128 - q.zero_point), max = (float)(127 - q.zero_point);
+  for (size_t i = 0; i < count; i++) {
+    float x = input[i] * q.inverse_scale;
+    x = x != x ? 0.0f : x;
+    x = x < min ? min : x;
+    x = x > max ? max : x;
+    output[i] = (int8_t)(round_even(x) + q.zero_point);
+  }
+}
+
+static void quantize(void *context, size_t start, size_t count) {
+  const struct xnx_operator *op = context;
+  quantize_elements((const float *)op->inputs[0] + start, (int8_t *)op->output + start, count, op->as.quantize);
+}
+
+void xnx_kernel_quantize(const struct xnx_operator *op, pthreadpool_t pool) {
+  run_elements(op, quantize, op->elements, pool);
+}
+
+enum { AVERAGED_CHANNELS = 256 };
+
+XNX_DISPATCHED static void add_channels(int32_t *restrict sums, const int8_t *restrict input, size_t channels) {
+  for (size_t c = 0; c < channels; c++) sums[c] += input[c];
+}
+
+XNX_DISPATCHED static void requantize_channels(
+    const int32_t *restrict sums, int8_t *restrict output, size_t channels, const struct xnx_average *a) {
+  const int32_t zero_point = a->output_zero_point;
+  const float scale = a->scale, min = a->min - (float)zero_point, max = a->max - (float)zero_point;
+  for (size_t c = 0; c < channels; c++) {
+    float x = (float)sums[c] * scale;
+    x = x < min ? min : x;
+    x = x > max ? max : x;
+    output[c] = (int8_t)(round_even(x) + zero_point);
+  }
+}
+
+struct span {
+  size_t begin, end;
+};
+
+// The part of a window that lies inside the image.
+static struct span clipped(size_t output, int32_t stride, int32_t before, int32_t kernel, size_t size) {
+  const ptrdiff_t first = (ptrdiff_t)output * stride - before, last = first + kernel;
+  return (struct span){
+      first < 0 ? 0 : (size_t)first, last > (ptrdiff_t)size ? size : (size_t)last};
+}
+
+// One row of the output, all channels: (batch, out_y) -> (out_width, channels).
+static void average_row(void *context, size_t batch, size_t out_y) {
+  const struct xnx_operator *op = context;
+  const struct xnx_average *a = &op->as.average;
+  const struct xnx_image *in = &op->input_image, *out = &op->output_image;
+  const size_t channels = in->channels;
+  const int8_t *image = (const int8_t *)op->inputs[0] + batch * in->height * in->width * channels;
+  int8_t *row = (int8_t *)op->output + (batch * out->height + out_y) * out->width * channels;
+  const struct span y = clipped(out_y, a->window.stride_height, a->window.pad_top, a->window.kernel_height, in->height);
+  for (size_t out_x = 0; out_x < out->width; out_x++) {
+    const struct span x =
+        clipped(out_x, a->window.stride_width, a->window.pad_left, a->window.kernel_width, in->width);
+    const int32_t bias = -(int32_t)((y.end - y.begin) * (x.end - x.begin)) * a->input_zero_point;
+    for (size_t c = 0; c < channels; c += AVERAGED_CHANNELS) {
+      const size_t length = channels - c < AVERAGED_CHANNELS ? channels - c : AVERAGED_CHANNELS;
+      int32_t sums[AVERAGED_CHANNELS];
+      for (size_t i = 0; i < length; i++) sums[i] = bias;
+      for (size_t iy = y.begin; iy < y.end; iy++) {
+        for (size_t ix = x.begin; ix < x.end; ix++) {
+          add_channels(sums, image + (iy * in->width + ix) * channels + c, length);
+        }
+      }
+      requantize_channels(sums, row + out_x * channels + c, length, a);
+    }
+  }
+}
+
+void xnx_kernel_average_pooling(const struct xnx_operator *op, pthreadpool_t pool) {
+  pthreadpool_parallelize_2d(
+      pool, average_row, (void *)(uintptr_t)op, op->output_image.batch, op->output_image.height, 0);
+}
+
+// Tiles of 16 x 16 elements keep both sides of a transpose in the first-level cache.
+enum { TILE = 16 };
+
+#define XNX_TRANSPOSE_TILE(name, element)                                                                          \
+  static void name(                                                                                                \
+      const element *restrict input, element *restrict output, size_t rows, size_t columns, size_t height,         \
+      size_t width) {                                                                                              \
+    if (height == TILE && width == TILE) {                                                                         \
+      for (size_t x = 0; x < TILE; x++) {                                                                          \
+        for (size_t y = 0; y < TILE; y++) output[x * rows + y] = input[y * columns + x];                           \
+      }                                                                                                            \
+      return;                                                                                                      \
+    }                                                                                                              \
+    for (size_t x = 0; x < width; x++) {                                                                           \
+      for (size_t y = 0; y < height; y++) output[x * rows + y] = input[y * columns + x];                           \
+    }                                                                                                              \
+  }
+XNX_TRANSPOSE_TILE(transpose_tile_1, uint8_t)
+XNX_TRANSPOSE_TILE(transpose_tile_4, uint32_t)
+
+// A band of TILE columns of the input's matrix `index`, all rows: it becomes TILE whole rows of the output.
+static void transpose_band(void *context, size_t index, size_t band) {
+  const struct xnx_operator *op = context;
+  const struct xnx_matrices *m = &op->as.matrices;
+  const size_t matrix = index * m->rows * m->columns, left = band * TILE;
+  const size_t width = m->columns - left < TILE ? m->columns - left : TILE;
+  for (size_t top = 0; top < m->rows; top += TILE) {
+    const size_t height = m->rows - top < TILE ? m->rows - top : TILE;
+    const size_t from = matrix + top * m->columns + left, to = matrix + left * m->rows + top;
+    if (m->element_size == 1) {
+      transpose_tile_1(
+          (const uint8_t *)op->inputs[0] + from, (uint8_t *)op->output + to, m->rows, m->columns, height, width);
+    } else {
+      transpose_tile_4(
+          (const uint32_t *)op->inputs[0] + from, (uint32_t *)op->output + to, m->rows, m->columns, height, width);
+    }
+  }
+}
+
+void xnx_kernel_transpose(const struct xnx_operator *op, pthreadpool_t pool) {
+  const struct xnx_matrices *m = &op->as.matrices;
+  const size_t bytes = m->rows * m->columns * m->element_size;
+  if (m->rows == 1 || m->columns == 1) {
+    memcpy(op->output, op->inputs[0], m->count * bytes);
+    return;
+  }
+  pthreadpool_parallelize_2d(
+      m->count * bytes < XNX_PARALLEL_ELEMENTS ? NULL : pool, transpose_band, (void *)(uintptr_t)op, m->count,
+      (m->columns + TILE - 1) / TILE, 0);
+}

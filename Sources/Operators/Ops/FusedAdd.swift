@@ -1,0 +1,92 @@
+import TensorCore
+
+extension Operator {
+  /// Elementwise sum with clamp, of two tensors of one shape and layout: f32, or int8 with parameters of their own.
+  ///
+  /// The int8 result is fixed point. With ra = self scale / output scale and rb likewise, both in [2⁻¹⁰, 2⁸):
+  ///
+  ///     shift = 20 − exponent(max(ra, rb))                       12…30
+  ///     ma, mb = RNE(ra · 2^shift), RNE(rb · 2^shift)            at most 2²¹
+  ///     q = clamp(((2^(shift−1) + (a − za)·ma + (b − zb)·mb) >> shift) + zp)
+  ///
+  /// that is, rounded half up. Outside those ratios it is RNE(clamp(Float(a − za)·ra + Float(b − zb)·rb)) + zp in Float.
+  /// `infer` leaves the quantization parameters of an int8 output open.
+  static let fusedAdd = Operator(
+    "fused.add(Tensor self, Tensor other, float output_min=-inf, float output_max=inf) -> Tensor", isInPlace: true,
+    infer: { call throws(OperatorError) in try call.elementwiseOutputs() },
+    prepare: { call throws(OperatorError) in
+      let (a, b) = try call.elementwiseOperands()
+      let output = try call.checkedOutput(try call.elementwiseOutputs())
+      let (indexA, indexB) = (try call.position("self"), try call.position("other"))
+      let count = output.shape.elementCount
+      if a.dataType == .int8 {
+        let sum = try Int8Sum(call, a, b, output)
+        return PreparedKernel { buffers in
+          sum.run(buffers.input(indexA), buffers.input(indexB), buffers.output(), count)
+        }
+      }
+      let (lower, upper) = try call.floatBounds()
+      return PreparedKernel { buffers in
+        let (x, y) = (buffers.input(indexA, as: Float.self), buffers.input(indexB, as: Float.self))
+        let target = buffers.output(as: Float.self)
+        for i in 0..<count { target[i] = clamped(x[i] + y[i], lower, upper) }
+      }
+    })
+}
+
+/// The int8 sum of two tensors with parameters of their own.
+private struct Int8Sum: Sendable {
+  private let zeroPointA, zeroPointB: Int32
+  private let ratioA, ratioB: Float
+  private let requantizer: Requantizer
+  private let bounds: (lower: Int32, upper: Int32)
+
+  init(_ call: OperatorCall, _ a: TensorSpec, _ b: TensorSpec, _ output: TensorSpec) throws(OperatorError) {
+    let (a, b) = (try call.int8Parameters(a, "self"), try call.int8Parameters(b, "other"))
+    let scale = try call.int8Parameters(output, "output").scale
+    (ratioA, ratioB) = (a.scale / scale, b.scale / scale)
+    // 2⁶⁴ keeps the float path clear of infinities, whose difference is NaN.
+    try call.check(
+      ratioA < 0x1p64 && ratioB < 0x1p64,
+      "the scales \(a.scale) and \(b.scale) are too large for the output scale \(scale)")
+    (zeroPointA, zeroPointB) = (a.zeroPoint, b.zeroPoint)
+    requantizer = try call.requantizer(output)
+    bounds = (Int32(requantizer.lower), Int32(requantizer.upper))
+  }
+
+  private var isFixedPoint: Bool { min(ratioA, ratioB) >= 0x1p-10 && max(ratioA, ratioB) < 0x1p8 }
+
+  func run(
+    _ a: UnsafePointer<Int8>, _ b: UnsafePointer<Int8>, _ target: UnsafeMutablePointer<Int8>, _ count: Int
+  ) {
+    if isFixedPoint { fixedPoint(a, b, target, count) } else { floatingPoint(a, b, target, count) }
+  }
+
+  /// Sums stay below 2³¹: 2 · 255 · 2²¹ + 2²⁹.
+  private func fixedPoint(
+    _ a: UnsafePointer<Int8>, _ b: UnsafePointer<Int8>, _ target: UnsafeMutablePointer<Int8>, _ count: Int
+  ) {
+    let shift = 20 - Int32(max(ratioA, ratioB).exponent)
+    let power = Float(sign: .plus, exponent: Int(shift), significand: 1)
+    let multiplierA = Int32((ratioA * power).rounded(.toNearestOrEven))
+    let multiplierB = Int32((ratioB * power).rounded(.toNearestOrEven))
+    let bias = (1 &<< (shift &- 1)) &- zeroPointA &* multiplierA &- zeroPointB &* multiplierB
+    let (lower, upper, zeroPoint) = (bounds.lower, bounds.upper, requantizer.zeroPoint)
+    for i in 0..<count {
+      let sum = bias &+ Int32(a[i]) &* multiplierA &+ Int32(b[i]) &* multiplierB
+      let quantum = max(lower, min(upper, sum &>> shift))
+      target[i] = Int8(truncatingIfNeeded: quantum &+ zeroPoint)
+    }
+  }
+
+  private func floatingPoint(
+    _ a: UnsafePointer<Int8>, _ b: UnsafePointer<Int8>, _ target: UnsafeMutablePointer<Int8>, _ count: Int
+  ) {
+    let (zeroPointA, zeroPointB, ratioA, ratioB) = (zeroPointA, zeroPointB, ratioA, ratioB)
+    let requantizer = requantizer
+    for i in 0..<count {
+      let (x, y) = (Float(Int32(a[i]) &- zeroPointA), Float(Int32(b[i]) &- zeroPointB))
+      target[i] = requantizer.round(x * ratioA + y * ratioB)
+    }
+  }
+}

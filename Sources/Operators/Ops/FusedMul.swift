@@ -1,0 +1,45 @@
+import TensorCore
+
+extension Operator {
+  /// Elementwise product with clamp, of two tensors of one shape and layout: f32, or int8 with parameters of their own.
+  ///
+  /// The int8 result is RNE(clamp(Float((a − za)·(b − zb)) · s)) + zp with s = self scale · other scale / output scale,
+  /// all in Float, left to right. `infer` leaves the quantization parameters of an int8 output open.
+  static let fusedMul = Operator(
+    "fused.mul(Tensor self, Tensor other, float output_min=-inf, float output_max=inf) -> Tensor", isInPlace: true,
+    infer: { call throws(OperatorError) in try call.elementwiseOutputs() },
+    prepare: { call throws(OperatorError) in
+      let (a, b) = try call.elementwiseOperands()
+      let output = try call.checkedOutput(try call.elementwiseOutputs())
+      let (indexA, indexB) = (try call.position("self"), try call.position("other"))
+      let count = output.shape.elementCount
+      if a.dataType == .int8 { return try int8Product(call, a, b, output, indexA, indexB) }
+      let (lower, upper) = try call.floatBounds()
+      return PreparedKernel { buffers in
+        let (x, y) = (buffers.input(indexA, as: Float.self), buffers.input(indexB, as: Float.self))
+        let target = buffers.output(as: Float.self)
+        for i in 0..<count { target[i] = clamped(x[i] * y[i], lower, upper) }
+      }
+    })
+}
+
+private func int8Product(
+  _ call: OperatorCall, _ a: TensorSpec, _ b: TensorSpec, _ output: TensorSpec, _ indexA: Int, _ indexB: Int
+) throws(OperatorError) -> PreparedKernel {
+  let (a, b) = (try call.int8Parameters(a, "self"), try call.int8Parameters(b, "other"))
+  let outputScale = try call.int8Parameters(output, "output").scale
+  let scale = a.scale * b.scale / outputScale
+  try call.check(
+    scale.isFinite && scale > 0,
+    "self scale \(a.scale) · other scale \(b.scale) / output scale \(outputScale) is not a positive finite number")
+  let requantizer = try call.requantizer(output)
+  let count = output.shape.elementCount
+  return PreparedKernel { buffers in
+    let (x, y) = (buffers.input(indexA, as: Int8.self), buffers.input(indexB, as: Int8.self))
+    let target = buffers.output(as: Int8.self)
+    for i in 0..<count {
+      let product = (Int32(x[i]) &- a.zeroPoint) &* (Int32(y[i]) &- b.zeroPoint)
+      target[i] = requantizer.requantize(product, scale: scale)
+    }
+  }
+}

@@ -1,0 +1,25 @@
+import TensorCore
+
+extension Operator {
+  /// f32 to int8 by the output's parameters: RNE(x · Float(1 / scale)) + zero point, saturated; NaN becomes the zero point.
+  /// Any layout. `infer` leaves the output's quantization parameters open.
+  static let fusedQuantize = Operator(
+    "fused.quantize(Tensor self) -> Tensor",
+    infer: { call throws(OperatorError) in [try quantizedOutput(call)] },
+    prepare: { call throws(OperatorError) in
+      let output = try call.checkedOutput([try quantizedOutput(call)])
+      let parameters = try call.int8Parameters(output, "output")
+      let index = try call.position("self")
+      let (count, inverse) = (output.shape.elementCount, parameters.inverseScale)
+      return PreparedKernel { buffers in
+        let (source, target) = (buffers.input(index, as: Float.self), buffers.output(as: Int8.self))
+        for i in 0..<count { target[i] = parameters.quantize(source[i], inverse: inverse) }
+      }
+    })
+}
+
+private func quantizedOutput(_ call: OperatorCall) throws(OperatorError) -> TensorSpec {
+  let input = try call.activation("self")
+  try call.check(input.dataType == .float32, "'self' must be float32, not \(input.dataType)")
+  return TensorSpec(.int8, input.shape, dimOrder: input.dimOrder)
+}

@@ -1,0 +1,130 @@
+import TensorCore
+
+/// A depthwise convolution of multiplier 1 (one filter per channel), computed without im2col: per output pixel, blocks of
+/// channels are summed over the taps that lie in the image. Arithmetic as in `Int8Gemm` and `FloatGemm`.
+///
+/// Packed parameters are in blocks of 8 (int8) or 4 (f32) channels: the biases, for int8 the scales, then one vector of
+/// weights per tap. Filters come as (C, kh, kw, 1).
+struct FusedDepthwise: Sendable {
+  let window: FusedWindow
+  let batch: Int
+  let channels: Int
+
+  private var taps: Int { window.kernelHeight * window.kernelWidth }
+  private var int8BlockByteCount: Int { 64 + taps * 16 }
+  private var floatBlockByteCount: Int { 16 + taps * 16 }
+
+  /// Fails when the packed size overflows; shapes are untrusted.
+  func packedByteCount(_ dataType: DataType, _ call: OperatorCall) throws(OperatorError) -> Int {
+    let (blocks, size) =
+      dataType == .int8 ? ((channels + 7) / 8, int8BlockByteCount) : ((channels + 3) / 4, floatBlockByteCount)
+    let (count, overflow) = blocks.multipliedReportingOverflow(by: size)
+    try call.check(!overflow, "the weights are too large")
+    return count
+  }
+
+  // MARK: int8
+
+  func packInt8(
+    _ weights: UnsafePointer<Int8>, bias: UnsafePointer<Int32>?, scales: [Float], into packed: UnsafeMutableRawPointer
+  ) {
+    for block in 0..<(channels + 7) / 8 {
+      let base = packed + block &* int8BlockByteCount
+      for lane in 0..<8 {
+        let channel = block &* 8 &+ lane
+        let isReal = channel < channels
+        base.assumingMemoryBound(to: Int32.self)[lane] = isReal ? bias?[channel] ?? 0 : 0
+        (base + 32).assumingMemoryBound(to: Float.self)[lane] = isReal ? scales[channel] : 0
+        let target = (base + 64).assumingMemoryBound(to: Int16.self)
+        for tap in 0..<taps { target[tap &* 8 &+ lane] = isReal ? Int16(weights[channel &* taps &+ tap]) : 0 }
+      }
+    }
+  }
+
+  /// `input` is readable 7 bytes past its end.
+  func runInt8(
+    input: UnsafePointer<Int8>, zeroPoint: Int16, packed: UnsafeRawPointer, requantizer: Requantizer,
+    output: UnsafeMutablePointer<Int8>
+  ) {
+    let (window, channels, blockSize) = (window, channels, int8BlockByteCount)
+    let columnStep = window.dilationWidth &* channels
+    window.forEachOutput(batch: batch) { image, rows, columns, pixel in
+      let source = UnsafeRawPointer(input)
+      var channel = 0
+      var base = packed
+      while channel < channels {
+        let weights = (base + 64).assumingMemoryBound(to: SIMD8<Int16>.self)
+        var sums = base.load(as: SIMD8<Int32>.self)
+        for ky in rows.first..<rows.end {
+          let line = (image &+ rows.origin &+ ky &* window.dilationHeight) &* window.inputWidth
+          let start = (line &+ columns.origin) &* channels &+ columns.first &* columnStep
+          var values = source + (start &+ channel)
+          for kx in columns.first..<columns.end {
+            let x = SIMD8<Int16>(truncatingIfNeeded: values.loadUnaligned(as: SIMD8<Int8>.self)) &- zeroPoint
+            let w = weights[ky &* window.kernelWidth &+ kx]
+            sums &+= SIMD8<Int32>(truncatingIfNeeded: x) &* SIMD8<Int32>(truncatingIfNeeded: w)
+            values += columnStep
+          }
+        }
+        let scales = (base + 32).load(as: SIMD8<Float>.self)
+        let target = output + (pixel &* channels &+ channel)
+        let count = min(8, channels &- channel)
+        Int8Gemm.store(
+          requantizer.requantize(sums.lowHalf, scale: scales.lowHalf), at: target, count: min(4, count))
+        if count > 4 {
+          Int8Gemm.store(
+            requantizer.requantize(sums.highHalf, scale: scales.highHalf), at: target + 4, count: count &- 4)
+        }
+        channel &+= 8
+        base += blockSize
+      }
+    }
+  }
+
+  // MARK: f32
+
+  func packFloat(_ weights: UnsafePointer<Float>, bias: UnsafePointer<Float>?, into packed: UnsafeMutableRawPointer) {
+    for block in 0..<(channels + 3) / 4 {
+      let target = (packed + block &* floatBlockByteCount).assumingMemoryBound(to: Float.self)
+      for lane in 0..<4 {
+        let channel = block &* 4 &+ lane
+        let isReal = channel < channels
+        target[lane] = isReal ? bias?[channel] ?? 0 : 0
+        for tap in 0..<taps { target[4 &+ tap &* 4 &+ lane] = isReal ? weights[channel &* taps &+ tap] : 0 }
+      }
+    }
+  }
+
+  /// `input` is readable 12 bytes past its end.
+  func runFloat(
+    input: UnsafePointer<Float>, packed: UnsafeRawPointer, lower: Float, upper: Float,
+    output: UnsafeMutablePointer<Float>
+  ) {
+    let (window, channels, blockSize) = (window, channels, floatBlockByteCount)
+    let columnStep = window.dilationWidth &* channels
+    window.forEachOutput(batch: batch) { image, rows, columns, pixel in
+      var channel = 0
+      var base = packed
+      while channel < channels {
+        let weights = base.assumingMemoryBound(to: SIMD4<Float>.self)
+        var sums = weights[0]
+        for ky in rows.first..<rows.end {
+          let line = (image &+ rows.origin &+ ky &* window.dilationHeight) &* window.inputWidth
+          let start = (line &+ columns.origin) &* channels &+ columns.first &* columnStep
+          var values = input + (start &+ channel)
+          for kx in columns.first..<columns.end {
+            let x = UnsafeRawPointer(values).loadUnaligned(as: SIMD4<Float>.self)
+            sums += weights[1 &+ ky &* window.kernelWidth &+ kx] * x
+            values += columnStep
+          }
+        }
+        sums.replace(with: lower, where: sums .< lower)
+        sums.replace(with: upper, where: sums .> upper)
+        let target = output + (pixel &* channels &+ channel)
+        for lane in 0..<min(4, channels &- channel) { target[lane] = sums[lane] }
+        channel &+= 4
+        base += blockSize
+      }
+    }
+  }
+}

@@ -1,0 +1,96 @@
+import GraphIR
+
+/// What an annotation says of one place: its own spec, or whose observer it shares.
+public enum AnnotatedSpec: Hashable, Sendable {
+  case own(QuantizationSpec)
+  case shared(SharedQuantizationSpec)
+
+  /// The same observer as that of a reader's edge or of a node's output.
+  public static func shared(with place: QuantizedPlace) -> AnnotatedSpec { .shared(SharedQuantizationSpec(place)) }
+}
+
+/// How a quantizer wants one node quantized (PT2E's `QuantizationAnnotation`).
+public struct QuantizationAnnotation: Hashable, Sendable {
+  /// Specs of the values that the node reads, in the order they were set; values without an entry stay float.
+  public private(set) var inputs: [(value: ValueID, spec: AnnotatedSpec)] = []
+  public var output: AnnotatedSpec?
+  /// Whether the node's edges share observers with other readers of the same value, and with its producer, when
+  /// their specs agree.
+  public var allowImplicitSharing = true
+
+  public init(
+    inputs: [(ValueID, AnnotatedSpec)] = [], output: AnnotatedSpec? = nil, allowImplicitSharing: Bool = true
+  ) {
+    self.output = output
+    self.allowImplicitSharing = allowImplicitSharing
+    for (value, spec) in inputs { setInput(value, spec) }
+  }
+
+  public func input(_ value: ValueID) -> AnnotatedSpec? { inputs.first { $0.value == value }?.spec }
+
+  /// The spec of an input; an earlier one of the same value is replaced in its place.
+  public mutating func setInput(_ value: ValueID, _ spec: AnnotatedSpec) {
+    if let index = inputs.firstIndex(where: { $0.value == value }) {
+      inputs[index].spec = spec
+    } else {
+      inputs.append((value, spec))
+    }
+  }
+
+  /// Whether it quantizes anything. An empty annotation marks a node that is the inner part of a quantized unit.
+  public var isQuantizing: Bool { !inputs.isEmpty || output != nil }
+
+  public static func == (a: QuantizationAnnotation, b: QuantizationAnnotation) -> Bool {
+    a.output == b.output && a.allowImplicitSharing == b.allowImplicitSharing
+      && a.inputs.elementsEqual(b.inputs) { $0 == $1 }
+  }
+
+  public func hash(into hasher: inout Hasher) {
+    hasher.combine(output)
+    hasher.combine(allowImplicitSharing)
+    for input in inputs {
+      hasher.combine(input.value)
+      hasher.combine(input.spec)
+    }
+  }
+}
+
+/// An operator that stays in float, and why.
+public struct NotQuantized: Hashable, Sendable, CustomStringConvertible {
+  public let node: String
+  public let operatorName: String
+  public let modulePath: String
+  public let reason: String
+
+  public init(_ node: Node, reason: String) {
+    self.node = node.name
+    self.operatorName = node.operatorName
+    self.modulePath = node.modulePath
+    self.reason = reason
+  }
+
+  public var description: String {
+    "\(node) (\(operatorName)\(modulePath.isEmpty ? "" : ", \(modulePath)")): \(reason)"
+  }
+}
+
+/// A quantizer's decisions for one graph.
+public struct Annotations: Hashable, Sendable {
+  private var byNode: [ValueID: QuantizationAnnotation] = [:]
+  /// The operators on real numbers that stay in float, in execution order, each with its reason.
+  public var notQuantized: [NotQuantized] = []
+
+  public init() {}
+
+  /// The annotation of the node with that first output.
+  public subscript(node: ValueID) -> QuantizationAnnotation? {
+    get { byNode[node] }
+    set { byNode[node] = newValue }
+  }
+
+  /// Nodes that have an annotation, by their first output.
+  public var nodes: some Collection<ValueID> { byNode.keys }
+
+  /// Whether the node with that first output is quantized on any side.
+  public func isQuantized(_ node: ValueID) -> Bool { byNode[node]?.isQuantizing ?? false }
+}

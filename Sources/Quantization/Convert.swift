@@ -1,0 +1,195 @@
+import GraphIR
+import TensorCore
+
+/// Turns a calibrated program into a Q/DQ graph (PT2E's `convert_pt2e`).
+///
+/// Every observe node becomes a quantize and a dequantize node with the observer's parameters as literals; per-channel
+/// parameters and quantized weights become buffers (`_scale_0`, `_zero_point_0`, `_frozen_param0`). Each quantized
+/// reader of a value has a dequantize node of its own; readers in float share one. Unused float weights are dropped.
+/// The observed program is not changed and may be calibrated further and converted again.
+///
+/// - Throws: `observer` with `notCalibrated` when no calibration data was run, or with the reason why there are no
+///   parameters; `invalidGraph` if the result does not verify.
+public func convert(_ observed: ObservedProgram) throws(QuantizationError) -> ExportedProgram {
+  var conversion = Conversion(observed)
+  try conversion.run()
+  try verify(conversion.result, as: .quantizeDequantize)
+  return conversion.result
+}
+
+private struct Conversion {
+  private(set) var result: ExportedProgram
+  private let observed: ObservedProgram
+  private let source: ExportedProgram
+  private let constants: [ValueID: Tensor]
+  private let producers: [ValueID: Int]
+  /// Values of the observed program → values of the result.
+  private var values: [ValueID: ValueID] = [:]
+  /// What each reader, by its first output, reads instead of an observed value.
+  private var privateValues: [ValueID: [ValueID: ValueID]] = [:]
+  /// Observe nodes that repeat the one before: the same observer, nothing in between.
+  private var repeats: [ValueID: ValueID] = [:]
+  private var parameters: [Int: QuantizationParameters] = [:]
+  private var channelBuffers: [ValueID: (scales: ValueID, zeroPoints: ValueID)] = [:]
+  private var integers: [ValueID: ValueID] = [:]
+  private var readers: [ValueID: [Node]] = [:]
+
+  init(_ observed: ObservedProgram) {
+    self.observed = observed
+    self.source = observed.program
+    self.constants = source.constants()
+    self.producers = source.graph.producers()
+    self.result = ExportedProgram(name: source.name, stateDict: source.stateDict, extraFiles: source.extraFiles)
+  }
+
+  mutating func run() throws(QuantizationError) {
+    for (id, kind) in zip(source.graph.inputs, source.inputKinds) {
+      let value = source.graph[id]
+      values[id] = result.graph.addValue(value.name, value.spec)
+      result.graph.inputs.append(result.graph.addedValue)
+      result.inputKinds.append(kind)
+    }
+    try computeParameters()
+    findReaders()
+    let observeNodes = source.graph.nodes.filter { $0.isObserver && constants[$0.inputs[0]] != nil }
+    for node in observeNodes { addChannelBuffers(node) }
+    for node in observeNodes { try addIntegers(node) }
+    for node in source.graph.nodes { if node.isObserver { emitPair(node) } else { emitCopy(node) } }
+    result.graph.outputs = source.graph.outputs.map { values[repeats[$0] ?? $0] ?? $0 }
+    result.graph.removeDeadNodes()
+    result.removeUnusedConstants()
+  }
+
+  private mutating func computeParameters() throws(QuantizationError) {
+    for (index, observer) in observed.observers.enumerated() where !observed.observedNames[index].isEmpty {
+      do { parameters[index] = try observer.quantizationParameters() } catch {
+        throw .observer(program: source.name, value: observed.observedNames[index], error)
+      }
+    }
+  }
+
+  /// Readers of each observe node's output, those of its repeats included.
+  private mutating func findReaders() {
+    for node in source.graph.nodes {
+      if node.isObserver, let input = node.value("input"), let producer = producers[input],
+        source.graph.nodes[producer].observerIndex == node.observerIndex
+      {
+        repeats[node.output] = repeats[input] ?? input
+        continue
+      }
+      var seen: Set<ValueID> = []
+      for id in node.inputs {
+        let id = repeats[id] ?? id
+        if seen.insert(id).inserted { readers[id, default: []].append(node) }
+      }
+    }
+  }
+
+  // MARK: Constants
+
+  private mutating func addChannelBuffers(_ node: Node) {
+    guard let parameters = node.observerIndex.flatMap({ parameters[$0] }), parameters.isPerChannel else { return }
+    let (scaleName, zeroPointName) = (unusedTarget("_scale_"), unusedTarget("_zero_point_"))
+    let shape = Shape([parameters.scales.count])
+    let zeroPoints = [Int64](repeating: Int64(parameters.zeroPoint), count: parameters.scales.count)
+    channelBuffers[node.output] = (
+      scales: result.addBuffer(scaleName, Tensor(parameters.scales, shape: shape)),
+      zeroPoints: result.addBuffer(zeroPointName, Tensor(zeroPoints, shape: shape))
+    )
+  }
+
+  private mutating func addIntegers(_ node: Node) throws(QuantizationError) {
+    guard let index = node.observerIndex, let parameters = parameters[index], let tensor = constants[node.inputs[0]]
+    else { return }
+    let spec = observed.specs[index]
+    let quantized: Tensor
+    switch spec.dataType {
+    case .int8: quantized = tensor.quantized(parameters, low: spec.quantMin, high: spec.quantMax, as: Int8.self)
+    case .uint8: quantized = tensor.quantized(parameters, low: spec.quantMin, high: spec.quantMax, as: UInt8.self)
+    case .int16: quantized = tensor.quantized(parameters, low: spec.quantMin, high: spec.quantMax, as: Int16.self)
+    case let other: throw .invalidConfiguration(reason: "weights cannot be quantized to \(other)")
+    }
+    integers[node.output] = result.addBuffer(unusedTarget("_frozen_param"), quantized)
+  }
+
+  private func unusedTarget(_ prefix: String) -> String {
+    var number = 0
+    while result.stateDict["\(prefix)\(number)"] != nil { number += 1 }
+    return "\(prefix)\(number)"
+  }
+
+  // MARK: Nodes
+
+  private mutating func emitCopy(_ node: Node) {
+    var copy = node
+    let own = privateValues[node.output] ?? [:]
+    copy.mapInputs { id in
+      let id = repeats[id] ?? id
+      return own[id] ?? values[id] ?? id
+    }
+    copy.outputs = node.outputs.map { id in
+      let value = result.graph.addValue(source.graph[id].name, source.graph.spec(id))
+      values[id] = value
+      return value
+    }
+    result.graph.nodes.append(copy)
+  }
+
+  /// Quantize, where the value is not a constant, and a dequantize node per quantized reader. The last reader's comes
+  /// first, after the one that readers in float share: torchao inserts each copy right behind the shared one.
+  private mutating func emitPair(_ node: Node) {
+    guard repeats[node.output] == nil, let index = node.observerIndex, let parameters = parameters[index],
+      let input = node.value("input")
+    else { return }
+    let spec = observed.specs[index]
+    var integers = self.integers[node.output]
+    var literals = literals(spec, parameters)
+    if let buffers = channelBuffers[node.output] {
+      literals[0] = .init("scales", .value(buffers.scales))
+      literals[1] = .init("zero_points", .value(buffers.zeroPoints))
+    }
+    let form = parameters.isPerChannel ? "per_channel" : "per_tensor"
+    let real = source.graph.spec(input)
+    let producer = producers[input].map { source.graph.nodes[$0] }
+    if integers == nil {
+      integers = emit(
+        "quantize_\(form)", values[input] ?? input, literals,
+        TensorSpec(spec.dataType, real.shape, dimOrder: real.dimOrder), producer)
+    }
+    guard let integers else { return }
+    let all = readers[node.output] ?? []
+    let quantizedReaders = all.filter { !$0.isObserver && observed.annotations.isQuantized($0.output) }
+    let isOutput = source.graph.outputs.contains { (repeats[$0] ?? $0) == node.output }
+    if quantizedReaders.count < all.count || isOutput || all.isEmpty {
+      let reader = all.first { reader in !quantizedReaders.contains { $0.name == reader.name } }
+      values[node.output] = emit("dequantize_\(form)", integers, literals, real, reader ?? producer)
+    }
+    for reader in quantizedReaders.reversed() {
+      privateValues[reader.output, default: [:]][node.output] = emit(
+        "dequantize_\(form)", integers, literals, real, reader)
+    }
+  }
+
+  /// The arguments after `input`.
+  private func literals(_ spec: QuantizationSpec, _ parameters: QuantizationParameters) -> [Node.Argument] {
+    var arguments: [Node.Argument] = [
+      .init("scale", .attribute(.float(Double(parameters.scales.first ?? 1)))),
+      .init("zero_point", .attribute(.int(Int(parameters.zeroPoint)))),
+    ]
+    if let axis = parameters.axis { arguments.append(.init("axis", .attribute(.int(axis)))) }
+    return arguments + [
+      .init("quant_min", .attribute(.int(spec.quantMin))), .init("quant_max", .attribute(.int(spec.quantMax))),
+      .init("dtype", .attribute(.dataType(spec.dataType))),
+    ]
+  }
+
+  private mutating func emit(
+    _ name: String, _ input: ValueID, _ literals: [Node.Argument], _ output: TensorSpec, _ origin: Node?
+  ) -> ValueID {
+    let node = result.graph.makeNode(
+      "quantized_decomposed.\(name).default", name: name, arguments: [.init("input", .value(input))] + literals,
+      output: output, metadata: origin?.inheritedMetadata ?? [:])
+    result.graph.nodes.append(node)
+    return node.output
+  }
+}

@@ -1,0 +1,55 @@
+import GraphIR
+import TensorCore
+
+/// Decides which values of a graph are quantized and how (PT2E's `Quantizer`); usually one per backend.
+public protocol Quantizer: Sendable {
+  /// Rewrites the float graph into a form that can be annotated; runs after BatchNorms are folded.
+  func transformForAnnotation(_ program: inout ExportedProgram) throws(QuantizationError)
+
+  /// The decisions, with a reason for every operator on real numbers that stays in float.
+  func annotate(_ program: ExportedProgram) throws(QuantizationError) -> Annotations
+
+  /// Throws when the annotations cannot be applied to the graph.
+  func validate(_ annotations: Annotations, of program: ExportedProgram) throws(QuantizationError)
+}
+
+extension Quantizer {
+  /// Leaves the graph as it is.
+  public func transformForAnnotation(_ program: inout ExportedProgram) throws(QuantizationError) {}
+
+  /// Every annotation belongs to a node, its inputs are read by that node, and all annotated values are float32.
+  public func validate(_ annotations: Annotations, of program: ExportedProgram) throws(QuantizationError) {
+    try annotations.validate(for: program)
+  }
+}
+
+extension Annotations {
+  /// Throws `invalidAnnotation` unless every annotation belongs to a node, its inputs are read by that node, and all
+  /// annotated values are float32.
+  func validate(for program: ExportedProgram) throws(QuantizationError) {
+    let producers = program.graph.producers()
+    for id in nodes.sorted() {
+      guard let index = producers[id], let annotation = self[id] else {
+        throw .invalidAnnotation(
+          program: program.name, node: "\(id)", operatorName: "", reason: "no node of the graph computes \(id)")
+      }
+      let node = program.graph.nodes[index]
+      func check(_ condition: Bool, _ reason: @autoclosure () -> String) throws(QuantizationError) {
+        guard !condition else { return }
+        throw .invalidAnnotation(
+          program: program.name, node: node.name, operatorName: node.operatorName, reason: reason())
+      }
+      try check(node.output == id, "a node is annotated by its first output")
+      try check(annotation.output == nil || node.outputs.count == 1, "it has \(node.outputs.count) outputs")
+      let read = Set(node.inputs)
+      for (value, _) in annotation.inputs {
+        try check(read.contains(value), "it does not read \(value)")
+      }
+      let values = annotation.inputs.map(\.value) + (annotation.output == nil ? [] : [id])
+      for value in values {
+        let (name, type) = (program.graph[value].name, program.graph.spec(value).dataType)
+        try check(type == .float32, "'\(name)' is \(type); only float32 values can be quantized")
+      }
+    }
+  }
+}

@@ -1,0 +1,23 @@
+import GraphIR
+
+extension Node {
+  /// Whether it is a dropout that passes its input through, as all do outside training.
+  public var isInferenceDropout: Bool {
+    switch operatorName {
+    case "aten.dropout.default", "aten.feature_dropout.default", "aten.alpha_dropout.default":
+      operand("train") == .attribute(.bool(false)) && value("input") != nil
+    default: false
+    }
+  }
+}
+
+/// Drops dropouts that pass their input through; those in training mode stay.
+public func removeInferenceDropouts(in program: inout ExportedProgram) {
+  var replacements: [ValueID: ValueID] = [:]
+  for node in program.graph.nodes where node.isInferenceDropout {
+    if let input = node.value("input") { replacements[node.output] = input }
+  }
+  guard !replacements.isEmpty else { return }
+  program.graph.nodes.removeAll(where: \.isInferenceDropout)
+  program.graph.replaceUses(replacements)
+}

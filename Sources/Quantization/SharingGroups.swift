@@ -1,0 +1,135 @@
+import GraphIR
+
+/// Which annotated places share an observer: torchao's union-find over explicit `SharedQuantizationSpec`s and over the
+/// implicit sharing among the readers and the producer of one value.
+struct SharingGroups {
+  /// The spec of each group; the group is its index.
+  private(set) var specs: [QuantizationSpec] = []
+  private var groups: [QuantizedPlace: Int] = [:]
+
+  /// The group of a place; nil when it is not annotated.
+  subscript(place: QuantizedPlace) -> Int? { groups[place] }
+
+  /// Throws `invalidAnnotation` when a spec is shared with a place that has none, or specs are shared in a cycle.
+  init(_ program: ExportedProgram, _ annotations: Annotations) throws(QuantizationError) {
+    var builder = SharingBuilder(program, annotations)
+    try builder.unite()
+    var groupOfRoot: [QuantizedPlace: Int] = [:]
+    var specOfGroup: [QuantizationSpec?] = []
+    for place in builder.places {
+      let root = builder.root(of: place)
+      let group = groupOfRoot[root] ?? specOfGroup.count
+      if group == specOfGroup.count {
+        groupOfRoot[root] = group
+        specOfGroup.append(nil)
+      }
+      groups[place] = group
+      if case .own(let spec)? = builder.specs[place], specOfGroup[group] == nil { specOfGroup[group] = spec }
+    }
+    for place in builder.places {
+      guard let group = groups[place], specOfGroup[group] == nil else { continue }
+      throw builder.error(place, "all places of its sharing group refer to each other, and none has a spec")
+    }
+    specs = specOfGroup.compactMap { $0 }
+  }
+}
+
+private struct SharingBuilder {
+  let program: ExportedProgram
+  let annotations: Annotations
+  /// All annotated places: per node in execution order, its inputs in annotation order, then its output.
+  private(set) var places: [QuantizedPlace] = []
+  private(set) var specs: [QuantizedPlace: AnnotatedSpec] = [:]
+  private var parents: [QuantizedPlace: QuantizedPlace] = [:]
+  /// The first outputs of the nodes that read each value, in execution order.
+  private var readers: [ValueID: [ValueID]] = [:]
+
+  init(_ program: ExportedProgram, _ annotations: Annotations) {
+    self.program = program
+    self.annotations = annotations
+    for node in program.graph.nodes {
+      guard let annotation = annotations[node.output] else { continue }
+      for (value, spec) in annotation.inputs { add(.edge(from: value, to: node.output), spec) }
+      if let spec = annotation.output { add(.output(node.output), spec) }
+    }
+    readers = program.graph.users().mapValues { indices in indices.map { program.graph.nodes[$0].output } }
+  }
+
+  private mutating func add(_ place: QuantizedPlace, _ spec: AnnotatedSpec) {
+    places.append(place)
+    specs[place] = spec
+    parents[place] = place
+  }
+
+  func error(_ place: QuantizedPlace, _ reason: String) -> QuantizationError {
+    let id =
+      switch place {
+      case .edge(_, let reader): reader
+      case .output(let output): output
+      }
+    let node = program.graph.nodes.first { $0.output == id }
+    return .invalidAnnotation(
+      program: program.name, node: node?.name ?? "\(id)", operatorName: node?.operatorName ?? "", reason: reason)
+  }
+
+  func root(of place: QuantizedPlace) -> QuantizedPlace {
+    var place = place
+    while let parent = parents[place], parent != place { place = parent }
+    return place
+  }
+
+  /// Implicit sharing comes before what the place itself asks for: first with the other readers of the same value,
+  /// then with its producer.
+  mutating func unite() throws(QuantizationError) {
+    for place in places {
+      if case .edge(let value, let reader) = place, annotations[reader]?.allowImplicitSharing == true {
+        let spec = try resolvedSpec(of: place)
+        for other in readers[value] ?? [] where other != reader {
+          try unite(place, with: .edge(from: value, to: other), ifSpecIs: spec)
+        }
+        try unite(place, with: .output(value), ifSpecIs: spec)
+      }
+      if case .shared(let shared)? = specs[place] {
+        guard specs[shared.place] != nil else {
+          throw error(place, "it shares quantization parameters with a place that has none")
+        }
+        union(parent: shared.place, child: place)
+      }
+    }
+  }
+
+  private mutating func unite(
+    _ place: QuantizedPlace, with other: QuantizedPlace, ifSpecIs spec: QuantizationSpec
+  ) throws(QuantizationError) {
+    guard specs[other] != nil, try resolvedSpec(of: other).matches(spec) else { return }
+    union(parent: other, child: place)
+  }
+
+  /// The spec at the end of the chain of shared ones.
+  private func resolvedSpec(of place: QuantizedPlace) throws(QuantizationError) -> QuantizationSpec {
+    var current = place
+    var visited: Set<QuantizedPlace> = []
+    while true {
+      switch specs[current] {
+      case .own(let spec): return spec
+      case nil: throw error(place, "it shares quantization parameters with a place that has none")
+      case .shared(let shared):
+        guard visited.insert(current).inserted else { throw error(place, "specs are shared in a cycle") }
+        let next = specs[shared.place] == nil ? shared.place : root(of: shared.place)
+        // The root may be what we came from, where an edge was turned round; then the target's own spec decides.
+        current = visited.contains(next) ? shared.place : next
+      }
+    }
+  }
+
+  /// Joins two groups under the parent's root; the other way round where that root refers to the child's, which would
+  /// be a cycle.
+  private mutating func union(parent: QuantizedPlace, child: QuantizedPlace) {
+    let (parentRoot, childRoot) = (root(of: parent), root(of: child))
+    if case .shared(let shared)? = specs[parentRoot], shared.place == childRoot {
+      parents[parentRoot] = childRoot
+    } else {
+      parents[childRoot] = parentRoot
+    }
+  }
+}

@@ -1,0 +1,101 @@
+import GraphIR
+import Operators
+import TensorCore
+import Testing
+
+/// A graph x → relu → relu.
+private func chain(_ names: [String] = ["aten.relu.default", "aten.relu.default"]) -> ExportedProgram {
+  var program = ExportedProgram(name: "chain")
+  let spec = TensorSpec(.float32, [4])
+  let input = program.graph.addValue("x", spec)
+  program.graph.inputs = [input]
+  program.inputKinds = [.userInput]
+  var last = input
+  for (index, name) in names.enumerated() {
+    let node = program.graph.makeNode(
+      name, name: "node\(index)", arguments: [.init("self", .value(last))], output: spec)
+    program.graph.nodes.append(node)
+    last = node.output
+  }
+  program.graph.outputs = [last]
+  return program
+}
+
+struct VerifierTests {
+  @Test func aWellFormedGraphPasses() throws {
+    try Verifier.verify(chain(), as: .float)
+  }
+
+  @Test func anUnknownOperatorIsNamed() {
+    #expect {
+      try Verifier.verify(chain(["aten.mystery.default"]), as: .float)
+    } throws: { error in
+      let text = "\(error)"
+      return text.contains("node0") && text.contains("aten.mystery.default") && text.contains("unknown operator")
+    }
+  }
+
+  @Test func useBeforeDefinitionIsRefused() {
+    var program = chain()
+    program.graph.nodes.reverse()
+    #expect(throws: GraphError.self) { try Verifier.verify(program, as: .float) }
+  }
+
+  @Test func aRecordedShapeThatTheInputsContradictIsRefused() {
+    var program = chain()
+    program.graph.setSpec(TensorSpec(.float32, [5]), of: program.graph.nodes[0].output)
+    #expect(throws: GraphError.self) { try Verifier.verify(program, as: .float) }
+  }
+
+  @Test func missingDataIsRefused() {
+    var program = chain()
+    program.inputKinds = [.parameter("weight")]
+    #expect(throws: GraphError.self) { try Verifier.verify(program, as: .float) }
+  }
+
+  @Test func observersDoNotBelongIntoAFloatGraph() throws {
+    var program = chain()
+    let node = program.graph.makeNode(
+      "quantization.observe", name: "observe",
+      arguments: [
+        .init("input", .value(program.graph.outputs[0])), .init("observer", .attribute(.int(0))),
+      ], output: TensorSpec(.float32, [4]))
+    program.graph.nodes.append(node)
+    try Verifier.verify(program, as: .observed)
+    #expect(throws: GraphError.self) { try Verifier.verify(program, as: .float) }
+  }
+}
+
+struct GraphTests {
+  @Test func inPlaceOperatorsBecomeFunctional() throws {
+    var program = chain(["aten.relu_.default", "aten.relu.default"])
+    // The second node reads the tensor that the first one changed in place.
+    program.graph.nodes[1].arguments[0].operand = .value(program.graph.inputs[0])
+    program.graph.functionalize()
+    #expect(program.graph.nodes[0].operatorName == "aten.relu.default")
+    #expect(program.graph.nodes[1].inputs == [program.graph.nodes[0].output])
+    try Verifier.verify(program, as: .float)
+  }
+
+  @Test func deadNodesGo() {
+    var program = chain()
+    program.graph.outputs = [program.graph.nodes[0].output]
+    program.graph.removeDeadNodes()
+    #expect(program.graph.nodes.map(\.name) == ["node0"])
+  }
+
+  @Test func takenNamesGetASuffix() {
+    var graph = Graph()
+    let spec = TensorSpec(.float32, [1])
+    #expect(["x", "x", "x"].map { graph[graph.addValue($0, spec)].name } == ["x", "x_1", "x_2"])
+  }
+
+  @Test func theInterpreterRunsNodesInOrder() throws {
+    let interpreter = try Interpreter(chain())
+    var seen = 0
+    let outputs = try interpreter.run([Tensor([-1, 0, 1, 2] as [Float], shape: [4])]) { _, _ in seen += 1 }
+    #expect(outputs[0].elements(as: Float.self) == [0, 0, 1, 2])
+    #expect(seen == 2)
+    #expect(throws: GraphError.self) { try interpreter.run([]) }
+  }
+}
