@@ -70,7 +70,7 @@ let package = Package(
     tests("TorchFormatsTests", of: ["TensorCore", "GraphIR", "TorchFormats"]),
     tests("LoweringTests", of: ["Lowering"]),
     tests("QuantizationTests", of: ["TensorCore", "GraphIR", "Quantization", "XNNPACKBackend", "Swiftlet"]),
-    tests("XNNPACKBackendTests", of: ["Swiftlet", "DelegateSchema", "XNNExecutor"]),
+    tests("XNNPACKBackendTests", of: ["Swiftlet", "XNNPACKBackend"]),
     tests("VisionTests", of: ["TensorCore", "Vision"]),
     tests("EndToEndTests", of: ["Swiftlet"]),
   ],

@@ -154,21 +154,26 @@ void xnx_kernel_average_pooling(const struct xnx_operator *op, pthreadpool_t poo
       pool, average_row, (void *)(uintptr_t)op, op->output_image.batch, op->output_image.height, 0);
 }
 
-// Tiles of 16 x 16 elements keep both sides of a transpose in the first-level cache.
+// Tiles of 16 x 16 elements keep both sides of a transpose in the first-level cache. Sizes that are constants at their
+// call are compiled to vector code: whole tiles, and the three channels of an image.
 enum { TILE = 16 };
 
 #define XNX_TRANSPOSE_TILE(name, element)                                                                          \
-  static void name(                                                                                                \
+  static inline __attribute__((always_inline)) void name##_of(                                                     \
       const element *restrict input, element *restrict output, size_t rows, size_t columns, size_t height,         \
       size_t width) {                                                                                              \
-    if (height == TILE && width == TILE) {                                                                         \
-      for (size_t x = 0; x < TILE; x++) {                                                                          \
-        for (size_t y = 0; y < TILE; y++) output[x * rows + y] = input[y * columns + x];                           \
-      }                                                                                                            \
-      return;                                                                                                      \
-    }                                                                                                              \
     for (size_t x = 0; x < width; x++) {                                                                           \
       for (size_t y = 0; y < height; y++) output[x * rows + y] = input[y * columns + x];                           \
+    }                                                                                                              \
+  }                                                                                                                \
+  static void name(                                                                                                \
+      const element *input, element *output, size_t rows, size_t columns, size_t height, size_t width) {           \
+    if (height == TILE && width == TILE) {                                                                         \
+      name##_of(input, output, rows, columns, TILE, TILE);                                                         \
+    } else if (rows == 3 && width == TILE) {                                                                       \
+      name##_of(input, output, 3, columns, 3, TILE);                                                               \
+    } else {                                                                                                       \
+      name##_of(input, output, rows, columns, height, width);                                                      \
     }                                                                                                              \
   }
 XNX_TRANSPOSE_TILE(transpose_tile_1, uint8_t)

@@ -45,13 +45,14 @@ private struct Conversion {
   mutating func run() throws(QuantizationError) {
     for (id, kind) in zip(source.graph.inputs, source.inputKinds) {
       let value = source.graph[id]
-      values[id] = result.graph.addValue(value.name, value.spec)
-      result.graph.inputs.append(result.graph.addedValue)
+      let input = result.graph.addValue(value.name, value.spec)
+      values[id] = input
+      result.graph.inputs.append(input)
       result.inputKinds.append(kind)
     }
     try computeParameters()
     findReaders()
-    let observeNodes = source.graph.nodes.filter { $0.isObserver && constants[$0.inputs[0]] != nil }
+    let observeNodes = source.graph.nodes.filter { $0.isObserver && repeats[$0.output] == nil }
     for node in observeNodes { addChannelBuffers(node) }
     for node in observeNodes { try addIntegers(node) }
     for node in source.graph.nodes { if node.isObserver { emitPair(node) } else { emitCopy(node) } }
@@ -99,7 +100,7 @@ private struct Conversion {
   }
 
   private mutating func addIntegers(_ node: Node) throws(QuantizationError) {
-    guard let index = node.observerIndex, let parameters = parameters[index], let tensor = constants[node.inputs[0]]
+    guard let index = node.observerIndex, let parameters = parameters[index], let input = node.value("input"), let tensor = constants[input]
     else { return }
     let spec = observed.specs[index]
     let quantized: Tensor

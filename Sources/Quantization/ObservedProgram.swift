@@ -25,8 +25,10 @@ public final class ObservedProgram: @unchecked Sendable {
   public let annotations: Annotations
   /// What calibration has to observe, in execution order. Weights are not among it: they were observed by `prepare`.
   public let observedValues: [ObservedValue]
+  /// Per observer, the values that it watches during calibration.
+  private let watched: [[ValueID]]
   /// Constants that share an observer with activations, per observer; every sample counts them anew.
-  private let repeatedConstants: [Int: [Tensor]]
+  let repeatedConstants: [Int: [Tensor]]
   /// The name of a value that each observer watches, for messages.
   let observedNames: [String]
 
@@ -70,18 +72,17 @@ public final class ObservedProgram: @unchecked Sendable {
       }
     }
     observedValues = values
+    var watched = [[ValueID]](repeating: [], count: specs.count)
+    for entry in values { for observer in entry.observers { watched[observer].append(entry.value) } }
+    self.watched = watched
     repeatedConstants = repeated
   }
 
   /// The values that one observer watches during calibration, in execution order; empty for weights.
-  public func values(watchedBy observer: Int) -> [ValueID] {
-    observedValues.flatMap { entry in entry.observers.filter { $0 == observer }.map { _ in entry.value } }
-  }
+  public func values(watchedBy observer: Int) -> [ValueID] { watched[observer] }
 
   /// The indices of the observers that calibration has to feed.
-  public var calibratedObservers: [Int] {
-    Set(observedValues.flatMap(\.observers)).sorted()
-  }
+  public var calibratedObservers: [Int] { watched.indices.filter { !watched[$0].isEmpty } }
 
   /// Adds one sample to one observer: the tensors of `values(watchedBy:)`, in that order.
   ///

@@ -37,8 +37,12 @@ public struct QuantizationSpec: Hashable, Sendable {
     self.eps = eps
   }
 
-  /// A new observer. Throws an `ObserverError` when range, eps or scheme do not suit it.
+  /// A new observer. Throws an `ObserverError` when range, eps or scheme do not suit it, or when the range does not lie
+  /// in the data type.
   public func makeObserver() throws(ObserverError) -> any Observer {
+    guard let limits = dataType.integerLimits, limits.contains(quantMin), limits.contains(quantMax) else {
+      throw .invalidQuantizedRange(min: quantMin, max: quantMax)
+    }
     let target = try QuantizationTarget(scheme: scheme, quantMin: quantMin, quantMax: quantMax, eps: eps)
     switch observer {
     case .histogram: return try HistogramObserver(target)
@@ -52,6 +56,18 @@ public struct QuantizationSpec: Hashable, Sendable {
   func matches(_ other: QuantizationSpec) -> Bool {
     dataType == other.dataType && quantMin == other.quantMin && quantMax == other.quantMax && scheme == other.scheme
       && channelAxis == other.channelAxis
+  }
+}
+
+extension DataType {
+  /// The integers of the types that values can be quantized to.
+  fileprivate var integerLimits: ClosedRange<Int>? {
+    switch self {
+    case .int8: -128...127
+    case .uint8: 0...255
+    case .int16: -32768...32767
+    case .int32, .int64, .float16, .bfloat16, .float32, .float64, .bool: nil
+    }
   }
 }
 

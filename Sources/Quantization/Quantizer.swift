@@ -17,7 +17,7 @@ extension Quantizer {
   /// Leaves the graph as it is.
   public func transformForAnnotation(_ program: inout ExportedProgram) throws(QuantizationError) {}
 
-  /// Every annotation belongs to a node, its inputs are read by that node, and all annotated values are float32.
+  /// Every annotation belongs to a node, its inputs are read by that node, and all annotated values are contiguous float32.
   public func validate(_ annotations: Annotations, of program: ExportedProgram) throws(QuantizationError) {
     try annotations.validate(for: program)
   }
@@ -25,7 +25,7 @@ extension Quantizer {
 
 extension Annotations {
   /// Throws `invalidAnnotation` unless every annotation belongs to a node, its inputs are read by that node, and all
-  /// annotated values are float32.
+  /// annotated values are contiguous float32.
   func validate(for program: ExportedProgram) throws(QuantizationError) {
     let producers = program.graph.producers()
     for id in nodes.sorted() {
@@ -47,8 +47,9 @@ extension Annotations {
       }
       let values = annotation.inputs.map(\.value) + (annotation.output == nil ? [] : [id])
       for value in values {
-        let (name, type) = (program.graph[value].name, program.graph.spec(value).dataType)
-        try check(type == .float32, "'\(name)' is \(type); only float32 values can be quantized")
+        let (name, spec) = (program.graph[value].name, program.graph.spec(value))
+        try check(spec.dataType == .float32, "'\(name)' is \(spec.dataType); only float32 values can be quantized")
+        try check(spec.dimOrder == .contiguous, "'\(name)' is not contiguous")
       }
     }
   }

@@ -1,4 +1,5 @@
 import GraphIR
+import TensorCore
 
 extension Node {
   /// Whether it is a dropout that passes its input through, as all do outside training.

@@ -14,7 +14,8 @@ public struct Accuracy: Hashable, Sendable {
   /// Percent of the samples whose label is among the five greatest logits; 0 without samples.
   public var top5: Double { percent(top5Hits) }
 
-  /// Adds one sample. Of equal logits the lower index ranks first. A label outside the logits, or a logit of NaN, is a miss.
+  /// Adds one sample. Of equal logits the lower index ranks first. A label outside the logits, or a logit of NaN, is a
+  /// miss.
   public mutating func add(logits: [Float], label: Int) {
     count += 1
     guard let rank = Accuracy.rank(of: label, in: logits) else { return }

@@ -1,5 +1,6 @@
 extension Image {
-  /// The centre `size` × `size` pixels, as torchvision's `CenterCrop(size)`: a picture that is smaller gets a black border.
+  /// The centre `size` × `size` pixels, as torchvision's `CenterCrop(size)`: a picture that is smaller gets a black
+  /// border.
   ///
   /// - Throws: `unreachableSize` if `size` is not positive or its square is above `maximumPixelCount`.
   public func centerCropped(_ size: Int) throws(ImageError) -> Image {

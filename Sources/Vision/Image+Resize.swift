@@ -40,7 +40,8 @@ extension Image {
       newHeight == height ? nil : ResamplingTaps(source: height, target: newHeight, window: rows, filter: filter)
     let sourceColumns = horizontal?.sourceRange ?? columns
     let sourceRows = vertical?.sourceRange ?? rows
-    // Pillow's rule since 13.0 (horizontal first before that); the order shows in the rounding between the passes.
+    // The order shows in the rounding between the passes. This rule is inferred from Pillow 13.0's output; older versions
+    // go horizontally first where this differs, which for proportional sizes means pictures over twice as tall as wide.
     let isVerticalFirst = newHeight < height && height - newHeight > 2 * (width - newWidth)
     let between =
       isVerticalFirst ? (width: sourceColumns.count, height: rows.count) : (columns.count, sourceRows.count)

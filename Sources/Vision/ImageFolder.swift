@@ -1,10 +1,11 @@
 import Foundation
 import TensorCore
 
-/// A data set of labelled pictures: one folder per class, as torchvision's `ImageFolder`, or ImageNet with a list of WNIDs.
+/// A data set of labelled pictures: one folder per class, as torchvision's `ImageFolder`, or ImageNet with a list of
+/// WNIDs.
 ///
-/// Without a list, the class index is the position of the folder's name among all folder names in byte order. With a list
-/// (`wnids.txt`), it is the number of the line, from 0, whose first column is the folder's name.
+/// Without a list, the class index is the position of the folder's name among all folder names in byte order. With a
+/// list (`wnids.txt`), it is the number of the line, from 0, whose first column is the folder's name.
 public struct ImageFolder: Sendable {
   public let path: String
   /// By folder name, then by file name, both in byte order. Never empty.
@@ -33,8 +34,8 @@ public struct ImageFolder: Sendable {
   /// - Parameters:
   ///   - path: the folder that holds one folder per class.
   ///   - classes: the list of classes; nil takes a `wnids.txt` in the folder or its parent, if there is one.
-  /// - Throws: `unreadable` for a missing folder or list, `noImages`, `unknownClass` for a folder with pictures that is not
-  ///   in the list.
+  /// - Throws: `unreadable` for a missing folder or list, `noImages`, `unknownClass` for a folder with pictures that is
+  ///   not in the list.
   public init(path: String, classes: String? = nil) throws(DatasetError) {
     self.path = path
     let folders = try ImageFolder.entries(of: path).filter { $0.isFolder }.map(\.name)
@@ -117,14 +118,15 @@ struct ClassList {
     guard storage.byteCount <= ClassList.maximumFileSize else {
       throw .unreadable(FileError(path: path, reason: "is too large for a list of classes"))
     }
-    let text = String(decoding: storage.bytes, as: UTF8.self)
     var lines: [String: Int] = [:]
     var names: [Int: String] = [:]
-    for (number, line) in text.split(separator: "\n", omittingEmptySubsequences: false).enumerated() {
-      let columns = line.split(maxSplits: 1, whereSeparator: \.isWhitespace)
+    // Split as bytes: "\r\n" is one character, and no line break, to String.
+    let rows = storage.bytes.split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false)
+    for (number, row) in rows.enumerated() {
+      let columns = String(decoding: row, as: UTF8.self).split(maxSplits: 1, whereSeparator: \.isWhitespace)
       guard let name = columns.first.map(String.init) else { continue }
       if lines[name] == nil { lines[name] = number }
-      let words = columns.count > 1 ? columns[1].trimmingCharacters(in: .whitespaces) : ""
+      let words = columns.count > 1 ? columns[1].trimmingCharacters(in: .whitespacesAndNewlines) : ""
       names[number] = words.isEmpty ? name : words
     }
     self.path = path

@@ -57,8 +57,8 @@ enum JPEGDecoder {
 
   /// Why the file was refused; nil for a warning that leaves the picture whole.
   ///
-  /// Bytes between the image data and the next marker are common in photo collections, and Pillow accepts them. All other
-  /// warnings mean lost data.
+  /// Bytes between the image data and the next marker are common in photo collections, and Pillow accepts them. All
+  /// other warnings mean lost data.
   private static func fatalMessage(_ handle: tjhandle) -> String? {
     let text = message(handle)
     let isHarmless =
@@ -70,8 +70,8 @@ enum JPEGDecoder {
     tjGetErrorStr2(handle).map { String(cString: $0) } ?? "unknown error"
   }
 
-  /// CMYK as Adobe writes it (255 is no ink) to RGB: `r = k − k·(255 − c)/255`, the quotient rounded to nearest as Pillow
-  /// rounds it.
+  /// CMYK as Adobe writes it (255 is no ink) to RGB: `r = k − k·(255 − c)/255`, the quotient rounded to nearest as
+  /// Pillow rounds it.
   private static func convertInk(_ ink: [UInt8], width: Int, height: Int) -> Image {
     ink.withUnsafeBufferPointer { ink in
       Image(unsafeUninitializedWidth: width, height: height) { target in

@@ -2,9 +2,9 @@ import CPNG
 
 /// PNG by libpng's simplified reader, arranged so that no colour conversion of its own touches the pixels.
 ///
-/// What Pillow does, by kind of file: gray of 1, 2 and 4 bits is spread to 0...255, gray of 16 bits is cut off at 255, colour
-/// of 16 bits keeps its high byte, alpha is dropped. One difference is left: where a file of 16 bits *with alpha* is not
-/// opaque, values are rounded to 8 bits, and may be off by 1 from Pillow's.
+/// What Pillow does, by kind of file: gray of 1, 2 and 4 bits is spread to 0...255, gray of 16 bits is cut off at 255,
+/// colour of 16 bits keeps its high byte, alpha is dropped. One difference is left: where a file of 16 bits *with
+/// alpha* is not opaque, values are rounded to 8 bits, and may be off by 1 from Pillow's.
 enum PNGDecoder {
   static func decode(_ bytes: UnsafeRawBufferPointer, name: String) throws(ImageError) -> Image {
     let stream = try PNGStream(bytes, name: name)

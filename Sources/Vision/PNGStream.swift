@@ -104,7 +104,7 @@ private func bigEndian32(_ bytes: UnsafeRawBufferPointer, _ offset: Int) -> UInt
 }
 
 /// CRC-32 as PNG defines it (ISO 3309, reflected polynomial 0xEDB88320).
-private func checksum(_ bytes: UnsafeRawBufferPointer) -> UInt32 {
+func checksum(_ bytes: UnsafeRawBufferPointer) -> UInt32 {
   checksumTable.withUnsafeBufferPointer { table in
     var remainder: UInt32 = 0xFFFF_FFFF
     for byte in bytes { remainder = table[Int((remainder ^ UInt32(byte)) & 0xFF)] ^ (remainder &>> 8) }

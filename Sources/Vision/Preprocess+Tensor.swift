@@ -25,7 +25,8 @@ extension Preprocess {
     }
   }
 
-  /// The model input of samples that are numbers already: their float32 values times `scale`, in the same shape and order.
+  /// The model input of samples that are numbers already: their float32 values times `scale`, in the same shape and
+  /// order.
   ///
   /// - Parameter array: uint8 or float32, of any shape; a batch dimension is kept.
   /// - Throws: `unsupportedArray` for another element type.

@@ -31,8 +31,8 @@ public enum ResizeFilter: String, Hashable, Sendable, Codable, CaseIterable {
 
 /// Which source pixels make each target pixel along one axis, and how much of each.
 ///
-/// The arithmetic is that of Pillow's `Image.resize` on 8-bit images: weights in double, normalized to sum 1, then rounded to
-/// fixed point. When shrinking, the filter is stretched by the factor (antialiasing).
+/// The arithmetic is that of Pillow's `Image.resize` on 8-bit images: weights in double, normalized to sum 1, then
+/// rounded to fixed point. When shrinking, the filter is stretched by the factor (antialiasing).
 struct ResamplingTaps {
   /// Fraction bits of a weight: 32 less 8 for the pixel and 2 for the overshoot of a filter with negative lobes.
   static let precisionBits: Int32 = 32 - 8 - 2

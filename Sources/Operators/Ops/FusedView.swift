@@ -1,16 +1,18 @@
 import TensorCore
 
 extension Operator {
-  /// The same elements in the same memory order under another shape; one size may be −1. Any element type; per-tensor
-  /// quantization parameters carry over.
+  /// The same bytes under another shape; one size may be −1. Any element type; per-tensor quantization parameters carry
+  /// over.
   ///
-  /// The input is contiguous, or channels last with H = W = 1, where both layouts are one. An output [N, C, 1, 1] is
-  /// channels last, any other contiguous.
+  /// Elements keep their order in memory: a channels-last [N, C, H, W] seen as [N, C · H · W] lies in the order (H, W, C).
+  /// The output is contiguous; `prepare` also takes a channels-last one where both layouts are one (C = 1 or H · W = 1).
   static let fusedView = Operator(
     "fused.view(Tensor self, int[] size) -> Tensor", isInPlace: true,
     infer: { call throws(OperatorError) in [try viewOutput(call)] },
     prepare: { call throws(OperatorError) in
-      let output = try call.checkedOutput([try viewOutput(call)])
+      var expected = try viewOutput(call)
+      if try call.output().dimOrder == .channelsLast, hasOneLayout(expected.shape) { expected.dimOrder = .channelsLast }
+      let output = try call.checkedOutput([expected])
       let index = try call.position("self")
       let byteCount = output.byteCount
       return PreparedKernel { buffers in
@@ -23,24 +25,25 @@ extension Operator {
 private func viewOutput(_ call: OperatorCall) throws(OperatorError) -> TensorSpec {
   let input = try call.spec("self")
   try call.checkLayout(input, "self")
-  try call.check(
-    input.dimOrder == .contiguous || input.shape[2] == 1 && input.shape[3] == 1,
-    "'self' is channels last with H and W other than 1: \(input.shape)")
-  try call.check(
-    !(input.quantization?.isPerChannel ?? false), "'self' is quantized per channel; a view would move its axis")
-  var sizes = try call.ints("size")
+  let isPerChannel = input.quantization?.isPerChannel ?? false
+  try call.check(!isPerChannel, "'self' is quantized per channel; a view would move its axis")
+  let requested = try call.ints("size")
+  var sizes = requested
   let count = input.shape.elementCount
   let open = sizes.indices.filter { sizes[$0] == -1 }
   if let index = open.first, open.count == 1 {
     sizes[index] = 1
     let rest = Shape(validating: sizes)?.elementCount ?? 0
-    try call.check(rest > 0 && count % rest == 0, "\(input.shape) cannot be viewed as \(try call.ints("size"))")
+    try call.check(rest > 0 && count % max(rest, 1) == 0, "\(input.shape) cannot be viewed as \(requested)")
     sizes[index] = count / rest
   }
   guard let shape = Shape(validating: sizes), shape.elementCount == count else {
-    throw call.error("\(input.shape) cannot be viewed as \(sizes)")
+    throw call.error("\(input.shape) cannot be viewed as \(requested)")
   }
-  let isPixel = shape.rank == 4 && shape[2] == 1 && shape[3] == 1
-  return TensorSpec(
-    input.dataType, shape, dimOrder: isPixel ? .channelsLast : .contiguous, quantization: input.quantization)
+  return TensorSpec(input.dataType, shape, quantization: input.quantization)
+}
+
+/// Whether channels last and contiguous are the same order of elements.
+private func hasOneLayout(_ shape: Shape) -> Bool {
+  shape.rank == 4 && (shape[1] <= 1 || shape[2] <= 1 && shape[3] <= 1)
 }

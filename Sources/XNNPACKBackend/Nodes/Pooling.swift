@@ -7,6 +7,10 @@ extension DelegatedNode {
     if let reason = try Capabilities.reasonAgainstLayout(call) { return reason }
     let kernel = try call.pair("kernel_size")
     guard kernel.height * kernel.width > 1 else { return "XNNPACK refuses a 1×1 pooling window" }
+    let (dilation, pads) = (try call.pair("dilation"), try call.ints("padding"))
+    guard dilation == (1, 1) || pads.allSatisfy({ $0 == 0 }) else {
+      return "XNNPACK has no pooling with both dilation and padding"
+    }
     return try Capabilities.reasonAgainstRequantizing(call)
   } encode: { call, node throws(OperatorError) in
     node.set(DS_MAX_POOLING_2D)

@@ -1,0 +1,78 @@
+import TensorCore
+
+// How the portable operators read their arguments. Shapes and integers come from files: sizes are bounded before anything
+// is computed from them, so that no product of two of them overflows.
+
+/// What an integer attribute may be at most; −`sizeLimit` at least.
+let sizeLimit = Int(Int32.max)
+
+extension OperatorCall {
+  // MARK: Tensors
+
+  /// A contiguous tensor argument of any element type.
+  func tensor(_ name: String) throws(OperatorError) -> TensorSpec {
+    let spec = try spec(name)
+    try checkContiguous(spec, name)
+    return spec
+  }
+
+  /// A contiguous float32 tensor argument.
+  func floatTensor(_ name: String) throws(OperatorError) -> TensorSpec {
+    let spec = try tensor(name)
+    try check(spec.dataType == .float32, "'\(name)' must be float32, not \(spec.dataType)")
+    return spec
+  }
+
+  /// A contiguous float32 tensor of one dimension, or nil when it is absent.
+  func optionalVector(_ name: String, count: Int, of reference: TensorSpec) throws(OperatorError) -> TensorSpec? {
+    guard try index(of: name) != nil else { return nil }
+    let spec = try floatTensor(name)
+    try check(spec.shape == Shape([count]), "'\(name)' must be [\(count)] for \(reference.shape), not \(spec.shape)")
+    return spec
+  }
+
+  func checkContiguous(_ spec: TensorSpec, _ name: String) throws(OperatorError) {
+    try check(spec.dimOrder == .contiguous, "'\(name)' must be contiguous, not channels last")
+    // ATen's own limit; what walks over dimensions relies on it.
+    try check(spec.shape.rank <= StridedLoops.maximumRank, "'\(name)' has \(spec.shape.rank) dimensions; at most 64 are supported")
+  }
+
+  /// The position of a tensor that must be given among the inputs.
+  func requiredIndex(_ name: String) throws(OperatorError) -> Int {
+    guard let index = try index(of: name) else { throw error("the tensor '\(name)' is missing") }
+    return index
+  }
+
+  /// A computed shape, or an error when it has a negative size or more than 2³¹ elements.
+  func checkedShape(_ dimensions: [Int]) throws(OperatorError) -> Shape {
+    guard let shape = Shape(validating: dimensions), shape.elementCount <= sizeLimit + 1 else {
+      throw error("the output \(dimensions) has a negative size or is too large")
+    }
+    try check(shape.rank <= StridedLoops.maximumRank, "the output would have \(shape.rank) dimensions; at most 64 are supported")
+    return shape
+  }
+
+  // MARK: Attributes
+
+  /// A dimension as ATen takes it, −rank ..< rank; a scalar has the dimensions −1 and 0.
+  func dimension(_ dim: Int, of shape: Shape, _ name: String = "dim") throws(OperatorError) -> Int {
+    let rank = max(shape.rank, 1)
+    try check((-rank..<rank).contains(dim), "'\(name)' must be in -\(rank)..<\(rank) for \(shape), not \(dim)")
+    return dim < 0 ? dim + rank : dim
+  }
+
+  /// Height and width of a window attribute, each in `range`.
+  func boundedPair(_ name: String, in range: ClosedRange<Int>) throws(OperatorError) -> (height: Int, width: Int) {
+    let pair = try pair(name)
+    try check(
+      range.contains(pair.height) && range.contains(pair.width),
+      "'\(name)' must be in \(range.lowerBound)...\(range.upperBound), not [\(pair.height), \(pair.width)]")
+    return pair
+  }
+
+  /// Checks that an optional `dtype` asks for nothing but float32.
+  func checkFloatResult(_ name: String) throws(OperatorError) {
+    let value = try attribute(name)
+    try check(value == .none || value == .dataType(.float32), "'\(name)' must be None or torch.float32, not \(value)")
+  }
+}

@@ -1,0 +1,106 @@
+import TensorCore
+
+/// The sliding window of a convolution or pooling over NCHW images, validated.
+struct Window2d: Sendable {
+  /// One direction. All sizes are in 31 bits.
+  struct Axis: Sendable {
+    var input: Int
+    var kernel: Int
+    var stride: Int
+    var padding: Int
+    var dilation = 1
+    var output = 0
+  }
+
+  var height: Axis
+  var width: Axis
+
+  /// Reads `stride` (empty: the kernel), `padding` and, where the schema has it, `dilation`.
+  ///
+  /// Rounding up, a last window that would start in the padding behind the image is left out.
+  init(
+    _ call: OperatorCall, input: Shape, kernel: (height: Int, width: Int), roundingUp: Bool = false
+  ) throws(OperatorError) {
+    let rank = input.rank
+    let stride = try call.ints("stride").isEmpty ? kernel : call.boundedPair("stride", in: 1...sizeLimit)
+    let padding = try call.boundedPair("padding", in: 0...sizeLimit)
+    height = Axis(input: input[rank - 2], kernel: kernel.height, stride: stride.height, padding: padding.height)
+    width = Axis(input: input[rank - 1], kernel: kernel.width, stride: stride.width, padding: padding.width)
+    if call.schema.parameter(named: "dilation") != nil {
+      let dilation = try call.boundedPair("dilation", in: 1...sizeLimit)
+      (height.dilation, width.dilation) = (dilation.height, dilation.width)
+    }
+    guard height.slide(roundingUp: roundingUp), width.slide(roundingUp: roundingUp) else {
+      throw call.error(
+        "the kernel [\(kernel.height), \(kernel.width)] with dilation [\(height.dilation), \(width.dilation)] does not fit "
+          + "in \(input) with padding [\(padding.height), \(padding.width)]")
+    }
+  }
+
+  /// ATen's rule for pooling: more than half a window of padding would make windows that see nothing else.
+  func checkPoolingPadding(_ call: OperatorCall) throws(OperatorError) {
+    for axis in [height, width] {
+      let extent = (axis.kernel - 1) * axis.dilation + 1
+      try call.check(
+        axis.padding <= extent / 2, "the padding \(axis.padding) is more than half of the window's \(extent)")
+    }
+  }
+}
+
+extension Window2d.Axis {
+  /// The taps of output `position` that lie in the image: tap k in first..<end reads origin + k · dilation. Empty, never
+  /// negative, when there are none.
+  @inline(__always)
+  func taps(_ position: Int) -> (first: Int, end: Int, origin: Int) {
+    let origin = position &* stride &- padding
+    let first = origin < 0 ? min(kernel, (dilation &- 1 &- origin) / dilation) : 0
+    let end = origin < input ? min(kernel, (input &- origin &+ dilation &- 1) / dilation) : 0
+    return (first, max(first, end), origin)
+  }
+
+  /// The output positions whose tap `k` lies in the image.
+  @inline(__always)
+  func outputs(ofTap k: Int) -> Range<Int> {
+    // Position p reads p · stride − offset.
+    let offset = padding &- k &* dilation
+    let first = offset > 0 ? min(output, (offset &+ stride &- 1) / stride) : 0
+    let last = input &- 1 &+ offset
+    let end = last < 0 ? 0 : min(output, last / stride &+ 1)
+    return first..<max(first, end)
+  }
+
+  /// Computes `output`; false when not even one window fits.
+  fileprivate mutating func slide(roundingUp: Bool) -> Bool {
+    let spare = input + 2 * padding - dilation * (kernel - 1) - 1 + (roundingUp ? stride - 1 : 0)
+    guard spare >= 0 else { return false }
+    output = spare / stride + 1
+    if roundingUp, (output - 1) * stride >= input + padding { output -= 1 }
+    return output > 0
+  }
+}
+
+extension OperatorCall {
+  /// A float32 batch of images [N, C, H, W], or one image [C, H, W]; sizes other than the batch are in 1 ..< 2³¹.
+  func images(_ name: String) throws(OperatorError) -> TensorSpec {
+    let spec = try floatTensor(name)
+    try check(
+      spec.shape.rank == 3 || spec.shape.rank == 4, "'\(name)' must be [N, C, H, W] or [C, H, W], not \(spec.shape)")
+    try check(
+      spec.shape.dimensions.suffix(3).allSatisfy { (1...sizeLimit).contains($0) } && spec.shape[0] <= sizeLimit,
+      "'\(name)' has an empty or too large dimension: \(spec.shape)")
+    return spec
+  }
+
+  /// A pooling's window: `kernel_size` with `stride`, `padding` and `ceil_mode`.
+  func poolingWindow(_ input: TensorSpec) throws(OperatorError) -> Window2d {
+    let kernel = try boundedPair("kernel_size", in: 1...sizeLimit)
+    let window = try Window2d(self, input: input.shape, kernel: kernel, roundingUp: try bool("ceil_mode"))
+    try window.checkPoolingPadding(self)
+    return window
+  }
+
+  /// The images' shape with other sizes.
+  func pooledShape(_ input: TensorSpec, height: Int, width: Int) throws(OperatorError) -> Shape {
+    try checkedShape(input.shape.dimensions.dropLast(2) + [height, width])
+  }
+}

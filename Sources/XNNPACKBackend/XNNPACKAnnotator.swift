@@ -1,0 +1,117 @@
+import GraphIR
+import Quantization
+import TensorCore
+
+/// One run of `XNNPACKQuantizer` over a graph: the patterns, then the operators that keep their input's parameters, then
+/// a reason for everything else.
+struct XNNPACKAnnotator {
+  let graph: Graph
+  let constants: [ValueID: Tensor]
+  let producers: [ValueID: Int]
+  var annotations = Annotations()
+  private let quantizer: XNNPACKQuantizer
+  private let users: [ValueID: [Int]]
+  private let outputs: Set<ValueID>
+  /// Why nodes that start a unit are not quantized, by their first output.
+  private var refusals: [ValueID: String] = [:]
+
+  init(_ program: ExportedProgram, _ quantizer: XNNPACKQuantizer) {
+    self.graph = program.graph
+    self.constants = program.constants()
+    self.producers = program.graph.producers()
+    self.users = program.graph.users()
+    self.outputs = Set(program.graph.outputs)
+    self.quantizer = quantizer
+  }
+
+  mutating func run() {
+    for pattern in QuantizationPattern.all {
+      for node in graph.nodes where pattern.operators.contains(node.operatorName) {
+        guard annotations[node.output] == nil, refusals[node.output] == nil else { continue }
+        switch quantizer.decision(for: node) {
+        case .quantize(let config):
+          if let refusal = pattern.annotate(&self, node, config) { refusals[node.output] = refusal }
+        case .float(let reason): refusals[node.output] = reason
+        }
+      }
+    }
+    propagate()
+    for node in graph.nodes where !annotations.isQuantized(node.output) && !node.isInferenceDropout {
+      guard annotations[node.output] == nil, node.outputs.contains(where: { graph.spec($0).dataType.isFloatingPoint })
+      else { continue }
+      annotations.notQuantized.append(NotQuantized(node, reason: reason(for: node)))
+    }
+  }
+
+  func isFloat(_ value: ValueID) -> Bool { graph.spec(value).dataType == .float32 }
+
+  /// The clamp that becomes part of the unit that `node` starts: the only reader of its output, and meant to be
+  /// quantized too.
+  func fusedActivation(of node: Node, _ operators: Set<String>) -> Node? {
+    guard let readers = users[node.output], readers.count == 1, !outputs.contains(node.output) else { return nil }
+    let reader = graph.nodes[readers[0]]
+    guard operators.contains(reader.operatorName), reader.inputs == [node.output],
+      annotations[reader.output] == nil, case .quantize = quantizer.decision(for: reader)
+    else { return nil }
+    return reader
+  }
+
+  // MARK: Operators that keep their input's parameters
+
+  static let parameterKeeping: Set<String> = [
+    "aten.relu.default", "aten.relu6.default", "aten.hardtanh.default", "aten.max_pool2d.default",
+    "aten.mean.default", "aten.mean.dim", "aten.permute.default", "aten.permute_copy.default",
+    "aten.transpose.int", "aten.squeeze.dim", "aten.squeeze_copy.dim", "aten.adaptive_avg_pool2d.default",
+    "aten.view.default", "aten.view_copy.default", "aten.reshape.default", "aten.slice.Tensor",
+    "aten.slice_copy.Tensor", "aten.flatten.using_ints",
+  ]
+
+  func keepsParameters(_ node: Node) -> Bool {
+    XNNPACKAnnotator.parameterKeeping.contains(node.operatorName) || node.isInferenceDropout
+  }
+
+  /// In execution order, so that the parameters of a quantized output reach as far as such operators go.
+  private mutating func propagate() {
+    for node in graph.nodes where annotations[node.output] == nil && keepsParameters(node) {
+      guard let input = node.inputs.first, annotations[input]?.output != nil, isFloat(input),
+        node.outputs.count == 1, isFloat(node.output), case .quantize = quantizer.decision(for: node)
+      else { continue }
+      let shared = AnnotatedSpec.shared(with: .output(input))
+      annotations[node.output] = QuantizationAnnotation(inputs: [(input, shared)], output: shared)
+    }
+  }
+
+  // MARK: Reasons
+
+  private func reason(for node: Node) -> String {
+    if let refusal = refusals[node.output] { return refusal }
+    if case .float(let reason) = quantizer.decision(for: node) { return reason }
+    if keepsParameters(node) {
+      guard let input = node.inputs.first else { return "it has no input" }
+      return "it takes its quantization parameters from its input '\(graph[input].name)', which is not quantized"
+    }
+    return XNNPACKAnnotator.reasons[node.operatorName]
+      ?? "the XNNPACK quantizer has no rule for the operator, as PyTorch's has none"
+  }
+
+  /// Operators that one might expect to be quantized.
+  private static let reasons: [String: String] = {
+    let unary = "XNNPACK's quantizer has no rule for this activation; it is computed on real numbers"
+    let pooling = "only adaptive_avg_pool2d and mean are quantized; averages over windows are computed on real numbers"
+    let training = "the dropout is in training mode; export the model after eval()"
+    return [
+      "aten.avg_pool2d.default": pooling, "aten.avg_pool1d.default": pooling,
+      "aten.dropout.default": training, "aten.feature_dropout.default": training,
+      "aten.alpha_dropout.default": training,
+      "aten.pad.default": "padding is not quantized by itself; what follows quantizes the padded value",
+      "aten.constant_pad_nd.default": "padding is not quantized by itself; what follows quantizes the padded value",
+      "aten.sub.Tensor": "subtraction is not quantized; write it as an addition of the negated operand",
+      "aten.div.Tensor": "division is not quantized; write it as a multiplication by the reciprocal",
+      "aten.clamp.default": "a clamp is quantized only right behind a convolution or linear layer that nothing else reads",
+      "aten.sigmoid.default": unary, "aten.tanh.default": unary, "aten.hardswish.default": unary,
+      "aten.hardsigmoid.default": unary, "aten.gelu.default": unary, "aten.silu.default": unary,
+      "aten.elu.default": unary, "aten.leaky_relu.default": unary, "aten.softmax.int": unary,
+      "aten.batch_norm.default": "BatchNorm is quantized only where it can be folded into the layer before it",
+    ]
+  }()
+}
