@@ -10,13 +10,15 @@ public struct ObservedLowering: Sendable {
   public let observed: [(observer: Int, output: Int)]
 }
 
-/// Lowers a float or Q/DQ graph: fuses, partitions, plans memory, emits.
+/// Lowers a float or Q/DQ graph: folds BatchNorms, fuses, partitions, plans memory, emits.
 ///
 /// Throws a `GraphError` when the graph is not well formed or has an operator that nothing here can run.
 public func lower(_ exported: ExportedProgram, partitioner: (any Partitioner)?) throws(GraphError) -> Program {
   let dialect: Dialect = exported.isQuantized ? .quantizeDequantize : .float
   try Verifier.verify(exported, as: dialect)
-  return try lowerVerified(exported, partitioner).program
+  var folded = exported
+  foldBatchNorms(in: &folded)
+  return try lowerVerified(folded, partitioner).program
 }
 
 /// Lowers an observed graph for calibration: as a float graph, with every observed value as an output.

@@ -9,10 +9,46 @@ public enum OperatorSet {
   public static func named(_ name: String) -> Operator? { byName[name] }
 
   /// Operators of PyTorch's core library, f32 (data movement: any type), contiguous tensors.
-  static let atenOperators: [Operator] = []
+  static let atenOperators: [Operator] = [
+    .conv2d,
+    .linear,
+    .batchNorm,
+    .relu,
+    .hardtanh,
+    .clamp,
+    .sigmoid,
+    .softmax,
+    .add,
+    .sub,
+    .mul,
+    .maxPool2d,
+    .avgPool2d,
+    .adaptiveAvgPool2d,
+    .meanDim,
+    .cat,
+    .pad,
+    .constantPadNd,
+    .slice,
+    .view,
+    .reshape,
+    .flatten,
+    .squeeze,
+    .unsqueeze,
+    .permute,
+    .transposeInt,
+    .dropout,
+    .contiguous,
+    .clone,
+  ]
 
   /// Operators of Q/DQ graphs.
-  static let quantizedDecomposedOperators: [Operator] = []
+  static let quantizedDecomposedOperators: [Operator] = [
+    .quantizePerTensor,
+    .dequantizePerTensor,
+    .quantizePerChannel,
+    .dequantizePerChannel,
+    .observe,
+  ]
 
   /// Operators of lowered graphs: one each for what a delegate runs as a unit; f32 and int8, channels last.
   static let fusedOperators: [Operator] = [

@@ -88,8 +88,8 @@ extension Schema.Kind {
     case "Tensor": self = .tensor
     case "Tensor?": self = .optionalTensor
     case "Tensor[]": self = .tensors
-    case "int", "SymInt": self = .int
-    case "int?", "SymInt?": self = .optionalInt
+    case "int", "SymInt", "MemoryFormat": self = .int
+    case "int?", "SymInt?", "MemoryFormat?": self = .optionalInt
     case "float", "Scalar": self = .float
     case "float?", "Scalar?": self = .optionalFloat
     case "bool": self = .bool

@@ -100,7 +100,8 @@ private struct Conversion {
   }
 
   private mutating func addIntegers(_ node: Node) throws(QuantizationError) {
-    guard let index = node.observerIndex, let parameters = parameters[index], let input = node.value("input"), let tensor = constants[input]
+    guard let index = node.observerIndex, let parameters = parameters[index], let input = node.value("input"),
+      let tensor = constants[input]
     else { return }
     let spec = observed.specs[index]
     let quantized: Tensor

@@ -13,6 +13,8 @@ public struct BenchmarkReport: Codable, Sendable {
   public struct Delegated: Codable, Sendable {
     public var nodes: Int
     public var subgraphs: Int
+
+    public init(_ method: Method) { (nodes, subgraphs) = method.delegated }
   }
 
   public struct Fallback: Codable, Sendable {
@@ -53,7 +55,7 @@ public func percentile(_ samples: [Double], _ fraction: Double) -> Double {
 /// The process's largest resident memory so far, in MiB.
 public func peakResidentMegabytes() -> Double {
   var usage = rusage()
-  guard getrusage(RUSAGE_SELF, &usage) == 0 else { return .nan }
+  guard getrusage(.init(RUSAGE_SELF.rawValue), &usage) == 0 else { return .nan }
   return Double(usage.ru_maxrss) / 1024
 }
 
@@ -89,11 +91,10 @@ public func benchmark(
     try method.execute()
     times.append((clock.now - begin).seconds * 1e3)
   }
-  let delegated = method.delegated
   var report = BenchmarkReport(
     model: path, threads: threads, runs: runs, p50_ms: percentile(times, 0.5), p90_ms: percentile(times, 0.9),
     load_ms: load * 1e3, first_ms: first * 1e3, peak_rss_mb: peakResidentMegabytes(),
-    delegated: .init(nodes: delegated.nodes, subgraphs: delegated.subgraphs), fallback: method.fallback)
+    delegated: .init(method), fallback: method.fallback)
   if profile {
     var profiler = Profiler(method)
     for _ in 0..<runs { try profiler.execute() }

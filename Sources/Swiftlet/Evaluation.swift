@@ -62,6 +62,6 @@ private func evaluateReconstruction(
   }
   let seconds = (ContinuousClock.now - start).seconds
   return Evaluation(
-    auc: Accuracy.areaUnderROC(scores: scores, labels: dataset.labels), images: dataset.fileCount,
+    auc: areaUnderROC(scores: scores, labels: dataset.labels), images: dataset.fileCount,
     imagesPerSecond: Double(dataset.fileCount) / max(seconds, 1e-9))
 }

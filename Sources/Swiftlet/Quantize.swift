@@ -30,7 +30,7 @@ public func quantize(
   try calibrate(observed, with: data, threads: threads, delegate: delegate, progress: progress)
   let seconds = (ContinuousClock.now - start).seconds
   var converted = try convert(observed)
-  if let recipe { converted.extraFiles[preprocessFileName] = [UInt8](try recipe.jsonData) }
+  if let recipe { converted.extraFiles[preprocessFileName] = [UInt8](recipe.jsonData) }
   return QuantizationResult(
     program: converted, samplesPerSecond: Double(data.count) / max(seconds, 1e-9), notQuantized: observed.notQuantized)
 }

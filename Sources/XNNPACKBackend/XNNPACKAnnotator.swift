@@ -107,7 +107,8 @@ struct XNNPACKAnnotator {
       "aten.constant_pad_nd.default": "padding is not quantized by itself; what follows quantizes the padded value",
       "aten.sub.Tensor": "subtraction is not quantized; write it as an addition of the negated operand",
       "aten.div.Tensor": "division is not quantized; write it as a multiplication by the reciprocal",
-      "aten.clamp.default": "a clamp is quantized only right behind a convolution or linear layer that nothing else reads",
+      "aten.clamp.default":
+        "a clamp is quantized only right behind a convolution or linear layer that nothing else reads",
       "aten.sigmoid.default": unary, "aten.tanh.default": unary, "aten.hardswish.default": unary,
       "aten.hardsigmoid.default": unary, "aten.gelu.default": unary, "aten.silu.default": unary,
       "aten.elu.default": unary, "aten.leaky_relu.default": unary, "aten.softmax.int": unary,

@@ -81,7 +81,8 @@ extension XNNPACKAnnotator {
     guard isFused == (activation != nil) else { return nil }
     for value in node.inputs {
       if !isFloat(value) { return "its operand '\(graph[value].name)' is \(graph.spec(value).dataType), not float32" }
-      if let scalar = constants[value], scalar.shape.elementCount == 1, let number = scalar.elements(as: Float.self).first,
+      if let scalar = constants[value], scalar.shape.elementCount == 1,
+        let number = scalar.elements(as: Float.self).first,
         abs(number) > largestObservable
       {
         return "its operand '\(graph[value].name)' is \(number), too large to be observed"

@@ -1,5 +1,4 @@
 import GraphIR
-import Operators
 import Quantization
 import TensorCore
 

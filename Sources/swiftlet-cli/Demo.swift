@@ -93,14 +93,14 @@ struct Demo: ParsableCommand {
       var classes: [Int] = []
       let bar = ProgressBar(title)
       let evaluation = try evaluate(method, on: photos, progress: bar.update) { _, logits in
-        classes.append(Accuracy.topK(logits, 1)[0].index)
+        classes.append(topK(logits, 1)[0].index)
       }
       return (evaluation, classes)
     }
     let (floatResult, floatClasses) = try best(float, "float")
     let (int8Result, int8Classes) = try best(int8, "int8 ")
     let agreement = zip(floatClasses, int8Classes).count { $0 == $1 }
-    return Report(
+    return Self.Report(
       float: .init(
         model: floatPath, evaluation: floatResult, agreementWithFloat: 100, fileBytes: fileSize(floatPath),
         bench: try benchInOwnProcess(floatPath)),
@@ -150,8 +150,8 @@ struct Demo: ParsableCommand {
     let sample = photos.samples[0]
     let logits = try method.run([recipe.tensor(from: Image(contentsOf: sample.path))])[0].elements(as: Float.self)
     print("\n\(sample.path) (\(photos.classNames[sample.label] ?? "class \(sample.label)")), int8:")
-    let probabilities = Accuracy.softmax(logits)
-    for entry in Accuracy.topK(logits, 5) {
+    let probabilities = softmax(logits)
+    for entry in topK(logits, 5) {
       let percent = Terminal.number(100 * Double(probabilities[entry.index]), 1)
       print("  \(percent) %  \(photos.classNames[entry.index] ?? "class \(entry.index)")")
     }

@@ -13,15 +13,15 @@ struct Inspect: ParsableCommand {
       var elements: Int
       var bytes: Int
     }
-    struct Tensor: Codable {
+    struct Value: Codable {
       var name: String
       var spec: String
     }
     var model: String
     var fileBytes: Int
     var dialect: String
-    var inputs: [Tensor]
-    var outputs: [Tensor]
+    var inputs: [Value]
+    var outputs: [Value]
     var parameters: Parameters
     var operators: [String: Int]
     var delegated: BenchmarkReport.Delegated
@@ -60,8 +60,7 @@ struct Inspect: ParsableCommand {
   private func makeReport(_ program: ExportedProgram, _ method: Method) -> Report {
     let graph = program.graph
     let tensors = program.stateDict.values
-    let delegated = method.delegated
-    return Report(
+    return Self.Report(
       model: model, fileBytes: fileSize(model), dialect: program.isQuantized ? "Q/DQ" : "float",
       inputs: program.userInputs.map { .init(name: graph[$0].name, spec: "\(graph.spec($0))") },
       outputs: graph.outputs.map { .init(name: graph[$0].name, spec: "\(graph.spec($0))") },
@@ -69,7 +68,7 @@ struct Inspect: ParsableCommand {
         tensors: tensors.count, elements: tensors.reduce(0) { $0 + $1.shape.elementCount },
         bytes: tensors.reduce(0) { $0 + $1.spec.byteCount }),
       operators: Dictionary(graph.nodes.map { ($0.operatorName, 1) }, uniquingKeysWith: +),
-      delegated: .init(nodes: delegated.nodes, subgraphs: delegated.subgraphs), fallback: method.fallback,
+      delegated: .init(method), fallback: method.fallback,
       arenaBytes: method.program.arenaByteCount)
   }
 }

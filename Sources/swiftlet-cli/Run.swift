@@ -63,7 +63,7 @@ struct Run: ParsableCommand {
   private func printOutputs(_ outputs: [Tensor], _ names: [String], _ words: [String]?) throws {
     var top: [Report.Class] = []
     if let first = outputs.first, first.dataType == .float32, first.shape.rank == 2, first.shape[0] == 1 {
-      top = Accuracy.topK(first.elements(as: Float.self), 5).map { entry in
+      top = topK(first.elements(as: Float.self), 5).map { entry in
         let word = words.flatMap { $0.indices.contains(entry.index) ? $0[entry.index] : nil }
         return .init(index: entry.index, label: word, value: entry.value)
       }

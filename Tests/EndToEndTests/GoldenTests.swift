@@ -65,7 +65,7 @@ struct GoldenTests {
       // Differences of one quantum in single layers add up; they stay small against the output.
       #expect((noise.map { $0 * $0 }.reduce(0, +) / Float(noise.count)).squareRoot() <= 4)
       if model.name != "autoencoder_ad" {
-        #expect(Accuracy.topK(output, 1)[0].index == Accuracy.topK(golden, 1)[0].index)
+        #expect(topK(output, 1)[0].index == topK(golden, 1)[0].index)
       }
     }
   }

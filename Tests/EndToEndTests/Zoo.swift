@@ -1,13 +1,13 @@
 import Foundation
 import Swiftlet
 import TestSupport
+import Testing
 
 /// A trained model of the shared data, with what PyTorch makes of it. Tests on it skip, visibly, when the data is absent.
 struct ZooModel: Sendable, CustomTestStringConvertible {
   let name: String
   /// Data below the shared folder: an `.npz`, or a folder with `calibration` and `val`.
   let data: String
-  /// Nodes that may stay on portable kernels, besides the border's quantize and layout change.
   var testDescription: String { name }
 
   static let all: [ZooModel] = [

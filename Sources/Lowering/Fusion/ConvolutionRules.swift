@@ -115,33 +115,3 @@ extension Fuser {
     return [("bias", .value(addConstant(source.graph[id].name, tensor)))]
   }
 }
-
-extension Tensor {
-  /// A 4-D contiguous tensor with its second dimension moved innermost in memory (OIHW to OHWI).
-  func channelsLast() -> Tensor {
-    precondition(shape.rank == 4 && spec.dimOrder == .contiguous)
-    let (outer, channels, area) = (shape[0], shape[1], shape[2] * shape[3])
-    let size = dataType.size
-    var target = spec
-    target.dimOrder = .channelsLast
-    return Tensor(unsafeUninitialized: target) { bytes in
-      withUnsafeBytes { source in
-        guard let from = source.baseAddress, let to = bytes.baseAddress else { return }
-        for o in 0..<outer {
-          for c in 0..<channels {
-            for p in 0..<area {
-              (to + ((o * area + p) * channels + c) * size)
-                .copyMemory(from: from + ((o * channels + c) * area + p) * size, byteCount: size)
-            }
-          }
-        }
-      }
-    }
-  }
-
-  /// A [rows, C·H·W] weight with its columns in the order H, W, C.
-  func permutedColumns(channels: Int, height: Int, width: Int) -> Tensor {
-    let asImages = reinterpreted(as: TensorSpec(dataType, [shape[0], channels, height, width]))
-    return asImages.channelsLast().reinterpreted(as: spec)
-  }
-}

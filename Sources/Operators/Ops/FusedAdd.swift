@@ -9,8 +9,8 @@ extension Operator {
   ///     ma, mb = RNE(ra · 2^shift), RNE(rb · 2^shift)            at most 2²¹
   ///     q = clamp(((2^(shift−1) + (a − za)·ma + (b − zb)·mb) >> shift) + zp)
   ///
-  /// that is, rounded half up. Outside those ratios it is RNE(clamp(Float(a − za)·ra + Float(b − zb)·rb)) + zp in Float.
-  /// `infer` leaves the quantization parameters of an int8 output open.
+  /// that is, rounded half up. Outside those ratios it is RNE(clamp(Float(a − za)·ra + Float(b − zb)·rb)) + zp in
+  /// Float. `infer` leaves the quantization parameters of an int8 output open.
   static let fusedAdd = Operator(
     "fused.add(Tensor self, Tensor other, float output_min=-inf, float output_max=inf) -> Tensor", isInPlace: true,
     infer: { call throws(OperatorError) in try call.elementwiseOutputs() },

@@ -1,7 +1,8 @@
 import TensorCore
 
 extension Operator {
-  /// 2-D convolution with clamp: f32, or int8 with per-tensor or per-channel weights. See `Int8Gemm` for the int8 result.
+  /// 2-D convolution with clamp: f32, or int8 with per-tensor or per-channel weights. See `Int8Gemm` for the int8
+  /// result.
   ///
   /// Input (N, C, H, W) and weight (O, C / groups, kh, kw) are channels last; bias [O] is float32, or int32 of scale
   /// input scale · weight scale. Padding is top, right, bottom, left, and reads as real 0. `infer` leaves the
@@ -35,7 +36,8 @@ private struct FusedConv2d {
     inputIndex = try call.position("input")
     let weight = try call.spec("weight")
     try call.check(
-      weight.shape.rank == 4 && weight.dimOrder == .channelsLast, "'weight' must be 4-D and channels last, not \(weight)")
+      weight.shape.rank == 4 && weight.dimOrder == .channelsLast,
+      "'weight' must be 4-D and channels last, not \(weight)")
     try call.check(weight.shape[0] > 0, "'weight' has no output channels: \(weight.shape)")
     try call.checkWeights(input: input)
     let (channels, outputChannels) = (input.shape[1], weight.shape[0])
@@ -45,7 +47,8 @@ private struct FusedConv2d {
       "\(channels) input and \(outputChannels) output channels cannot be divided into \(groups) groups")
     try call.check(
       weight.shape[1] == channels / groups,
-      "'weight' \(weight.shape) has \(weight.shape[1]) channels; input \(input.shape) has \(channels / groups) per group")
+      "'weight' \(weight.shape) has \(weight.shape[1]) channels, input \(input.shape) has \(channels / groups) a group"
+    )
     let window = try FusedWindow(call, input: input, kernel: (weight.shape[2], weight.shape[3]))
     let shape = try window.outputShape(call, batch: input.shape[0], channels: outputChannels)
     _ = try call.outputBounds(input.dataType)
@@ -55,7 +58,9 @@ private struct FusedConv2d {
     isDepthwise = groups == channels && outputChannels == channels
   }
 
-  private var depth: Int { convolution.window.kernelHeight * convolution.window.kernelWidth * convolution.channelsPerGroup }
+  private var depth: Int {
+    convolution.window.kernelHeight * convolution.window.kernelWidth * convolution.channelsPerGroup
+  }
 
   func int8(_ call: OperatorCall, _ output: TensorSpec) throws(OperatorError) -> PreparedKernel {
     let gemm = Int8Gemm(
@@ -103,7 +108,8 @@ private struct FusedConv2d {
     let depthwise = depthwise
     let scales = try call.requantizationScales(input: input, output: output)
     let requantizer = try call.requantizer(output)
-    let weights = try FusedWeights(call, byteCount: try depthwise.packedByteCount(.int8, call)) { weights, bias, packed in
+    let weights = try FusedWeights(call, byteCount: try depthwise.packedByteCount(.int8, call)) {
+      weights, bias, packed in
       depthwise.packInt8(
         weights.assumingMemoryBound(to: Int8.self), bias: bias?.assumingMemoryBound(to: Int32.self), scales: scales,
         into: packed)
@@ -120,7 +126,8 @@ private struct FusedConv2d {
   func depthwiseFloat(_ call: OperatorCall) throws(OperatorError) -> PreparedKernel {
     let depthwise = depthwise
     let bounds = try call.floatBounds()
-    let weights = try FusedWeights(call, byteCount: try depthwise.packedByteCount(.float32, call)) { weights, bias, packed in
+    let weights = try FusedWeights(call, byteCount: try depthwise.packedByteCount(.float32, call)) {
+      weights, bias, packed in
       depthwise.packFloat(
         weights.assumingMemoryBound(to: Float.self), bias: bias?.assumingMemoryBound(to: Float.self), into: packed)
     }

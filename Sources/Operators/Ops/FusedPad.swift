@@ -1,8 +1,8 @@
 import TensorCore
 
 extension Operator {
-  /// Adds `pre` and `post` elements around each logical dimension, filled with the real `value` (int8: quantized with the
-  /// tensor's parameters, saturated). Any layout; the output has the input's quantization parameters.
+  /// Adds `pre` and `post` elements around each logical dimension, filled with the real `value` (int8: quantized with
+  /// the tensor's parameters, saturated). Any layout; the output has the input's quantization parameters.
   static let fusedPad = Operator(
     "fused.pad(Tensor self, int[] pre, int[] post, float value=0) -> Tensor",
     infer: { call throws(OperatorError) in [try FusedPad(call).output] },
@@ -37,7 +37,8 @@ private struct FusedPad {
     let (pre, post) = (try call.ints("pre"), try call.ints("post"))
     let rank = input.shape.rank
     try call.check(
-      pre.count == rank && post.count == rank, "'pre' \(pre) and 'post' \(post) must have \(rank) sizes, one per dimension")
+      pre.count == rank && post.count == rank,
+      "'pre' \(pre) and 'post' \(post) must have \(rank) sizes, one per dimension")
     try call.check(
       (pre + post).allSatisfy { (0...Int(Int32.max)).contains($0) },
       "'pre' \(pre) and 'post' \(post) must not be negative or too large")

@@ -1,8 +1,8 @@
 import TensorCore
 
 extension Operator {
-  /// f32 to int8 by the output's parameters: RNE(x · Float(1 / scale)) + zero point, saturated; NaN becomes the zero point.
-  /// Any layout. `infer` leaves the output's quantization parameters open.
+  /// f32 to int8 by the output's parameters: RNE(x · Float(1 / scale)) + zero point, saturated; NaN becomes the zero
+  /// point. Any layout. `infer` leaves the output's quantization parameters open.
   static let fusedQuantize = Operator(
     "fused.quantize(Tensor self) -> Tensor",
     infer: { call throws(OperatorError) in [try quantizedOutput(call)] },

@@ -1,8 +1,8 @@
 import TensorCore
 
 extension Operator {
-  /// The elements start, start + step, … below `end` of a logical dimension, 0 ≤ start ≤ end ≤ size. Any layout; the output
-  /// has the input's quantization parameters.
+  /// The elements start, start + step, … below `end` of a logical dimension, 0 ≤ start ≤ end ≤ size. Any layout; the
+  /// output has the input's quantization parameters.
   static let fusedSlice = Operator(
     "fused.slice(Tensor self, int dim, int start, int end, int step=1) -> Tensor",
     infer: { call throws(OperatorError) in [try FusedSlice(call).output] },

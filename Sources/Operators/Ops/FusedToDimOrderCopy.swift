@@ -1,8 +1,8 @@
 import TensorCore
 
 extension Operator {
-  /// Copies a 4-D tensor into another memory order: "channels_last" or "contiguous". Any element type; the logical shape
-  /// and the quantization parameters stay.
+  /// Copies a 4-D tensor into another memory order: "channels_last" or "contiguous". Any element type; the logical
+  /// shape and the quantization parameters stay.
   static let toDimOrderCopy = Operator(
     "dim_order_ops._to_dim_order_copy.default(Tensor self, str dim_order) -> Tensor",
     infer: { call throws(OperatorError) in [try reorderedOutput(call)] },

@@ -4,8 +4,9 @@ extension Operator {
   /// The same bytes under another shape; one size may be −1. Any element type; per-tensor quantization parameters carry
   /// over.
   ///
-  /// Elements keep their order in memory: a channels-last [N, C, H, W] seen as [N, C · H · W] lies in the order (H, W, C).
-  /// The output is contiguous; `prepare` also takes a channels-last one where both layouts are one (C = 1 or H · W = 1).
+  /// Elements keep their order in memory: a channels-last [N, C, H, W] seen as [N, C · H · W] lies in the order (H, W,
+  /// C). The output is contiguous; `prepare` also takes a channels-last one where both layouts are one (C = 1 or H · W
+  /// = 1).
   static let fusedView = Operator(
     "fused.view(Tensor self, int[] size) -> Tensor", isInPlace: true,
     infer: { call throws(OperatorError) in [try viewOutput(call)] },

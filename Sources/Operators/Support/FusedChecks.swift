@@ -69,7 +69,8 @@ extension OperatorCall {
     try check(spec.dataType == .int8, "'\(name)' must be int8, not \(spec.dataType)")
     guard let quantization = spec.quantization else { throw error("'\(name)' is int8 without quantization parameters") }
     try check(
-      !quantization.isPerChannel && quantization.scales.count == 1, "'\(name)' must be quantized per tensor, not \(spec)")
+      !quantization.isPerChannel && quantization.scales.count == 1,
+      "'\(name)' must be quantized per tensor, not \(spec)")
     let scale = quantization.scales[0]
     try check(scale.isNormal && scale > 0, "the scale of '\(name)' must be a positive normal number, not \(scale)")
     try check(

@@ -1,7 +1,7 @@
 import TensorCore
 
-/// A convolution as matrix products: the windows of a tile of output pixels are laid out as rows (im2col) and multiplied
-/// with the filters of one group. Activations are (N, H, W, C), filters (O, kh, kw, C / groups).
+/// A convolution as matrix products: the windows of a tile of output pixels are laid out as rows (im2col) and
+/// multiplied with the filters of one group. Activations are (N, H, W, C), filters (O, kh, kw, C / groups).
 struct FusedConvolution: Sendable {
   let window: FusedWindow
   let batch: Int
@@ -95,8 +95,8 @@ struct FusedConvolution: Sendable {
     }
   }
 
-  /// The window of an output pixel as runs of neighbouring elements: offset in the row, length, and offset in the image,
-  /// or −1 for padding.
+  /// The window of an output pixel as runs of neighbouring elements: offset in the row, length, and offset in the
+  /// image, or −1 for padding.
   @inline(__always)
   private func forEachRun(pixel: Int, _ body: (_ offset: Int, _ count: Int, _ source: Int) -> Void) {
     let depth = channelsPerGroup

@@ -56,7 +56,8 @@ struct StridedCopy: Sendable {
       for i in 0..<level.count { copy(inner, source + i &* level.sourceStride, target + i &* level.targetStride) }
     } else if runByteCount == 1 {
       for i in 0..<level.count {
-        target.storeBytes(of: source.load(fromByteOffset: i &* level.sourceStride, as: UInt8.self),
+        target.storeBytes(
+          of: source.load(fromByteOffset: i &* level.sourceStride, as: UInt8.self),
           toByteOffset: i &* level.targetStride, as: UInt8.self)
       }
     } else {

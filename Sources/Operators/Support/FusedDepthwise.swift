@@ -1,7 +1,7 @@
 import TensorCore
 
-/// A depthwise convolution of multiplier 1 (one filter per channel), computed without im2col: per output pixel, blocks of
-/// channels are summed over the taps that lie in the image. Arithmetic as in `Int8Gemm` and `FloatGemm`.
+/// A depthwise convolution of multiplier 1 (one filter per channel), computed without im2col: per output pixel, blocks
+/// of channels are summed over the taps that lie in the image. Arithmetic as in `Int8Gemm` and `FloatGemm`.
 ///
 /// Packed parameters are in blocks of 8 (int8) or 4 (f32) channels: the biases, for int8 the scales, then one vector of
 /// weights per tap. Filters come as (C, kh, kw, 1).
@@ -47,38 +47,56 @@ struct FusedDepthwise: Sendable {
     output: UnsafeMutablePointer<Int8>
   ) {
     let (window, channels, blockSize) = (window, channels, int8BlockByteCount)
-    let columnStep = window.dilationWidth &* channels
+    let (rowStep, columnStep) = (
+      window.dilationHeight &* window.inputWidth &* channels, window.dilationWidth &* channels
+    )
     window.forEachOutput(batch: batch) { image, rows, columns, pixel in
-      let source = UnsafeRawPointer(input)
+      let start = (image &+ rows.origin) &* window.inputWidth &+ columns.origin
+      let first = start &* channels &+ rows.first &* rowStep &+ columns.first &* columnStep
+      let firstTap = rows.first &* window.kernelWidth &+ columns.first
+      let target = output + pixel &* channels
       var channel = 0
       var base = packed
       while channel < channels {
-        let weights = (base + 64).assumingMemoryBound(to: SIMD8<Int16>.self)
-        var sums = base.load(as: SIMD8<Int32>.self)
-        for ky in rows.first..<rows.end {
-          let line = (image &+ rows.origin &+ ky &* window.dilationHeight) &* window.inputWidth
-          let start = (line &+ columns.origin) &* channels &+ columns.first &* columnStep
-          var values = source + (start &+ channel)
-          for kx in columns.first..<columns.end {
-            let x = SIMD8<Int16>(truncatingIfNeeded: values.loadUnaligned(as: SIMD8<Int8>.self)) &- zeroPoint
-            let w = weights[ky &* window.kernelWidth &+ kx]
-            sums &+= SIMD8<Int32>(truncatingIfNeeded: x) &* SIMD8<Int32>(truncatingIfNeeded: w)
-            values += columnStep
-          }
-        }
+        let sums = FusedDepthwise.sumInt8(
+          UnsafeRawPointer(input + (first &+ channel)), rowStep: rowStep, columnStep: columnStep,
+          weights: (base + 64).assumingMemoryBound(to: SIMD8<Int16>.self) + firstTap, weightStep: window.kernelWidth,
+          rows: rows.end &- rows.first, columns: columns.end &- columns.first, zeroPoint: zeroPoint,
+          bias: base.load(as: SIMD8<Int32>.self))
         let scales = (base + 32).load(as: SIMD8<Float>.self)
-        let target = output + (pixel &* channels &+ channel)
-        let count = min(8, channels &- channel)
-        Int8Gemm.store(
-          requantizer.requantize(sums.lowHalf, scale: scales.lowHalf), at: target, count: min(4, count))
+        let low = requantizer.requantize(sums.lowHalf, scale: scales.lowHalf)
+        let count = channels &- channel
+        Int8Gemm.store(low, at: target + channel, count: min(4, count))
         if count > 4 {
-          Int8Gemm.store(
-            requantizer.requantize(sums.highHalf, scale: scales.highHalf), at: target + 4, count: count &- 4)
+          let high = requantizer.requantize(sums.highHalf, scale: scales.highHalf)
+          Int8Gemm.store(high, at: target + (channel &+ 4), count: min(4, count &- 4))
         }
         channel &+= 8
         base += blockSize
       }
     }
+  }
+
+  /// The sums of 8 channels over `rows` × `columns` taps. A function of its own, so that they stay in registers.
+  @inline(never)
+  private static func sumInt8(
+    _ values: UnsafeRawPointer, rowStep: Int, columnStep: Int, weights: UnsafePointer<SIMD8<Int16>>, weightStep: Int,
+    rows: Int, columns: Int, zeroPoint: Int16, bias: SIMD8<Int32>
+  ) -> SIMD8<Int32> {
+    var sums = bias
+    var (line, filter) = (values, weights)
+    for _ in 0..<rows {
+      var (value, weight) = (line, filter)
+      for _ in 0..<columns {
+        let x = SIMD8<Int16>(truncatingIfNeeded: value.loadUnaligned(as: SIMD8<Int8>.self)) &- zeroPoint
+        sums &+= SIMD8<Int32>(truncatingIfNeeded: x) &* SIMD8<Int32>(truncatingIfNeeded: weight[0])
+        value += columnStep
+        weight += 1
+      }
+      line += rowStep
+      filter += weightStep
+    }
+    return sums
   }
 
   // MARK: f32

@@ -1,7 +1,7 @@
 import TensorCore
 
-/// The f32 matrix product of convolution and linear: `bias + Σ x · w`, the products added one by one in the order of the
-/// depth, multiplied and added separately, then clamped. NaN passes the clamp.
+/// The f32 matrix product of convolution and linear: `bias + Σ x · w`, the products added one by one in the order of
+/// the depth, multiplied and added separately, then clamped. NaN passes the clamp.
 struct FloatGemm: Sendable {
   let groups: Int
   let outputsPerGroup: Int

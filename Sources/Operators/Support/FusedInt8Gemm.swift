@@ -6,6 +6,8 @@ import TensorCore
 ///     q   = RNE(clamp(Float(sum) · scale, min − zp, max − zp)) + zp
 ///     scale = x_scale · w_scale / y_scale              in Float, left to right
 ///
+/// for any positive finite scale; XNNPACK, which gives the same bytes, takes scales below 256 only.
+///
 /// Rows are Int16 with the zero point already taken off, `depth` rounded up to 8; the weights are packed alike, so that
 /// eight products and four sums are one multiply-add instruction.
 struct Int8Gemm: Sendable {
@@ -17,7 +19,6 @@ struct Int8Gemm: Sendable {
   let scales: [Float]
   let requantizer: Requantizer
 
-  private static let channelsPerBlock = 4
   /// Steps of 8 along the depth.
   var steps: Int { (depth + 7) / 8 }
   private var blocks: Int { (outputsPerGroup + 3) / 4 }
@@ -102,7 +103,14 @@ struct Int8Gemm: Sendable {
     _ a: UnsafePointer<SIMD8<Int16>>, _ b: UnsafePointer<SIMD8<Int16>>, _ weights: UnsafePointer<SIMD8<Int16>>,
     _ steps: Int
   ) -> (SIMD4<Int32>, SIMD4<Int32>) {
-    var a0 = SIMD4<Int32>(), a1 = a0, a2 = a0, a3 = a0, b0 = a0, b1 = a0, b2 = a0, b3 = a0
+    var a0 = SIMD4<Int32>()
+    var a1 = a0
+    var a2 = a0
+    var a3 = a0
+    var b0 = a0
+    var b1 = a0
+    var b2 = a0
+    var b3 = a0
     var weights = weights
     for step in 0..<steps {
       let (x, y) = (a[step], b[step])

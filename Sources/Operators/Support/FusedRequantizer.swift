@@ -1,6 +1,7 @@
 import TensorCore
 
-/// Brings a real multiple of the output scale to an int8 quantum: clamp in float, round half to even, add the zero point.
+/// Brings a real multiple of the output scale to an int8 quantum: clamp in float, round half to even, add the zero
+/// point.
 ///
 /// Clamping to integer bounds before rounding gives what rounding first would, and keeps the value in the range where
 /// adding 1.5·2²³ leaves the rounded integer in the low bits of the sum.

@@ -69,7 +69,9 @@ extension OperatorCall {
 
   /// The scales of an int8 filter: one, or one per output channel; symmetric.
   private func weightScales(_ weight: TensorSpec) throws(OperatorError) -> [Float] {
-    guard let quantization = weight.quantization else { throw error("'weight' is int8 without quantization parameters") }
+    guard let quantization = weight.quantization else {
+      throw error("'weight' is int8 without quantization parameters")
+    }
     let outputs = weight.shape[0]
     try check(quantization.zeroPoint == 0, "the zero point of 'weight' must be 0, not \(quantization.zeroPoint)")
     try check(
@@ -79,7 +81,8 @@ extension OperatorCall {
       quantization.scales.count == (quantization.isPerChannel ? outputs : 1),
       "'weight' has \(quantization.scales.count) scales for \(outputs) output channels")
     try check(
-      quantization.scales.allSatisfy { $0.isNormal && $0 > 0 }, "the scales of 'weight' must be positive normal numbers")
+      quantization.scales.allSatisfy { $0.isNormal && $0 > 0 }, "the scales of 'weight' must be positive normal numbers"
+    )
     return quantization.scales
   }
 

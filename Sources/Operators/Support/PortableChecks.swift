@@ -6,41 +6,50 @@ import TensorCore
 /// What an integer attribute may be at most; −`sizeLimit` at least.
 let sizeLimit = Int(Int32.max)
 
+/// A tensor argument that has been checked, and where it lies among the inputs.
+struct TensorArgument: Sendable {
+  let index: Int
+  let spec: TensorSpec
+
+  var shape: Shape { spec.shape }
+  var dataType: DataType { spec.dataType }
+}
+
+extension KernelBuffers {
+  @inline(__always)
+  func input<T>(_ argument: TensorArgument, as type: T.Type = T.self) -> UnsafePointer<T> { input(argument.index) }
+}
+
 extension OperatorCall {
   // MARK: Tensors
 
   /// A contiguous tensor argument of any element type.
-  func tensor(_ name: String) throws(OperatorError) -> TensorSpec {
+  func tensor(_ name: String) throws(OperatorError) -> TensorArgument {
     let spec = try spec(name)
+    guard let index = try index(of: name) else { throw error("the tensor '\(name)' is missing") }
     try checkContiguous(spec, name)
-    return spec
+    return TensorArgument(index: index, spec: spec)
   }
 
   /// A contiguous float32 tensor argument.
-  func floatTensor(_ name: String) throws(OperatorError) -> TensorSpec {
-    let spec = try tensor(name)
-    try check(spec.dataType == .float32, "'\(name)' must be float32, not \(spec.dataType)")
-    return spec
+  func floatTensor(_ name: String) throws(OperatorError) -> TensorArgument {
+    let tensor = try tensor(name)
+    try check(tensor.dataType == .float32, "'\(name)' must be float32, not \(tensor.dataType)")
+    return tensor
   }
 
-  /// A contiguous float32 tensor of one dimension, or nil when it is absent.
-  func optionalVector(_ name: String, count: Int, of reference: TensorSpec) throws(OperatorError) -> TensorSpec? {
+  /// A contiguous float32 tensor with `count` elements in its one dimension, or nil when it is absent.
+  func optionalVector(_ name: String, count: Int) throws(OperatorError) -> TensorArgument? {
     guard try index(of: name) != nil else { return nil }
-    let spec = try floatTensor(name)
-    try check(spec.shape == Shape([count]), "'\(name)' must be [\(count)] for \(reference.shape), not \(spec.shape)")
-    return spec
+    let vector = try floatTensor(name)
+    try check(vector.shape.dimensions == [count], "'\(name)' must be [\(count)], not \(vector.shape)")
+    return vector
   }
 
   func checkContiguous(_ spec: TensorSpec, _ name: String) throws(OperatorError) {
     try check(spec.dimOrder == .contiguous, "'\(name)' must be contiguous, not channels last")
     // ATen's own limit; what walks over dimensions relies on it.
     try check(spec.shape.rank <= StridedLoops.maximumRank, "'\(name)' has \(spec.shape.rank) dimensions; at most 64 are supported")
-  }
-
-  /// The position of a tensor that must be given among the inputs.
-  func requiredIndex(_ name: String) throws(OperatorError) -> Int {
-    guard let index = try index(of: name) else { throw error("the tensor '\(name)' is missing") }
-    return index
   }
 
   /// A computed shape, or an error when it has a negative size or more than 2³¹ elements.

@@ -81,18 +81,19 @@ extension Window2d.Axis {
 
 extension OperatorCall {
   /// A float32 batch of images [N, C, H, W], or one image [C, H, W]; sizes other than the batch are in 1 ..< 2³¹.
-  func images(_ name: String) throws(OperatorError) -> TensorSpec {
-    let spec = try floatTensor(name)
+  func images(_ name: String) throws(OperatorError) -> TensorArgument {
+    let images = try floatTensor(name)
+    let shape = images.shape
     try check(
-      spec.shape.rank == 3 || spec.shape.rank == 4, "'\(name)' must be [N, C, H, W] or [C, H, W], not \(spec.shape)")
+      shape.rank == 3 || shape.rank == 4, "'\(name)' must be [N, C, H, W] or [C, H, W], not \(shape)")
     try check(
-      spec.shape.dimensions.suffix(3).allSatisfy { (1...sizeLimit).contains($0) } && spec.shape[0] <= sizeLimit,
-      "'\(name)' has an empty or too large dimension: \(spec.shape)")
-    return spec
+      shape.dimensions.suffix(3).allSatisfy { (1...sizeLimit).contains($0) } && shape[0] <= sizeLimit,
+      "'\(name)' has an empty or too large dimension: \(shape)")
+    return images
   }
 
   /// A pooling's window: `kernel_size` with `stride`, `padding` and `ceil_mode`.
-  func poolingWindow(_ input: TensorSpec) throws(OperatorError) -> Window2d {
+  func poolingWindow(_ input: TensorArgument) throws(OperatorError) -> Window2d {
     let kernel = try boundedPair("kernel_size", in: 1...sizeLimit)
     let window = try Window2d(self, input: input.shape, kernel: kernel, roundingUp: try bool("ceil_mode"))
     try window.checkPoolingPadding(self)
@@ -100,7 +101,7 @@ extension OperatorCall {
   }
 
   /// The images' shape with other sizes.
-  func pooledShape(_ input: TensorSpec, height: Int, width: Int) throws(OperatorError) -> Shape {
+  func pooledShape(_ input: TensorArgument, height: Int, width: Int) throws(OperatorError) -> Shape {
     try checkedShape(input.shape.dimensions.dropLast(2) + [height, width])
   }
 }

@@ -1,4 +1,3 @@
-import GraphIR
 import TensorCore
 
 /// A BatchNorm that stays in the graph, and why.
@@ -62,7 +61,9 @@ private struct BatchNormFolder {
   /// The reason against folding; nil when done.
   private mutating func fold(_ index: Int) -> String? {
     let norm = program.graph.nodes[index]
-    if case .attribute(.bool(true))? = norm.operand("training") { return "it is in training mode; export the model after eval()" }
+    if case .attribute(.bool(true))? = norm.operand("training") {
+      return "it is in training mode; export the model after eval()"
+    }
     guard let input = norm.value("input"), let layerIndex = producers[input],
       let kind = LayerKind(program.graph.nodes[layerIndex])
     else { return "it does not follow a convolution or a linear layer" }
@@ -80,7 +81,9 @@ private struct BatchNormFolder {
       return "the weight of '\(layer.name)' is not a float32 constant"
     }
     let bias = layer.value("bias")
-    guard bias.map({ floats($0) != nil }) ?? true else { return "the bias of '\(layer.name)' is not a float32 constant" }
+    guard bias.map({ floats($0) != nil }) ?? true else {
+      return "the bias of '\(layer.name)' is not a float32 constant"
+    }
     let names = ["weight", "bias", "running_mean", "running_var"]
     let statistics = names.map { norm.value($0) }
     guard statistics.allSatisfy({ $0.map { floats($0) != nil } ?? true }), let mean = statistics[2].flatMap(floats),
@@ -107,7 +110,9 @@ private struct BatchNormFolder {
   }
 
   private func floats(_ id: ValueID) -> Tensor? {
-    guard let tensor = constants[id], tensor.dataType == .float32, tensor.spec.dimOrder == .contiguous else { return nil }
+    guard let tensor = constants[id], tensor.dataType == .float32, tensor.spec.dimOrder == .contiguous else {
+      return nil
+    }
     return tensor
   }
 
@@ -208,7 +213,8 @@ struct BatchNormFold {
     mean.indices.map { channel in
       let centred = (bias?[channel] ?? 0) - mean[channel]
       let gamma = gamma?[channel] ?? 1
-      let scaled = isLinear ? centred * (gamma * inverseDeviation(channel)) : centred * inverseDeviation(channel) * gamma
+      let scaled =
+        isLinear ? centred * (gamma * inverseDeviation(channel)) : centred * inverseDeviation(channel) * gamma
       return scaled + (beta?[channel] ?? 0)
     }
   }

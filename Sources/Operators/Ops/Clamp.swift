@@ -1,0 +1,43 @@
+import TensorCore
+
+extension Operator {
+  /// max(x, 0), f32. NaN stays NaN.
+  static let relu = Operator("aten.relu.default(Tensor self) -> Tensor", isInPlace: true) {
+    call throws(OperatorError) in
+    try clampPlan(call, lower: 0, upper: .infinity)
+  }
+
+  /// x brought into [min_val, max_val], f32. NaN stays NaN.
+  static let hardtanh = Operator(
+    "aten.hardtanh.default(Tensor self, Scalar min_val=-1, Scalar max_val=1) -> Tensor", isInPlace: true
+  ) { call throws(OperatorError) in
+    let (lower, upper) = (try call.float("min_val"), try call.float("max_val"))
+    try call.check(lower <= upper, "min_val \(lower) must not be above max_val \(upper)")
+    return try clampPlan(call, lower: lower, upper: upper)
+  }
+
+  /// min(max(x, min), max), f32; with min above max the result is max. NaN stays NaN.
+  static let clamp = Operator(
+    "aten.clamp.default(Tensor self, Scalar? min=None, Scalar? max=None) -> Tensor", isInPlace: true
+  ) { call throws(OperatorError) in
+    let (lower, upper) = (try call.optionalFloat("min"), try call.optionalFloat("max"))
+    try call.check(lower != nil || upper != nil, "at least one of 'min' and 'max' must be given")
+    try call.check(!(lower ?? 0).isNaN && !(upper ?? 0).isNaN, "a bound is NaN")
+    return try clampPlan(call, lower: lower ?? -.infinity, upper: upper ?? .infinity)
+  }
+}
+
+private func clampPlan(_ call: OperatorCall, lower: Double, upper: Double) throws(OperatorError) -> KernelPlan {
+  let input = try call.floatTensor("self")
+  let count = input.shape.elementCount
+  let (lower, upper) = (Float(lower), Float(upper))
+  return KernelPlan(TensorSpec(.float32, input.shape)) {
+    PreparedKernel { buffers in clampElements(buffers.input(input), count, lower, upper, buffers.output()) }
+  }
+}
+
+private func clampElements(
+  _ input: UnsafePointer<Float>, _ count: Int, _ lower: Float, _ upper: Float, _ output: UnsafeMutablePointer<Float>
+) {
+  for i in 0..<count { output[i] = clamped(input[i], lower, upper) }
+}

@@ -1,0 +1,43 @@
+import TensorCore
+
+extension Operator {
+  /// Maximum over windows, f32, [N, C, H, W] or [C, H, W]. Padding never wins; a NaN in the window does.
+  static let maxPool2d = Operator(
+    "aten.max_pool2d.default(Tensor self, int[2] kernel_size, int[2] stride=[], int[2] padding=0, int[2] dilation=1, "
+      + "bool ceil_mode=False) -> Tensor"
+  ) { call throws(OperatorError) in
+    let input = try call.images("self")
+    let window = try call.poolingWindow(input)
+    let shape = try call.pooledShape(input, height: window.height.output, width: window.width.output)
+    let planes = input.shape.dimensions.dropLast(2).reduce(1, *)
+    return KernelPlan(TensorSpec(.float32, shape)) {
+      PreparedKernel { buffers in maxPool(window, planes, buffers.input(input), buffers.output()) }
+    }
+  }
+}
+
+private func maxPool(
+  _ window: Window2d, _ planes: Int, _ input: UnsafePointer<Float>, _ output: UnsafeMutablePointer<Float>
+) {
+  let (height, width) = (window.height, window.width)
+  var (plane, target) = (input, output)
+  for _ in 0..<planes {
+    for y in 0..<height.output {
+      let rows = height.taps(y)
+      for x in 0..<width.output {
+        let columns = width.taps(x)
+        var best = -Float.infinity
+        for ky in rows.first..<rows.end {
+          let line = plane + (rows.origin &+ ky &* height.dilation) &* width.input
+          for kx in columns.first..<columns.end {
+            let value = line[columns.origin &+ kx &* width.dilation]
+            best = value > best || value != value ? value : best
+          }
+        }
+        target[x] = best
+      }
+      target += width.output
+    }
+    plane += height.input &* width.input
+  }
+}

@@ -1,0 +1,66 @@
+import TensorCore
+
+// Operators that give a contiguous tensor another shape: any element type, the bytes stay as they are.
+
+extension Operator {
+  /// The same elements in another shape; one size may be −1.
+  static let view = Operator("aten.view.default(Tensor self, SymInt[] size) -> Tensor", isInPlace: true) {
+    call throws(OperatorError) in
+    try call.reshaped("self", to: requestedShape(call, "size"))
+  }
+
+  /// As `view`, of which it differs in PyTorch for tensors that are not contiguous.
+  static let reshape = Operator("aten.reshape.default(Tensor self, SymInt[] shape) -> Tensor", isInPlace: true) {
+    call throws(OperatorError) in
+    try call.reshaped("self", to: requestedShape(call, "shape"))
+  }
+
+  /// The dimensions from `start_dim` to `end_dim`, inclusive, as one.
+  static let flatten = Operator(
+    "aten.flatten.using_ints(Tensor self, int start_dim=0, int end_dim=-1) -> Tensor", isInPlace: true
+  ) { call throws(OperatorError) in
+    let shape = try call.tensor("self").shape
+    let first = try call.dimension(call.int("start_dim"), of: shape, "start_dim")
+    let last = try call.dimension(call.int("end_dim"), of: shape, "end_dim")
+    try call.check(first <= last, "start_dim \(first) is behind end_dim \(last)")
+    if shape.rank == 0 { return try call.reshaped("self", to: [1]) }
+    let sizes = shape.dimensions
+    return try call.reshaped("self", to: sizes[..<first] + [sizes[first...last].reduce(1, *)] + sizes[(last + 1)...])
+  }
+
+  /// Without the dimension `dim` if its size is 1; as it is otherwise.
+  static let squeeze = Operator("aten.squeeze.dim(Tensor self, int dim) -> Tensor", isInPlace: true) {
+    call throws(OperatorError) in
+    let shape = try call.tensor("self").shape
+    let dim = try call.dimension(call.int("dim"), of: shape)
+    var sizes = shape.dimensions
+    if shape.rank > 0, sizes[dim] == 1 { sizes.remove(at: dim) }
+    return try call.reshaped("self", to: sizes)
+  }
+
+  /// With a new dimension of size 1 at `dim`, −(rank + 1)...rank.
+  static let unsqueeze = Operator("aten.unsqueeze.default(Tensor self, int dim) -> Tensor", isInPlace: true) {
+    call throws(OperatorError) in
+    let shape = try call.tensor("self").shape
+    let (dim, rank) = (try call.int("dim"), shape.rank)
+    try call.check((-rank - 1...rank).contains(dim), "'dim' must be in -\(rank + 1)...\(rank) for \(shape), not \(dim)")
+    var sizes = shape.dimensions
+    sizes.insert(1, at: dim < 0 ? dim + rank + 1 : dim)
+    return try call.reshaped("self", to: sizes)
+  }
+}
+
+/// The sizes of an argument with −1 replaced by what is left for it.
+private func requestedShape(_ call: OperatorCall, _ name: String) throws(OperatorError) -> [Int] {
+  let requested = try call.ints(name)
+  let count = try call.tensor("self").shape.elementCount
+  var sizes = requested
+  guard let open = sizes.firstIndex(of: -1) else { return sizes }
+  sizes[open] = 1
+  try call.check(!sizes.contains(-1), "only one size may be -1: \(requested)")
+  let rest = try call.checkedShape(sizes).elementCount
+  try call.check(
+    rest > 0 && count % max(rest, 1) == 0, "-1 cannot be inferred: \(requested) does not divide \(count) elements")
+  sizes[open] = count / rest
+  return sizes
+}

@@ -1,0 +1,32 @@
+import TensorCore
+
+/// A file that cannot be read or written: which one, where inside it, and why.
+public struct FormatError: Error, Hashable, Sendable, CustomStringConvertible {
+  public let path: String
+  /// The place inside the file: an archive entry, a node, a byte offset. Empty when the whole file is meant.
+  public let place: String
+  public let reason: String
+
+  public init(path: String, place: String = "", reason: String) {
+    self.path = path
+    self.place = place
+    self.reason = reason
+  }
+
+  init(_ error: FileError) { self.init(path: error.path, reason: error.reason) }
+
+  /// One line: what the file supplied is shortened and its control characters are escaped.
+  public var description: String {
+    let place = place.isEmpty ? "" : FormatError.printable(place) + ": "
+    return "\(path): \(place)\(FormatError.printable(reason))"
+  }
+
+  private static func printable(_ text: String) -> String {
+    var result = ""
+    for scalar in text.unicodeScalars.prefix(600) {
+      let isControl = scalar.properties.generalCategory == .control || scalar.properties.generalCategory == .lineSeparator
+      if isControl { result += scalar.escaped(asASCII: true) } else { result.unicodeScalars.append(scalar) }
+    }
+    return result
+  }
+}

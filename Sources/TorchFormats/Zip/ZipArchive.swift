@@ -1,0 +1,152 @@
+import CZlib
+import TensorCore
+
+/// A zip file, mapped into memory: its directory, and windows on its stored entries.
+///
+/// Reads what PyTorch and NumPy write: stored and deflated entries, zip64. Every offset and size is checked against the
+/// file, and entries together may not claim more bytes than the file has, so that what can be inflated stays in
+/// proportion to the file's size.
+public struct ZipArchive: Sendable {
+  public struct Entry: Hashable, Sendable {
+    public let name: String
+    /// Bytes of the content.
+    public let byteCount: Int
+    /// Bytes that it takes in the file.
+    public let compressedByteCount: Int
+    public let crc32: UInt32
+    let method: Int
+    let isEncrypted: Bool
+    let headerOffset: Int
+  }
+
+  /// The content of an entry, somewhere in a storage: the mapped file, or the inflated bytes.
+  public struct Window: Sendable {
+    public let storage: Storage
+    public let byteOffset: Int
+    public let byteCount: Int
+
+    /// The storage stays alive during `body`.
+    func withBytes<R>(_ body: (UnsafeRawBufferPointer) throws(FormatError) -> R) throws(FormatError) -> R {
+      let result = try body(UnsafeRawBufferPointer(start: storage.base + byteOffset, count: byteCount))
+      withExtendedLifetime(storage) {}
+      return result
+    }
+  }
+
+  public let path: String
+  /// In the order of the directory.
+  public let entries: [Entry]
+  let storage: Storage
+  private let byName: [String: Int]
+
+  /// The largest content of a deflated entry, bytes; and the most that one byte can inflate to.
+  static let inflatedLimit = 1 << 31
+  static let inflationLimit = 1032
+
+  /// Throws when the file cannot be mapped or its directory is damaged; names the entry or the offset.
+  public init(path: String) throws(FormatError) {
+    do { storage = try Storage(mapping: path) } catch { throw FormatError(error) }
+    self.path = path
+    entries = try ZipDirectory(path: path, reader: ByteReader(bytes: storage.bytes)).entries()
+    var byName: [String: Int] = [:]
+    var total = 0
+    for (index, entry) in entries.enumerated() {
+      guard byName.updateValue(index, forKey: entry.name) == nil else {
+        throw FormatError(path: path, place: "entry '\(entry.name)'", reason: "appears twice")
+      }
+      let (sum, overflow) = total.addingReportingOverflow(entry.compressedByteCount)
+      guard !overflow, sum <= storage.byteCount else {
+        throw FormatError(path: path, place: "entry '\(entry.name)'", reason: "the entries are larger than the file")
+      }
+      total = sum
+    }
+    self.byName = byName
+    withExtendedLifetime(storage) {}
+  }
+
+  public func entry(_ name: String) -> Entry? { byName[name].map { entries[$0] } }
+
+  /// The content of an entry without copying it, if it is stored; its checksum is compared on request. Deflated content
+  /// is inflated into new storage and always compared.
+  ///
+  /// Throws for content outside the file, a wrong checksum, encryption, or another compression method.
+  public func window(of entry: Entry, verify: Bool = false) throws(FormatError) -> Window {
+    let data = try rawWindow(of: entry)
+    switch entry.method {
+    case 0:
+      guard entry.byteCount == entry.compressedByteCount else {
+        throw error(entry, "is stored, but its sizes differ: \(entry.byteCount) and \(entry.compressedByteCount)")
+      }
+      if verify { try compareChecksum(of: data, entry) }
+      return data
+    case 8:
+      let inflated = try inflate(data, entry)
+      try compareChecksum(of: inflated, entry)
+      return inflated
+    default:
+      throw error(entry, "has compression method \(entry.method); only stored and deflated entries can be read")
+    }
+  }
+
+  /// A copy of an entry's content, checksum compared. For small entries: throws when it exceeds `limit` bytes.
+  public func bytes(of entry: Entry, limit: Int = 1 << 28) throws(FormatError) -> [UInt8] {
+    guard entry.byteCount <= limit else {
+      throw error(entry, "has \(entry.byteCount) bytes; at most \(limit) are read")
+    }
+    return try window(of: entry, verify: true).withBytes { bytes throws(FormatError) in [UInt8](bytes) }
+  }
+
+  func error(_ entry: Entry, _ reason: String) -> FormatError {
+    FormatError(path: path, place: "entry '\(entry.name)'", reason: reason)
+  }
+
+  /// The bytes in the file. Name and extra field lie between the local header and them, with lengths of their own.
+  private func rawWindow(of entry: Entry) throws(FormatError) -> Window {
+    guard !entry.isEncrypted else { throw error(entry, "is encrypted") }
+    let reader = ByteReader(bytes: storage.bytes)
+    guard reader.uint32(at: entry.headerOffset) == ZipDirectory.localSignature,
+      let nameLength = reader.uint16(at: entry.headerOffset + 26),
+      let extraLength = reader.uint16(at: entry.headerOffset + 28)
+    else { throw error(entry, "no entry header at offset \(entry.headerOffset)") }
+    let offset = entry.headerOffset + 30 + nameLength + extraLength
+    guard reader.slice(at: offset, count: entry.compressedByteCount) != nil else {
+      throw error(entry, "\(entry.compressedByteCount) bytes at offset \(offset) reach past the end of the file")
+    }
+    return Window(storage: storage, byteOffset: offset, byteCount: entry.compressedByteCount)
+  }
+
+  private func compareChecksum(of window: Window, _ entry: Entry) throws(FormatError) {
+    let actual = try window.withBytes { bytes throws(FormatError) in checksum(bytes) }
+    guard actual == entry.crc32 else { throw error(entry, "is damaged: its checksum is wrong") }
+  }
+
+  private func inflate(_ data: Window, _ entry: Entry) throws(FormatError) -> Window {
+    guard entry.byteCount <= ZipArchive.inflatedLimit,
+      entry.byteCount / ZipArchive.inflationLimit <= data.byteCount, data.byteCount <= ZipArchive.inflatedLimit
+    else {
+      throw error(entry, "claims \(entry.byteCount) bytes, too many for \(data.byteCount) compressed ones")
+    }
+    let target = Storage(byteCount: entry.byteCount)
+    var stream = z_stream()
+    guard inflateInit2_(&stream, -MAX_WBITS, zlibVersion(), Int32(MemoryLayout<z_stream>.size)) == Z_OK else {
+      throw error(entry, "cannot be inflated: no memory")
+    }
+    defer { inflateEnd(&stream) }
+    stream.next_in = (data.storage.base + data.byteOffset).assumingMemoryBound(to: UInt8.self)
+    stream.avail_in = UInt32(data.byteCount)
+    stream.next_out = target.base.assumingMemoryBound(to: UInt8.self)
+    stream.avail_out = UInt32(entry.byteCount)
+    let status = CZlib.inflate(&stream, Z_FINISH)
+    withExtendedLifetime(data.storage) {}
+    guard status == Z_STREAM_END, stream.avail_out == 0 else {
+      throw error(entry, "is damaged: it does not inflate to \(entry.byteCount) bytes")
+    }
+    return Window(storage: target, byteOffset: 0, byteCount: entry.byteCount)
+  }
+}
+
+/// CRC-32 as zip files use it.
+func checksum(_ bytes: UnsafeRawBufferPointer, continuing previous: UInt32 = 0) -> UInt32 {
+  guard let base = bytes.baseAddress, !bytes.isEmpty else { return previous }
+  return UInt32(truncatingIfNeeded: crc32_z(UInt(previous), base.assumingMemoryBound(to: UInt8.self), bytes.count))
+}

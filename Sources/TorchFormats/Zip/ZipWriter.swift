@@ -1,0 +1,115 @@
+/// Writes a zip file of stored entries whose contents are aligned to 64 bytes, as PyTorch lays them out.
+///
+/// The same entries give the same bytes: the date is fixed. The target is replaced when `finish()` returns; dropped
+/// before, or after an error, the writer leaves nothing behind. Files beyond 4 GiB are refused.
+public struct ZipWriter {
+  /// Bytes; PyTorch maps weights and wants them aligned.
+  public static let alignment = 64
+
+  private struct Record {
+    let name: [UInt8]
+    let crc32: UInt32
+    let byteCount: Int
+    let headerOffset: Int
+  }
+
+  private let file: AtomicFile
+  private var records: [Record] = []
+  private var names: Set<String> = []
+
+  /// Throws when the file's folder does not exist or cannot be written to.
+  public init(path: String) throws(FormatError) {
+    file = try AtomicFile(path)
+  }
+
+  public mutating func add(_ name: String, _ content: [UInt8]) throws(FormatError) {
+    try withBytes(of: content) { bytes throws(FormatError) in try add(name, [bytes]) }
+  }
+
+  /// Adds an entry whose content is `chunks` one after the other.
+  ///
+  /// Throws for a name that is taken or too long, and when the file would exceed 4 GiB or cannot be written.
+  public mutating func add(_ name: String, _ chunks: [UnsafeRawBufferPointer]) throws(FormatError) {
+    let byteCount = chunks.reduce(0) { $0 + $1.count }
+    let utf8 = [UInt8](name.utf8)
+    guard names.insert(name).inserted, (1...0x7fff).contains(utf8.count) else {
+      throw FormatError(path: file.path, place: "entry '\(name)'", reason: "its name is taken or too long")
+    }
+    guard file.byteCount + byteCount < 0xffff_0000, records.count < 0xfffe else {
+      throw FormatError(
+        path: file.path, place: "entry '\(name)'", reason: "the archive would exceed 4 GiB or 65534 entries")
+    }
+    let crc = chunks.reduce(0) { checksum($1, continuing: $0) }
+    let record = Record(name: utf8, crc32: crc, byteCount: byteCount, headerOffset: file.byteCount)
+    // PyTorch pads with an extra field "FB" of as many bytes as the content needs to be aligned.
+    let unpadded = file.byteCount + 30 + utf8.count + 4
+    let padding = (ZipWriter.alignment - unpadded % ZipWriter.alignment) % ZipWriter.alignment
+    var header = LittleEndianBytes()
+    header.append32(ZipDirectory.localSignature)
+    append(record, to: &header)
+    header.append16(4 + padding)
+    header.bytes += utf8
+    header.bytes += [0x46, 0x42]
+    header.append16(padding)
+    header.bytes += [UInt8](repeating: 0x5a, count: padding)
+    try file.write(header.bytes)
+    for chunk in chunks { try file.write(chunk) }
+    records.append(record)
+  }
+
+  /// Writes the directory and puts the file in its place.
+  public func finish() throws(FormatError) {
+    var directory = LittleEndianBytes()
+    for record in records {
+      directory.append32(ZipDirectory.centralSignature)
+      directory.append16(20)
+      append(record, to: &directory)
+      directory.append16(0)
+      directory.bytes += [UInt8](repeating: 0, count: 10)
+      directory.append32(record.headerOffset)
+      directory.bytes += record.name
+    }
+    let (offset, byteCount) = (file.byteCount, directory.bytes.count)
+    guard offset + byteCount < 0xffff_ffff else {
+      throw FormatError(path: file.path, reason: "the archive would exceed 4 GiB")
+    }
+    directory.append32(ZipDirectory.endSignature)
+    directory.append32(0)
+    directory.append16(records.count)
+    directory.append16(records.count)
+    directory.append32(byteCount)
+    directory.append32(offset)
+    directory.append16(0)
+    try file.write(directory.bytes)
+    try file.commit()
+  }
+
+  /// The fields that local header and directory record share, from the version to the length of the name: stored,
+  /// UTF-8 name, midnight of 1980-01-01.
+  private func append(_ record: Record, to bytes: inout LittleEndianBytes) {
+    bytes.append16(20)
+    bytes.append16(0x0800)
+    bytes.append16(0)
+    bytes.append16(0)
+    bytes.append16(0x0021)
+    bytes.append32(Int(record.crc32))
+    bytes.append32(record.byteCount)
+    bytes.append32(record.byteCount)
+    bytes.append16(record.name.count)
+  }
+}
+
+/// Bytes under construction.
+struct LittleEndianBytes {
+  var bytes: [UInt8] = []
+
+  mutating func append16(_ value: Int) {
+    bytes.append(UInt8(truncatingIfNeeded: value))
+    bytes.append(UInt8(truncatingIfNeeded: value >> 8))
+  }
+
+  mutating func append32(_ value: Int) {
+    append16(value)
+    append16(value >> 16)
+  }
+}

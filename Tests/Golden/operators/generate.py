@@ -1,0 +1,289 @@
+"""Golden cases of the portable operators: what PyTorch answers.
+
+Writes operators.json (the calls) and operators.bin (the tensors, little-endian, at the offsets the calls give).
+Usage: python generate.py        (made with torch 2.15)
+"""
+
+import json
+import pathlib
+
+import torch
+import torch.ao.quantization.fx._decomposed  # defines torch.ops.quantized_decomposed
+
+HERE = pathlib.Path(__file__).parent
+INT_MAX = 2**63 - 1
+EXACT = (0.0, 0.0)
+# Sums in another order, and products that PyTorch may fuse with the addition.
+SUM = (1e-5, 1e-5)
+# exp in single precision.
+EXP = (1e-6, 2e-6)
+
+torch.manual_seed(20)
+cases, data, offsets = [], bytearray(), {}
+
+
+def tensor_entry(tensor):
+    tensor = tensor.detach().contiguous()
+    raw = bytes(tensor.flatten().view(torch.uint8).numpy().tobytes()) if tensor.dim() else tensor.numpy().tobytes()
+    if raw not in offsets:
+        data.extend(bytes(-len(data) % 8))
+        offsets[raw] = len(data)
+        data.extend(raw)
+    return {"dtype": str(tensor.dtype)[6:], "shape": list(tensor.shape), "offset": offsets[raw]}
+
+
+def attribute(value):
+    if value is None:
+        return {"none": True}
+    if isinstance(value, bool):
+        return {"bool": value}
+    if isinstance(value, int):
+        return {"int": value}
+    if isinstance(value, float):
+        return {"float": value}
+    if isinstance(value, str):
+        return {"string": value}
+    if isinstance(value, torch.dtype):
+        return {"dtype": str(value)[6:]}
+    return {"ints": list(value)}
+
+
+def add(operator, tolerance, *positional, compute=None, **keywords):
+    """Records one call. `compute` replaces PyTorch's operator for what is only ours."""
+    if compute is None:
+        function = torch.ops
+        for part in operator.split("."):
+            function = getattr(function, part)
+        names = [argument.name for argument in function._schema.arguments]
+        expected = function(*positional, **keywords)
+        arguments = dict(zip(names, positional)) | keywords
+    else:
+        arguments = keywords
+        expected = compute
+    inputs, recorded = [], {}
+    for name, value in arguments.items():
+        if isinstance(value, torch.Tensor):
+            recorded[name] = {"tensor": len(inputs)}
+            inputs.append(tensor_entry(value))
+        elif isinstance(value, (list, tuple)) and value and isinstance(value[0], torch.Tensor):
+            recorded[name] = {"tensors": list(range(len(inputs), len(inputs) + len(value)))}
+            inputs += [tensor_entry(each) for each in value]
+        else:
+            recorded[name] = attribute(value)
+    cases.append(
+        {
+            "operator": operator, "arguments": recorded, "inputs": inputs, "output": tensor_entry(expected),
+            "rtol": tolerance[0], "atol": tolerance[1],
+        }
+    )
+
+
+def rand(*shape):
+    return torch.randn(shape)
+
+
+def count(*shape, dtype=torch.float32):
+    return torch.arange(torch.Size(shape).numel()).reshape(shape).to(dtype)
+
+
+def convolutions():
+    def conv(x, w, bias=True, *rest):
+        add("aten.conv2d.default", SUM, x, w, rand(w.shape[0]) if bias else None, *rest)
+
+    conv(rand(1, 3, 8, 8), rand(5, 3, 3, 3))
+    conv(rand(2, 4, 9, 11), rand(6, 4, 3, 3), False, [1, 1], [1, 1])
+    conv(rand(1, 3, 13, 10), rand(8, 3, 3, 3), True, [2, 2], [1, 1])
+    conv(rand(1, 3, 12, 12), rand(4, 3, 5, 3), True, [2, 1], [2, 0], [1, 2])
+    conv(rand(1, 8, 5, 7), rand(7, 8, 1, 1))
+    conv(rand(2, 8, 6, 6), rand(4, 8, 1, 1), False, [2, 2])
+    conv(rand(1, 6, 7, 9), rand(4, 3, 3, 3), True, [1, 1], [1, 1], [1, 1], 2)
+    conv(rand(2, 8, 6, 6), rand(12, 2, 2, 2), True, [1, 1], [3, 3], [2, 2], 4)
+    conv(rand(1, 5, 9, 8), rand(5, 1, 3, 3), True, [1, 1], [1, 1], [1, 1], 5)
+    conv(rand(2, 4, 9, 10), rand(8, 1, 3, 5), False, [2, 2], [1, 2], [1, 1], 4)
+    conv(rand(1, 3, 11, 11), rand(3, 1, 3, 3), True, [1, 2], [4, 4], [3, 3], 3)
+    conv(rand(1, 1, 10, 4), rand(4, 1, 10, 4), True)
+    conv(rand(1, 1, 3, 3), rand(2, 1, 2, 2), True, [1, 1], [4, 4])
+    conv(rand(1, 2, 3, 3), rand(2, 2, 2, 2), True, [1, 1], [4, 4])
+    conv(rand(3, 6, 20), rand(4, 3, 3, 3), True, [1, 1], [1, 1])
+    add("aten.conv2d.default", SUM, rand(0, 3, 4, 4), rand(2, 3, 1, 1))
+    for shape, weight in [((3, 7), (5, 7)), ((1, 16), (9, 16)), ((2, 3, 6), (4, 6)), ((10,), (3, 10)), ((6, 1), (8, 1))]:
+        add("aten.linear.default", SUM, rand(*shape), rand(*weight), rand(weight[0]))
+    add("aten.linear.default", SUM, rand(5, 7), rand(17, 7))
+    add("aten.linear.default", SUM, rand(0, 7), rand(2, 7), None)
+
+
+def normalization():
+    def norm(x, weight=True, bias=True, eps=1e-5):
+        c = x.shape[1]
+        w, b = rand(c) if weight else None, rand(c) if bias else None
+        add("aten.batch_norm.default", SUM, x, w, b, rand(c), rand(c).abs() + 0.1, False, 0.1, eps, True)
+
+    norm(rand(2, 3, 4, 5))
+    norm(rand(4, 6), eps=1e-3)
+    norm(rand(1, 5, 7), weight=False)
+    norm(rand(2, 2, 3, 3), weight=False, bias=False)
+    for shape, dim in [((3, 5), 1), ((3, 5), 0), ((2, 3, 4), -2), ((7,), 0), ((2, 9, 3, 2), 1), ((), 0)]:
+        add("aten.softmax.int", EXP, rand(*shape) * 4, dim)
+    add("aten.softmax.int", EXP, torch.tensor([[1000.0, 999.0, -1000.0], [-200.0, -200.5, -300.0]]), -1, torch.float32)
+
+
+def elementwise():
+    special = torch.tensor([-0.0, 0.0, 1.0, -1.0, float("inf"), -float("inf"), float("nan"), 6.0, 6.5, 1e-40, -7.25])
+    for x in [rand(3, 4, 2), special, rand(0, 3), rand()]:
+        add("aten.relu.default", EXACT, x)
+        add("aten.hardtanh.default", EXACT, x, 0.0, 6.0)
+        add("aten.sigmoid.default", EXP, x)
+    add("aten.hardtanh.default", EXACT, special)
+    add("aten.sigmoid.default", EXP, torch.linspace(-110, 110, 45))
+    add("aten.clamp.default", EXACT, special, -1.5, 2)
+    add("aten.clamp.default", EXACT, special, 0.5)
+    add("aten.clamp.default", EXACT, special, None, -0.25)
+    add("aten.clamp.default", EXACT, rand(9), 2.0, 1.0)
+    shapes = [
+        ((2, 3, 4), (2, 3, 4)), ((2, 3, 4), (4,)), ((4,), (2, 3, 4)), ((2, 3, 4), (3, 1)), ((2, 1, 4), (3, 1)),
+        ((1,), (2, 2)), ((), (3,)), ((2, 5), ()), ((), ()), ((2, 3, 4, 5), (1, 3, 1, 1)), ((2, 3, 4, 5), (2, 1, 4, 1)),
+        ((0, 3), (1, 3)), ((3, 1, 2, 1), (1, 4, 1, 5)),
+    ]
+    for a, b in shapes:
+        for name in ["add", "sub", "mul"]:
+            add(f"aten.{name}.Tensor", EXACT, rand(*a), rand(*b))
+    add("aten.add.Tensor", SUM, rand(3, 4), rand(4), alpha=2.5)
+    add("aten.sub.Tensor", SUM, rand(3, 4), rand(3, 1), alpha=-3)
+    add("aten.add.Tensor", EXACT, rand(3, 4), 3)
+    add("aten.mul.Tensor", EXACT, rand(3, 4), 0.1)
+    add("aten.sub.Tensor", EXACT, rand(5), 1.5)
+
+
+def pooling():
+    nan = rand(1, 1, 5, 5)
+    nan[0, 0, 2, 2] = float("nan")
+    low = -rand(1, 2, 4, 4).abs()
+    for x, *rest in [
+        (rand(1, 2, 8, 8), [2, 2]), (rand(2, 3, 7, 9), [3, 3], [2, 2], [1, 1]), (low, [3, 3], [1, 1], [1, 1]),
+        (rand(1, 2, 7, 7), [2, 2], [2, 2], [0, 0], [1, 1], True), (rand(2, 9, 10), [3, 2], [2, 1], [1, 0], [2, 3], True),
+        (nan, [3, 3], [1, 1]), (rand(1, 1, 2, 2), [3, 3], [2, 2], [1, 1], [1, 1], True), (rand(1, 1, 6, 6), [3, 3], [], [0, 0], [2, 2]),
+        (rand(1, 1, 5, 2), [2, 3], [2, 2], [0, 0], [1, 1], True), (rand(1, 1, 1, 1), [2, 2], [1, 1], [1, 1], [2, 2]),
+    ]:
+        add("aten.max_pool2d.default", EXACT, x, *rest)
+    for x, *rest in [
+        (rand(1, 2, 8, 8), [2, 2]), (rand(2, 2, 9, 7), [3, 3], [2, 2], [1, 1]), (rand(2, 9, 7), [3, 2], [2, 1], [1, 1], False, False),
+        (rand(1, 2, 7, 7), [3, 3], [2, 2], [1, 1], True, True), (rand(1, 2, 6, 8), [3, 3], [2, 3], [1, 1], True, False),
+        (rand(1, 1, 6, 6), [2, 3], [], [0, 1], True, True, 5), (rand(1, 1, 4, 4), [2, 2], [1, 1], [1, 1], False, False, -3),
+        (rand(1, 3, 25, 5), [25, 5]), (rand(1, 1, 5, 20), [1, 19], [1, 1]),
+    ]:
+        add("aten.avg_pool2d.default", SUM, x, *rest)
+    for x, size in [
+        (rand(2, 3, 7, 7), [1, 1]), (rand(1, 2, 8, 9), [4, 3]), (rand(1, 2, 7, 10), [3, 4]), (rand(3, 5, 6), [7, 2]),
+        (rand(1, 1, 2, 3), [5, 7]),
+    ]:
+        add("aten.adaptive_avg_pool2d.default", SUM, x, size)
+    for x, *rest in [
+        (rand(2, 3, 4, 5), [2, 3], True), (rand(2, 3, 4, 5), [2, 3]), (rand(2, 3, 4, 5), [-1, -2]), (rand(2, 3, 4), [1]),
+        (rand(2, 3, 4), [0, 2], True), (rand(3, 40), [0]), (rand(3, 40), [1], True), (rand(2, 3), None), (rand(2, 3), []),
+        (rand(), [0]), (rand(0, 4), [1]), (rand(2, 3, 2, 3), [0, 2]),
+    ]:
+        add("aten.mean.dim", SUM, x, *rest)
+    add("aten.mean.dim", SUM, rand(3, 3), [0], dtype=torch.float32)
+
+
+TYPES = [torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64, torch.float32, torch.float64, torch.bool, torch.float16]
+
+
+def movement():
+    for dtype in TYPES:
+        add("aten.permute.default", EXACT, count(2, 3, 4, dtype=dtype), [2, 0, 1])
+        add("aten.slice.Tensor", EXACT, count(3, 5, dtype=dtype), 1, 1, 5, 2)
+        add("aten.cat.default", EXACT, [count(2, 3, dtype=dtype), count(2, 1, dtype=dtype)], 1)
+        add("aten.constant_pad_nd.default", EXACT, count(2, 3, dtype=dtype), [1, 2], 0 if dtype == torch.float16 else 1)
+        add("aten.view.default", EXACT, count(2, 6, dtype=dtype), [3, -1])
+        add("aten.clone.default", EXACT, count(2, 2, dtype=dtype))
+        observed = count(3, dtype=dtype)
+        add("quantization.observe", EXACT, compute=observed, input=observed, observer=3)
+    for dims in [[0, 2, 3, 1], [0, 3, 1, 2], [3, 2, 1, 0], [0, 1, 2, 3], [-1, -3, 0, 2], [1, 0, 2, 3]]:
+        add("aten.permute.default", EXACT, count(2, 3, 4, 5), dims)
+    add("aten.permute.default", EXACT, rand(), [])
+    add("aten.permute.default", EXACT, count(2, 0, 3), [2, 1, 0])
+    for shape, a, b in [((2, 3), 0, 1), ((2, 3, 4), -1, 1), ((2, 3, 4), 1, 1), ((2, 3, 4, 5), 0, 3), ((), 0, -1)]:
+        add("aten.transpose.int", EXACT, count(*shape), a, b)
+    for bounds in [
+        (0,), (0, 1), (0, 1, 3), (1, -3, -1), (1, 0, INT_MAX), (1, -100, 100), (1, 3, 2), (-1, 1, INT_MAX, 2),
+        (1, 0, INT_MAX, 5), (0, None, None, 3), (1, 7), (1, None, -2), (0, -2, INT_MAX),
+    ]:
+        add("aten.slice.Tensor", EXACT, count(4, 6, 2), *bounds)
+    add("aten.slice.Tensor", EXACT, count(2, 3, 8, 8), 2, 0, INT_MAX, 2)
+    x = count(2, 3)
+    add("aten.cat.default", EXACT, [x, x, x])
+    add("aten.cat.default", EXACT, [count(2, 1, 4), count(2, 3, 4), count(2, 0, 4)], -2)
+    add("aten.cat.default", EXACT, [count(2)], 0)
+    add("aten.cat.default", EXACT, [count(1, 2, 2, 2), count(1, 3, 2, 2)], 1)
+    image = count(1, 2, 3, 4)
+    for pad in [[1, 2, 3, 0], [0, 0, 0, 0, 1, 1], [-1, 0, 0, -2], [-1, 2], [], [2, 1, 1, 2, 1, 0, 0, 1], [-4, 1], [0, -4]]:
+        add("aten.pad.default", EXACT, image, pad)
+        add("aten.constant_pad_nd.default", EXACT, image, pad, 0.75)
+    add("aten.pad.default", EXACT, image, [1, 1], "constant", -2.5)
+    add("aten.pad.default", EXACT, image, [0, 1, 0, 1], "constant", None)
+    add("aten.constant_pad_nd.default", EXACT, count(3, dtype=torch.int8), [1, 1], -128)
+    for size in [[24], [2, -1], [4, 3, 2], [-1], [1, 24, 1], [2, 3, 4]]:
+        add("aten.view.default", EXACT, count(2, 3, 4), size)
+        add("aten.reshape.default", EXACT, count(2, 3, 4), size)
+    add("aten.view.default", EXACT, rand(1), [])
+    add("aten.reshape.default", EXACT, rand(0, 3), [0, 5])
+    for shape, *dims in [((2, 3, 4), 1), ((2, 3, 4),), ((2, 3, 4), 0, 1), ((2, 3, 4), -2, -2), ((),), ((2, 3, 1, 1), 1, -1)]:
+        add("aten.flatten.using_ints", EXACT, count(*shape), *dims)
+    for shape, dim in [((2, 1, 3), 1), ((2, 1, 3), 0), ((1, 1), -1), ((), 0)]:
+        add("aten.squeeze.dim", EXACT, count(*shape), dim)
+    for shape, dim in [((2, 3), 0), ((2, 3), 2), ((2, 3), -1), ((2, 3), -3), ((), 0)]:
+        add("aten.unsqueeze.default", EXACT, count(*shape), dim)
+    add("aten.dropout.default", EXACT, rand(2, 3), 0.5, False)
+    add("aten.contiguous.default", EXACT, rand(2, 3))
+    add("aten.clone.default", EXACT, rand(2, 3))
+
+
+def quantization():
+    q = "quantized_decomposed.quantize_per_tensor.default"
+    dq = "quantized_decomposed.dequantize_per_tensor.default"
+    # Every half quantum and its neighbours, then far values.
+    halves = torch.arange(-520, 521).to(torch.float32) / 2
+    far = torch.tensor([1e9, -1e9, 3e38, -3e38, float("inf"), -float("inf"), 1e-45, -0.0, 8388609.0, 16777217.0, 4194305.5])
+    for scale in [1.0, 0.5, 0.1, 0.0235294122248888, 1.0 / 255, 3.0000001192092896, 0.007812516298145056, 1e-4, 1.1920928955078125e-07]:
+        ties = halves * scale
+        near = torch.cat([torch.nextafter(ties, ties + 1), torch.nextafter(ties, ties - 1)])[::9]
+        x = torch.cat([ties[::2], ties[1::6], near, far, torch.randn(40) * scale * 90])
+        for zero_point, low, high, dtype in [
+            (0, -128, 127, torch.int8), (-128, -128, 127, torch.int8), (77, -128, 127, torch.int8),
+            (0, -127, 127, torch.int8), (131, 0, 255, torch.uint8), (3, 0, 127, torch.uint8),
+        ]:
+            add(q, EXACT, x, scale, zero_point, low, high, dtype)
+    every = torch.arange(-128, 128).to(torch.int8)
+    for scale, zero_point in [(1.0, 0), (0.1, -128), (0.0235294122248888, 5), (3.7e-6, 127)]:
+        add(dq, EXACT, every, scale, zero_point, -128, 127, torch.int8)
+    add(dq, EXACT, every.view(torch.uint8), 0.1, 131, 0, 255, torch.uint8)
+    add(dq, EXACT, torch.tensor([-40000, 70000, 2**31 - 1, -(2**31), 123456789], dtype=torch.int32), 1e-4, 0, -(2**31), 2**31 - 1, torch.int32)
+    add(dq, EXACT, torch.tensor([-32768, 32767, 1], dtype=torch.int16), 0.25, -2, -32768, 32767, torch.int16, out_dtype=torch.float32)
+
+    q = "quantized_decomposed.quantize_per_channel.default"
+    dq = "quantized_decomposed.dequantize_per_channel.default"
+    for axis, shape in [(0, (4, 3, 5)), (1, (3, 4, 6)), (2, (2, 3, 4)), (0, (4,)), (-1, (5, 4))]:
+        for scale_type in [torch.float32, torch.float64]:
+            scales = torch.tensor([0.1, 0.007, 1.0, 0.0392], dtype=scale_type)
+            zeros = torch.tensor([0, -5, 127, 3])
+            spread = [1] * len(shape)
+            spread[axis] = 4
+            x = torch.randn(shape) * 60 * scales.view(spread).to(torch.float32)
+            x.flatten()[::3] = (torch.round(x / scales.view(spread).to(torch.float32)) + 0.5).mul(scales.view(spread)).flatten()[::3].to(torch.float32)
+            for zero_type in [torch.int64, torch.int32]:
+                add(q, EXACT, x, scales, zeros.to(zero_type), axis, -128, 127, torch.int8)
+            add(q, EXACT, x, scales, zeros.abs(), axis, 0, 255, torch.uint8)
+            quanta = torch.randint(-128, 128, shape).to(torch.int8)
+            for zero_points in [zeros, zeros.to(torch.int32), None, torch.zeros(4, dtype=torch.int8)]:
+                add(dq, EXACT, quanta, scales, zero_points, axis, -128, 127, torch.int8)
+    add(dq, EXACT, torch.tensor([[100000, -5], [7, 2**31 - 1]], dtype=torch.int32), torch.tensor([0.5, 1e-3]), None, 0, -(2**31), 2**31 - 1, torch.int32)
+    add(dq, EXACT, torch.tensor([[200, 5]], dtype=torch.uint8), torch.tensor([0.5, 1e-3]), torch.tensor([128, 3]), 1, 0, 255, torch.uint8)
+
+
+for make in [convolutions, normalization, elementwise, pooling, movement, quantization]:
+    make()
+lines = ",\n".join(json.dumps(case, separators=(",", ":")) for case in cases)
+(HERE / "operators.json").write_text(f'{{"torch":"{torch.__version__}","cases":[\n{lines}\n]}}\n')
+(HERE / "operators.bin").write_bytes(data)
+print(len(cases), "cases,", len(data), "bytes")

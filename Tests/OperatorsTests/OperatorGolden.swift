@@ -1,0 +1,103 @@
+import Foundation
+import Operators
+import TensorCore
+
+/// One call of Tests/Golden/operators and PyTorch's answer.
+struct OpCase: Sendable, CustomStringConvertible {
+  let number: Int
+  let operatorName: String
+  let arguments: [String: CallArgument]
+  let inputs: [Tensor]
+  let expected: Tensor
+  let relativeTolerance: Double
+  let absoluteTolerance: Double
+
+  var description: String {
+    let rest = arguments.compactMap { name, argument in
+      if case .attribute(let value) = argument { "\(name)=\(value)" } else { nil }
+    }
+    let shapes = inputs.map(\.spec.description).joined(separator: ", ")
+    return "\(number) \(operatorName)(\(shapes); \(rest.sorted().joined(separator: ", ")))"
+  }
+
+  /// The call, with the tensors from number `firstConstant` on as constants.
+  func call(firstConstant: Int = .max) throws -> (Operator, OperatorCall) {
+    guard let op = OperatorSet.named(operatorName) else { throw GoldenError("no operator \(operatorName)") }
+    let call = OperatorCall(
+      schema: op.schema, node: "case\(number)", arguments: arguments, inputs: inputs.map(\.spec),
+      constants: inputs.indices.map { $0 >= firstConstant ? inputs[$0] : nil })
+    return (op, call)
+  }
+}
+
+struct GoldenError: Error, CustomStringConvertible {
+  let description: String
+  init(_ description: String) { self.description = description }
+}
+
+enum OperatorGolden {
+  static let cases: Result<[OpCase], any Error> = Result { try load() }
+
+  private static let folder = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+    .appendingPathComponent("Golden/operators")
+
+  private static func load() throws -> [OpCase] {
+    let file = try JSONDecoder().decode(
+      File.self, from: Data(contentsOf: folder.appendingPathComponent("operators.json")))
+    let storage = try Storage(mapping: folder.appendingPathComponent("operators.bin").path)
+    return try file.cases.enumerated().map { number, entry in
+      OpCase(
+        number: number, operatorName: entry.operator, arguments: try entry.arguments.mapValues { try $0.argument() },
+        inputs: entry.inputs.map { $0.tensor(storage) }, expected: entry.output.tensor(storage),
+        relativeTolerance: entry.rtol, absoluteTolerance: entry.atol)
+    }
+  }
+
+  private struct File: Decodable {
+    var cases: [Entry]
+  }
+
+  private struct Entry: Decodable {
+    var `operator`: String
+    var arguments: [String: Argument]
+    var inputs: [TensorEntry]
+    var output: TensorEntry
+    var rtol: Double
+    var atol: Double
+  }
+
+  private struct TensorEntry: Decodable {
+    var dtype: DataType
+    var shape: [Int]
+    var offset: Int
+
+    func tensor(_ storage: Storage) -> Tensor {
+      Tensor(TensorSpec(dtype, Shape(shape)), storage: storage, byteOffset: offset)
+    }
+  }
+
+  private struct Argument: Decodable {
+    var tensor: Int?
+    var tensors: [Int]?
+    var none: Bool?
+    var bool: Bool?
+    var int: Int?
+    var float: Double?
+    var string: String?
+    var dtype: DataType?
+    var ints: [Int]?
+
+    func argument() throws -> CallArgument {
+      if let tensor { return .tensor(tensor) }
+      if let tensors { return .tensors(tensors) }
+      if none != nil { return .attribute(.none) }
+      if let bool { return .attribute(.bool(bool)) }
+      if let int { return .attribute(.int(int)) }
+      if let float { return .attribute(.float(float)) }
+      if let string { return .attribute(.string(string)) }
+      if let dtype { return .attribute(.dataType(dtype)) }
+      if let ints { return .attribute(.ints(ints)) }
+      throw GoldenError("an argument of unknown kind")
+    }
+  }
+}

@@ -1,0 +1,120 @@
+import Foundation
+import GraphIR
+import TensorCore
+import Testing
+
+/// Tests/Golden/pt2e/pt2e.json: float programs, calibration values, and torchao's Q/DQ programs.
+struct PT2EGolden: Decodable {
+  var cases: [PT2ECase]
+
+  static func load() throws -> [PT2ECase] {
+    let url = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+      .appendingPathComponent("Golden/pt2e/pt2e.json")
+    return try JSONDecoder().decode(PT2EGolden.self, from: Data(contentsOf: url)).cases
+  }
+}
+
+struct PT2ECase: Decodable, Sendable, CustomTestStringConvertible {
+  var name: String
+  var isPerChannel: Bool
+  var float: GoldenProgram
+  /// Per sample: the values of the folded float graph that torchao observes, by name.
+  var samples: [[String: GoldenTensor]]
+  /// The state dict after BatchNorms were folded.
+  var folded: [String: GoldenTensor]
+  var converted: GoldenProgram
+
+  var testDescription: String { name }
+}
+
+struct GoldenTensor: Decodable, Sendable {
+  var dtype: DataType
+  var shape: [Int]
+  /// Integers, or the bit patterns of floats.
+  var values: [Int64]
+
+  var tensor: Tensor {
+    let shape = Shape(shape)
+    return switch dtype {
+    case .int8: Tensor(values.map { Int8($0) }, shape: shape)
+    case .int64: Tensor(values, shape: shape)
+    default: Tensor(values.map { Float(bitPattern: UInt32(truncatingIfNeeded: $0)) }, shape: shape)
+    }
+  }
+}
+
+struct GoldenProgram: Decodable, Sendable {
+  struct Input: Decodable, Sendable {
+    var name: String
+    var kind: String
+    var target: String?
+    var tensor: GoldenTensor?
+    var shape: [Int]
+    var dtype: DataType
+  }
+
+  struct Argument: Decodable, Sendable {
+    var name: String
+    var value: String?
+    var values: [String]?
+    var int: Int?
+    var ints: [Int]?
+    var float: Double?
+    var bool: Bool?
+    var dtype: DataType?
+  }
+
+  struct GoldenNode: Decodable, Sendable {
+    var name: String
+    var op: String
+    var arguments: [Argument]
+    var shape: [Int]
+    var dtype: DataType
+  }
+
+  var inputs: [Input]
+  var nodes: [GoldenNode]
+  var outputs: [String]
+
+  /// The program, with the names of the file.
+  func program(_ name: String) throws -> ExportedProgram {
+    var program = ExportedProgram(name: name)
+    var ids: [String: ValueID] = [:]
+    for input in inputs {
+      let id = program.graph.addValue(input.name, TensorSpec(input.dtype, Shape(input.shape)))
+      ids[input.name] = id
+      program.graph.inputs.append(id)
+      if let target = input.target { program.stateDict[target] = input.tensor?.tensor }
+      switch input.kind {
+      case "parameter": program.inputKinds.append(.parameter(try #require(input.target)))
+      case "buffer": program.inputKinds.append(.buffer(try #require(input.target), isPersistent: true))
+      case "user_input": program.inputKinds.append(.userInput)
+      default: Issue.record("unknown kind \(input.kind)")
+      }
+    }
+    for node in nodes {
+      let arguments = try node.arguments.map { argument in
+        Node.Argument(argument.name, try argument.operand(ids))
+      }
+      let made = program.graph.makeNode(
+        node.op, name: node.name, arguments: arguments, output: TensorSpec(node.dtype, Shape(node.shape)))
+      ids[node.name] = made.output
+      program.graph.nodes.append(made)
+    }
+    program.graph.outputs = try outputs.map { try #require(ids[$0]) }
+    return program
+  }
+}
+
+extension GoldenProgram.Argument {
+  func operand(_ ids: [String: ValueID]) throws -> Operand {
+    if let value { return .value(try #require(ids[value])) }
+    if let values { return .values(try values.map { try #require(ids[$0]) }) }
+    if let bool { return .attribute(.bool(bool)) }
+    if let int { return .attribute(.int(int)) }
+    if let ints { return .attribute(.ints(ints)) }
+    if let float { return .attribute(.float(float)) }
+    if let dtype { return .attribute(.dataType(dtype)) }
+    return .attribute(.none)
+  }
+}
