@@ -6,7 +6,9 @@ import TensorCore
 public struct Schema: Sendable, Hashable {
   public enum Kind: Sendable, Hashable {
     case tensor, optionalTensor, tensors
-    case int, optionalInt, ints(count: Int?), float, optionalFloat, bool, string, dataType
+    case int, optionalInt
+    case ints(count: Int?)
+    case float, optionalFloat, bool, string, dataType
   }
 
   public struct Parameter: Sendable, Hashable {

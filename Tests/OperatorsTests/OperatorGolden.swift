@@ -49,7 +49,7 @@ enum OperatorGolden {
       OpCase(
         number: number, operatorName: entry.operator, arguments: try entry.arguments.mapValues { try $0.argument() },
         inputs: entry.inputs.map { $0.tensor(storage) }, expected: entry.output.tensor(storage),
-        relativeTolerance: entry.rtol, absoluteTolerance: entry.atol)
+        relativeTolerance: entry.rtol ?? 0, absoluteTolerance: entry.atol ?? 0)
     }
   }
 
@@ -62,14 +62,24 @@ enum OperatorGolden {
     var arguments: [String: Argument]
     var inputs: [TensorEntry]
     var output: TensorEntry
-    var rtol: Double
-    var atol: Double
+    var rtol: Double?
+    var atol: Double?
   }
 
+  /// `[dtype, offset, sizes...]`
   private struct TensorEntry: Decodable {
-    var dtype: DataType
-    var shape: [Int]
-    var offset: Int
+    let dtype: DataType
+    let offset: Int
+    let shape: [Int]
+
+    init(from decoder: any Decoder) throws {
+      var fields = try decoder.unkeyedContainer()
+      dtype = try fields.decode(DataType.self)
+      offset = try fields.decode(Int.self)
+      var sizes: [Int] = []
+      while !fields.isAtEnd { sizes.append(try fields.decode(Int.self)) }
+      shape = sizes
+    }
 
     func tensor(_ storage: Storage) -> Tensor {
       Tensor(TensorSpec(dtype, Shape(shape)), storage: storage, byteOffset: offset)

@@ -65,7 +65,9 @@ import Testing
       #expect(bytes(actual) == bytes(expected), "\(opCase) \(how)")
       return
     }
-    for (index, (x, y)) in zip(actual.elements(as: Float.self), expected.aligned().elements(as: Float.self)).enumerated() {
+    for (index, (x, y)) in zip(actual.elements(as: Float.self), expected.aligned().elements(as: Float.self))
+      .enumerated()
+    {
       let tolerance = opCase.absoluteTolerance + opCase.relativeTolerance * Double(y.magnitude)
       let isClose = x == y || (x.isNaN && y.isNaN) || Double((x - y).magnitude) <= tolerance
       #expect(isClose, "\(opCase) \(how): element \(index) is \(x), PyTorch's \(y)")

@@ -8,7 +8,8 @@ extension Operator {
     "aten.batch_norm.default(Tensor input, Tensor? weight, Tensor? bias, Tensor? running_mean, Tensor? running_var, "
       + "bool training, float momentum, float eps, bool cudnn_enabled) -> Tensor", isInPlace: true
   ) { call throws(OperatorError) in
-    try call.check(!call.bool("training"), "training=True: the program was exported for training; export it after eval()")
+    try call.check(
+      !call.bool("training"), "training=True: the program was exported for training; export it after eval()")
     let input = try call.floatTensor("input")
     try call.check(input.shape.rank >= 2, "'input' must have at least two dimensions, not \(input.shape)")
     let (batch, channels, inner) = input.shape.split(at: 1)

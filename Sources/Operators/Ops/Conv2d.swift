@@ -27,7 +27,8 @@ extension Operator {
         }
       }
       return try gemmKernel(
-        call, input, Convolution2d(
+        call, input,
+        Convolution2d(
           window: window, batch: batch, groups: groups, channelsPerGroup: weight.shape[1],
           outputsPerGroup: outputs / groups))
     }

@@ -22,7 +22,8 @@ private func padPlan(_ call: OperatorCall) throws(OperatorError) -> KernelPlan {
   let pads = try call.ints("pad")
   let rank = input.shape.rank
   try call.check(
-    pads.count % 2 == 0 && pads.count / 2 <= rank, "'pad' must be at most \(rank) pairs for \(input.shape), not \(pads)")
+    pads.count % 2 == 0 && pads.count / 2 <= rank, "'pad' must be at most \(rank) pairs for \(input.shape), not \(pads)"
+  )
   try call.check(pads.allSatisfy { (-sizeLimit...sizeLimit).contains($0) }, "'pad' is too large: \(pads)")
   let fill = try FillPattern(call.optionalFloat("value") ?? 0, of: input.dataType, call)
   var (sizes, copied) = (input.shape.dimensions, input.shape.dimensions)
@@ -79,8 +80,10 @@ private struct FillPattern: Sendable {
   func write(to target: UnsafeMutableRawPointer, count: Int) {
     switch size {
     case 1: target.assumingMemoryBound(to: UInt8.self).update(repeating: UInt8(truncatingIfNeeded: bits), count: count)
-    case 2: target.assumingMemoryBound(to: UInt16.self).update(repeating: UInt16(truncatingIfNeeded: bits), count: count)
-    case 4: target.assumingMemoryBound(to: UInt32.self).update(repeating: UInt32(truncatingIfNeeded: bits), count: count)
+    case 2:
+      target.assumingMemoryBound(to: UInt16.self).update(repeating: UInt16(truncatingIfNeeded: bits), count: count)
+    case 4:
+      target.assumingMemoryBound(to: UInt32.self).update(repeating: UInt32(truncatingIfNeeded: bits), count: count)
     default: target.assumingMemoryBound(to: UInt64.self).update(repeating: bits, count: count)
     }
   }

@@ -1,5 +1,12 @@
 import TensorCore
 
+/// What an elementwise operator computes of two operands.
+enum ElementwiseFunction: Sendable {
+  /// a + alpha · b
+  case sum(alpha: Float)
+  case product
+}
+
 /// The second operand of an elementwise operator: `torch.export` writes `x + 1` with a number in a tensor's place.
 private enum SecondOperand {
   case tensor(TensorArgument)
@@ -23,8 +30,7 @@ private enum SecondOperand {
 
 extension OperatorCall {
   /// An f32 function of `self` and `other`, broadcast against each other.
-  @inline(__always)
-  func elementwise(_ function: @escaping @Sendable (Float, Float) -> Float) throws(OperatorError) -> KernelPlan {
+  func elementwise(_ function: ElementwiseFunction) throws(OperatorError) -> KernelPlan {
     let a = try floatTensor("self")
     let other = try SecondOperand(self, "other")
     let shape = try broadcast(a.shape, other.shape)
@@ -78,8 +84,20 @@ extension Shape {
 
 extension StridedLoops {
   /// Writes a function of two operands to the contiguous output.
-  @inline(__always)
   fileprivate func map(
+    _ a: UnsafePointer<Float>, _ b: UnsafePointer<Float>, _ output: UnsafeMutablePointer<Float>,
+    _ function: ElementwiseFunction
+  ) {
+    switch function {
+    case .sum(1): map(a, b, output) { $0 + $1 }
+    case .sum(-1): map(a, b, output) { $0 - $1 }
+    case .sum(let alpha): map(a, b, output) { $0 + alpha * $1 }
+    case .product: map(a, b, output) { $0 * $1 }
+    }
+  }
+
+  @inline(__always)
+  private func map(
     _ a: UnsafePointer<Float>, _ b: UnsafePointer<Float>, _ output: UnsafeMutablePointer<Float>,
     _ function: (Float, Float) -> Float
   ) {

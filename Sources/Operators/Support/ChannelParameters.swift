@@ -18,7 +18,8 @@ struct ChannelParameters: Sendable {
     scales = try call.tensor("scales")
     zeroPoints = try call.index(of: "zero_points") == nil ? nil : call.tensor("zero_points")
     try call.check(
-      scales.dataType == .float32 || scales.dataType == .float64, "'scales' must be float32 or float64, not \(scales.spec)")
+      scales.dataType == .float32 || scales.dataType == .float64,
+      "'scales' must be float32 or float64, not \(scales.spec)")
     try call.check(
       [.int8, .int32, .int64].contains(zeroPoints?.dataType ?? .int64),
       "'zero_points' must be int8, int32 or int64, not \(zeroPoints?.dataType ?? .int64)")

@@ -49,7 +49,9 @@ extension OperatorCall {
   func checkContiguous(_ spec: TensorSpec, _ name: String) throws(OperatorError) {
     try check(spec.dimOrder == .contiguous, "'\(name)' must be contiguous, not channels last")
     // ATen's own limit; what walks over dimensions relies on it.
-    try check(spec.shape.rank <= StridedLoops.maximumRank, "'\(name)' has \(spec.shape.rank) dimensions; at most 64 are supported")
+    try check(
+      spec.shape.rank <= StridedLoops.maximumRank,
+      "'\(name)' has \(spec.shape.rank) dimensions; at most 64 are supported")
   }
 
   /// A computed shape, or an error when it has a negative size or more than 2³¹ elements.
@@ -57,7 +59,9 @@ extension OperatorCall {
     guard let shape = Shape(validating: dimensions), shape.elementCount <= sizeLimit + 1 else {
       throw error("the output \(dimensions) has a negative size or is too large")
     }
-    try check(shape.rank <= StridedLoops.maximumRank, "the output would have \(shape.rank) dimensions; at most 64 are supported")
+    try check(
+      shape.rank <= StridedLoops.maximumRank, "the output would have \(shape.rank) dimensions; at most 64 are supported"
+    )
     return shape
   }
 

@@ -54,7 +54,7 @@ public struct NumPyArchive: Sendable {
       let tensor = tensor.rowMajor()
       let header = try headerBytes(tensor, path: path, place: "array '\(name)'")
       try withBytes(of: header) { header throws(FormatError) in
-        try tensor.withUnsafeBytes { data throws(FormatError) in try writer.add(name + ".npy", [header, data]) }
+        try tensor.withUnsafeBytes { data throws(FormatError) in try writer.add(name + ".npy", chunks: [header, data]) }
       }
     }
     try writer.finish()

@@ -23,13 +23,13 @@ public struct ZipWriter {
   }
 
   public mutating func add(_ name: String, _ content: [UInt8]) throws(FormatError) {
-    try withBytes(of: content) { bytes throws(FormatError) in try add(name, [bytes]) }
+    try withBytes(of: content) { bytes throws(FormatError) in try add(name, chunks: [bytes]) }
   }
 
   /// Adds an entry whose content is `chunks` one after the other.
   ///
   /// Throws for a name that is taken or too long, and when the file would exceed 4 GiB or cannot be written.
-  public mutating func add(_ name: String, _ chunks: [UnsafeRawBufferPointer]) throws(FormatError) {
+  public mutating func add(_ name: String, chunks: [UnsafeRawBufferPointer]) throws(FormatError) {
     let byteCount = chunks.reduce(0) { $0 + $1.count }
     let utf8 = [UInt8](name.utf8)
     guard names.insert(name).inserted, (1...0x7fff).contains(utf8.count) else {

@@ -1,6 +1,6 @@
 """Golden cases of the portable operators: what PyTorch answers.
 
-Writes operators.json (the calls) and operators.bin (the tensors, little-endian, at the offsets the calls give).
+Writes operators.json (the calls) and operators.bin (the tensors, little-endian). A tensor is [dtype, offset, sizes...].
 Usage: python generate.py        (made with torch 2.15)
 """
 
@@ -22,14 +22,14 @@ torch.manual_seed(20)
 cases, data, offsets = [], bytearray(), {}
 
 
-def tensor_entry(tensor):
+def store(tensor):
     tensor = tensor.detach().contiguous()
     raw = bytes(tensor.flatten().view(torch.uint8).numpy().tobytes()) if tensor.dim() else tensor.numpy().tobytes()
     if raw not in offsets:
         data.extend(bytes(-len(data) % 8))
         offsets[raw] = len(data)
         data.extend(raw)
-    return {"dtype": str(tensor.dtype)[6:], "shape": list(tensor.shape), "offset": offsets[raw]}
+    return [str(tensor.dtype)[6:], offsets[raw], *tensor.shape]
 
 
 def attribute(value):
@@ -64,18 +64,16 @@ def add(operator, tolerance, *positional, compute=None, **keywords):
     for name, value in arguments.items():
         if isinstance(value, torch.Tensor):
             recorded[name] = {"tensor": len(inputs)}
-            inputs.append(tensor_entry(value))
+            inputs.append(store(value))
         elif isinstance(value, (list, tuple)) and value and isinstance(value[0], torch.Tensor):
             recorded[name] = {"tensors": list(range(len(inputs), len(inputs) + len(value)))}
-            inputs += [tensor_entry(each) for each in value]
+            inputs += [store(each) for each in value]
         else:
             recorded[name] = attribute(value)
-    cases.append(
-        {
-            "operator": operator, "arguments": recorded, "inputs": inputs, "output": tensor_entry(expected),
-            "rtol": tolerance[0], "atol": tolerance[1],
-        }
-    )
+    case = {"operator": operator, "arguments": recorded, "inputs": inputs, "output": store(expected)}
+    if tolerance != EXACT:
+        case |= {"rtol": tolerance[0], "atol": tolerance[1]}
+    cases.append(case)
 
 
 def rand(*shape):
@@ -243,12 +241,12 @@ def quantization():
     q = "quantized_decomposed.quantize_per_tensor.default"
     dq = "quantized_decomposed.dequantize_per_tensor.default"
     # Every half quantum and its neighbours, then far values.
-    halves = torch.arange(-520, 521).to(torch.float32) / 2
+    halves = torch.arange(-400, 401).to(torch.float32) / 2
     far = torch.tensor([1e9, -1e9, 3e38, -3e38, float("inf"), -float("inf"), 1e-45, -0.0, 8388609.0, 16777217.0, 4194305.5])
-    for scale in [1.0, 0.5, 0.1, 0.0235294122248888, 1.0 / 255, 3.0000001192092896, 0.007812516298145056, 1e-4, 1.1920928955078125e-07]:
+    for scale in [1.0, 0.1, 0.0235294122248888, 1.0 / 255, 3.0000001192092896, 1.1920928955078125e-07]:
         ties = halves * scale
         near = torch.cat([torch.nextafter(ties, ties + 1), torch.nextafter(ties, ties - 1)])[::9]
-        x = torch.cat([ties[::2], ties[1::6], near, far, torch.randn(40) * scale * 90])
+        x = torch.cat([ties[::2], ties[1::4], near, far, torch.randn(40) * scale * 90])
         for zero_point, low, high, dtype in [
             (0, -128, 127, torch.int8), (-128, -128, 127, torch.int8), (77, -128, 127, torch.int8),
             (0, -127, 127, torch.int8), (131, 0, 255, torch.uint8), (3, 0, 127, torch.uint8),

@@ -1,0 +1,136 @@
+import Foundation
+import GraphIR
+import TensorCore
+
+/// Reads and writes `torch.export` archives (`.pt2`) as `torch.export.save` and `load` of PyTorch 2.8 and later do.
+public enum PT2Archive {
+  /// Reads a graph with its tensors, which are windows on the mapped file wherever they are stored row-major.
+  ///
+  /// In-place operators become functional ones. Operators are not checked: that is the verifier's task. Checksums of the
+  /// weights are compared only on request, those of everything else always. Throws a `FormatError` that names the entry,
+  /// node or tensor: for damage, another format, dynamic sizes, and whatever an inference graph has no use for.
+  public static func read(_ path: String, verifyingWeights: Bool = false) throws(FormatError) -> ExportedProgram {
+    let files = try PT2Files(path: path)
+    let serialized = try files.program()
+    var loader = PT2TensorLoader(files: files, verify: verifyingWeights)
+    try loader.load(files.weightsFolder, config: "\(files.model)_weights_config.json")
+    try loader.load(files.constantsFolder, config: "\(files.model)_constants_config.json")
+    var builder = PT2GraphBuilder(path: path, serialized: serialized.graphModule)
+    try builder.build()
+    var program = ExportedProgram(
+      name: path, graph: builder.graph, inputKinds: builder.inputKinds, stateDict: loader.tensors,
+      extraFiles: try files.extraFiles())
+    program.graph.functionalize()
+    return program
+  }
+}
+
+/// The entries of a `.pt2`: `ROOT/models/model.json`, `ROOT/data/weights/…`, `ROOT/data/constants/…`, `ROOT/extra/…`.
+struct PT2Files {
+  let archive: ZipArchive
+  /// The folder that holds everything, with its slash.
+  let root: String
+  /// What the graph is called inside the archive.
+  let model: String
+
+  var weightsFolder: String { root + "data/weights/" }
+  var constantsFolder: String { root + "data/constants/" }
+  private var path: String { archive.path }
+
+  init(path: String) throws(FormatError) {
+    archive = try ZipArchive(path: path)
+    guard let format = archive.entries.first(where: { PT2Files.isAtRoot($0.name, "archive_format") }) else {
+      throw PT2Files.foreign(archive)
+    }
+    root = String(format.name.dropLast("archive_format".count))
+    let models = root + "models/"
+    let names = archive.entries.compactMap { entry in
+      entry.name.hasPrefix(models) && entry.name.hasSuffix(".json")
+        ? String(entry.name.dropFirst(models.count).dropLast(5)) : nil
+    }
+    guard let name = names.count == 1 ? names.first : names.first(where: { $0 == "model" }) else {
+      let reason = names.isEmpty ? "holds no graph (models/model.json)" : "holds several graphs: \(names)"
+      throw FormatError(path: path, reason: reason)
+    }
+    model = name
+    try expect("archive_format", "pt2")
+    try expect("archive_version", "0")
+    if archive.entry(root + "byteorder") != nil { try expect("byteorder", "little") }
+  }
+
+  private static func isAtRoot(_ name: String, _ file: String) -> Bool {
+    name.split(separator: "/", omittingEmptySubsequences: false).count == 2 && name.hasSuffix("/" + file)
+  }
+
+  /// Says what a zip archive is that is not a `.pt2` of today.
+  private static func foreign(_ archive: ZipArchive) -> FormatError {
+    let names = archive.entries.map(\.name)
+    var reason = "is not a torch.export archive: it has no 'archive_format'"
+    if names.contains("serialized_exported_program.json") {
+      reason = "was written by a PyTorch older than 2.8; load it there, and save it with a newer one"
+    } else if names.contains(where: { isAtRoot($0, "data.pkl") }) {
+      reason = "was written by torch.save, not by torch.export.save"
+    }
+    return FormatError(path: archive.path, reason: reason)
+  }
+
+  private func expect(_ name: String, _ content: String) throws(FormatError) {
+    let text = String(decoding: try bytes(root + name, limit: 64), as: UTF8.self)
+    guard text.filter({ $0 != "\n" }) == content else {
+      throw FormatError(path: path, place: "entry '\(name)'", reason: "is '\(text)'; only '\(content)' can be read")
+    }
+  }
+
+  func program() throws(FormatError) -> PT2Schema.Program {
+    let name = "\(root)models/\(model).json"
+    let program = try decode(PT2Schema.Program.self, name)
+    let version = program.schemaVersion
+    guard version.major == PT2Schema.major else {
+      throw FormatError(
+        path: path, place: "entry '\(name)'",
+        reason: "has schema version \(version.major).\(version.minor); version \(PT2Schema.major) can be read")
+    }
+    return program
+  }
+
+  func extraFiles() throws(FormatError) -> [String: [UInt8]] {
+    var result: [String: [UInt8]] = [:]
+    let prefix = root + "extra/"
+    for entry in archive.entries where entry.name.hasPrefix(prefix) && !entry.name.hasSuffix("/") {
+      result[String(entry.name.dropFirst(prefix.count))] = try archive.bytes(of: entry)
+    }
+    return result
+  }
+
+  func decode<T: Decodable>(_ type: T.Type, _ name: String) throws(FormatError) -> T {
+    let data = Data(try bytes(name))
+    do { return try JSONDecoder().decode(type, from: data) } catch {
+      throw FormatError(path: path, place: "entry '\(name)'", reason: PT2Files.describe(error))
+    }
+  }
+
+  private func bytes(_ name: String, limit: Int = 1 << 28) throws(FormatError) -> [UInt8] {
+    guard let entry = archive.entry(name) else {
+      throw FormatError(path: path, reason: "is damaged: it has no entry '\(name)'")
+    }
+    return try archive.bytes(of: entry, limit: limit)
+  }
+
+  private static func describe(_ error: any Error) -> String {
+    guard let error = error as? DecodingError else { return "is not JSON: \(error)" }
+    func at(_ context: DecodingError.Context) -> String {
+      let path = context.codingPath.reduce("") { text, key in
+        if let index = key.intValue { return text + "[\(index)]" }
+        return text + (text.isEmpty ? "" : ".") + key.stringValue
+      }
+      return path.isEmpty ? "" : " at \(path)"
+    }
+    switch error {
+    case .keyNotFound(let key, let context): return "has no '\(key.stringValue)'\(at(context))"
+    case .typeMismatch(let type, let context): return "has no \(type)\(at(context))"
+    case .valueNotFound(let type, let context): return "has no \(type)\(at(context))"
+    case .dataCorrupted(let context): return "is damaged\(at(context)): \(context.debugDescription)"
+    @unknown default: return "is damaged"
+    }
+  }
+}

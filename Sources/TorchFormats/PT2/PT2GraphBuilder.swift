@@ -1,0 +1,140 @@
+import GraphIR
+import TensorCore
+
+/// Builds a graph from the serialized one, in whose order every value is defined before it is read.
+struct PT2GraphBuilder {
+  private(set) var graph = Graph()
+  private(set) var inputKinds: [InputKind] = []
+  private let path: String
+  private let serialized: PT2Schema.GraphModule
+  private var values: [String: ValueID] = [:]
+
+  init(path: String, serialized: PT2Schema.GraphModule) {
+    self.path = path
+    self.serialized = serialized
+  }
+
+  mutating func build() throws(FormatError) {
+    try buildInputs()
+    graph.nodes.reserveCapacity(serialized.graph.nodes.count)
+    for (index, node) in serialized.graph.nodes.enumerated() { try buildNode(node, index) }
+    try buildOutputs()
+  }
+
+  private func error(_ place: String, _ reason: String) -> FormatError {
+    FormatError(path: path, place: place, reason: reason)
+  }
+
+  private mutating func define(_ name: String, _ place: String) throws(FormatError) -> ValueID {
+    guard let meta = serialized.graph.tensorValues[name] else { throw error(place, "the value '\(name)' is not described") }
+    let spec: TensorSpec
+    do { spec = try meta.spec() } catch { throw self.error(place, "the value '\(name)' \(error.reason)") }
+    guard values[name] == nil else { throw error(place, "the value '\(name)' is defined twice") }
+    let id = graph.addValue(name, spec)
+    values[name] = id
+    return id
+  }
+
+  private func value(_ name: String, _ place: String) throws(FormatError) -> ValueID {
+    guard let id = values[name] else { throw error(place, "the value '\(name)' is read before it is computed") }
+    return id
+  }
+
+  // MARK: Inputs and outputs
+
+  private mutating func buildInputs() throws(FormatError) {
+    let specs = serialized.signature.inputSpecs
+    guard specs.count == serialized.graph.inputs.count else {
+      throw error("signature", "has \(specs.count) inputs; the graph has \(serialized.graph.inputs.count)")
+    }
+    for (index, (argument, spec)) in zip(serialized.graph.inputs, specs).enumerated() {
+      let place = "input \(index)"
+      guard case .tensor(let name) = argument else {
+        throw error(place, "is not a tensor (\(argument)); export the model with tensors only")
+      }
+      graph.inputs.append(try define(name, place))
+      if let parameter = spec.parameter {
+        inputKinds.append(.parameter(parameter.name))
+      } else if let buffer = spec.buffer {
+        inputKinds.append(.buffer(buffer.name, isPersistent: buffer.persistent))
+      } else if let constant = spec.constant {
+        inputKinds.append(.constantTensor(constant.name))
+      } else if spec.userInput != nil {
+        inputKinds.append(.userInput)
+      } else {
+        throw error(place, "'\(name)' is neither a parameter, a buffer, a constant tensor nor a user's tensor")
+      }
+    }
+  }
+
+  private mutating func buildOutputs() throws(FormatError) {
+    let specs = serialized.signature.outputSpecs
+    guard specs.count == serialized.graph.outputs.count else {
+      throw error("signature", "has \(specs.count) outputs; the graph has \(serialized.graph.outputs.count)")
+    }
+    for (index, (argument, spec)) in zip(serialized.graph.outputs, specs).enumerated() {
+      let place = "output \(index)"
+      guard spec.userOutput != nil else {
+        throw error(place, "is a mutation, a loss or a gradient; export the model in eval() mode")
+      }
+      guard case .tensor(let name) = argument else { throw error(place, "is not a tensor (\(argument))") }
+      graph.outputs.append(try value(name, place))
+    }
+  }
+
+  // MARK: Nodes
+
+  private mutating func buildNode(_ node: PT2Schema.Node, _ index: Int) throws(FormatError) {
+    var outputNames: [String] = []
+    for output in node.outputs {
+      switch output {
+      case .tensor(let name): outputNames.append(name)
+      case .tensors(let names): outputNames += names
+      default: throw error("node \(index)", "has an output that is not a tensor (\(output))")
+      }
+    }
+    guard let name = node.name ?? outputNames.first else { throw error("node \(index)", "has neither name nor output") }
+    let place = "node '\(name)' (\(node.target))"
+    let prefix = "torch.ops."
+    guard node.target.hasPrefix(prefix) else { throw error(place, "is not a call of an operator") }
+    var arguments: [GraphIR.Node.Argument] = []
+    for argument in node.inputs {
+      arguments.append(.init(argument.name, try operand(argument, place)))
+    }
+    var outputs: [ValueID] = []
+    for output in outputNames { outputs.append(try define(output, place)) }
+    graph.nodes.append(
+      Node(
+        name: name, operatorName: String(node.target.dropFirst(prefix.count)), arguments: arguments, outputs: outputs,
+        metadata: node.metadata))
+  }
+
+  private func operand(_ named: PT2Schema.NamedArgument, _ place: String) throws(FormatError) -> Operand {
+    let place = "\(place), argument '\(named.name)'"
+    switch named.arg {
+    case .none: return .attribute(.none)
+    case .tensor(let name): return .value(try value(name, place))
+    case .tensors(let names): return .values(try names.map { name throws(FormatError) in try value(name, place) })
+    case .optionalTensors(let names):
+      var ids: [ValueID] = []
+      for name in names {
+        guard let name else { throw error(place, "is a list of tensors with None in it, which cannot be read") }
+        ids.append(try value(name, place))
+      }
+      return .values(ids)
+    case .bool(let value): return .attribute(.bool(value))
+    case .bools(let values): return .attribute(.bools(values))
+    case .int(let value), .memoryFormat(let value): return .attribute(.int(value))
+    case .ints(let values): return .attribute(.ints(values))
+    case .float(let value): return .attribute(.float(value))
+    case .floats(let values): return .attribute(.floats(values))
+    case .string(let value): return .attribute(.string(value))
+    case .scalarType(let code):
+      guard let type = PT2Schema.scalarTypes[code] else {
+        throw error(place, "is scalar type \(code), which has no counterpart here")
+      }
+      return .attribute(.dataType(type))
+    case .unsupported(let kind): throw error(place, "has kind '\(kind)', which cannot be read")
+    }
+  }
+}

@@ -1,0 +1,92 @@
+import TensorCore
+
+/// Turns the payloads of an archive into tensors: windows on the file, or copies where strides are not row-major.
+struct PT2TensorLoader {
+  let files: PT2Files
+  /// Whether the checksums of payloads are compared, which reads every byte of them.
+  let verify: Bool
+  private(set) var tensors: [String: Tensor] = [:]
+  /// Several tensors may share a payload; a deflated one is inflated once.
+  private var windows: [String: ZipArchive.Window] = [:]
+  /// Bytes that copies may still take, so that a small file cannot ask for any amount of memory.
+  private var copyBudget: Int
+
+  init(files: PT2Files, verify: Bool) {
+    self.files = files
+    self.verify = verify
+    copyBudget = 4 * files.archive.storage.byteCount + (16 << 20)
+  }
+
+  /// Loads the tensors that `folder/config` lists.
+  mutating func load(_ folder: String, config: String) throws(FormatError) {
+    let payloads = try files.decode(PT2Schema.PayloadConfig.self, folder + config).config
+    // In order of their names, so that the same damage always gives the same message.
+    for (name, payload) in payloads.sorted(by: { $0.key < $1.key }) {
+      guard tensors[name] == nil else { throw error(name, "is both a weight and a constant") }
+      tensors[name] = try tensor(name, payload, folder)
+    }
+  }
+
+  private func error(_ name: String, _ reason: String) -> FormatError {
+    FormatError(path: files.archive.path, place: "tensor '\(name)'", reason: reason)
+  }
+
+  private mutating func tensor(
+    _ name: String, _ payload: PT2Schema.Payload, _ folder: String
+  ) throws(FormatError) -> Tensor {
+    guard let meta = payload.tensorMeta, !payload.usePickle else {
+      throw error(name, "is pickled (a custom object or a tensor subclass), which cannot be read")
+    }
+    let spec: TensorSpec
+    do { spec = try meta.spec() } catch { throw self.error(name, error.reason) }
+    let strides = meta.strides.compactMap(\.value)
+    guard strides.count == meta.strides.count, let offset = meta.storageOffset.value else {
+      throw error(name, "has dynamic strides")
+    }
+    let window = try self.window(folder + payload.pathName, name)
+    guard let view = StridedView(spec, strides: strides, offset: offset, byteCount: window.byteCount) else {
+      throw error(
+        name, "\(spec) with strides \(strides) at element \(offset) reaches outside its \(window.byteCount) bytes")
+    }
+    if view.isContiguous {
+      return Tensor(spec, storage: window.storage, byteOffset: window.byteOffset + offset * spec.dataType.size)
+    }
+    guard spec.byteCount <= copyBudget else {
+      throw error(name, "its \(spec.byteCount) bytes are out of proportion to the file")
+    }
+    copyBudget -= spec.byteCount
+    let copy = view.copy(from: window.storage.base + window.byteOffset)
+    withExtendedLifetime(window.storage) {}
+    return copy
+  }
+
+  private mutating func window(_ entryName: String, _ tensor: String) throws(FormatError) -> ZipArchive.Window {
+    if let known = windows[entryName] { return known }
+    guard let entry = files.archive.entry(entryName) else {
+      throw error(tensor, "its data '\(entryName)' are not in the archive")
+    }
+    let window = try files.archive.window(of: entry, verify: verify)
+    windows[entryName] = window
+    return window
+  }
+}
+
+extension PT2Schema.TensorMeta {
+  struct Failure: Error { let reason: String }
+
+  /// Throws a `Failure` for an element type without counterpart, dynamic or impossible sizes, and sparse tensors.
+  func spec() throws(Failure) -> TensorSpec {
+    guard let dataType = PT2Schema.scalarTypes[dtype] else {
+      throw Failure(reason: "has scalar type \(dtype), which has no counterpart here")
+    }
+    guard layout == PT2Schema.stridedLayout else { throw Failure(reason: "is not a dense strided tensor") }
+    let dimensions = sizes.compactMap(\.value)
+    guard dimensions.count == sizes.count else {
+      throw Failure(reason: "has dynamic sizes; export the model with fixed ones")
+    }
+    guard dimensions.count <= 64, let shape = Shape(validating: dimensions) else {
+      throw Failure(reason: "has impossible sizes \(dimensions.prefix(8))")
+    }
+    return TensorSpec(dataType, shape)
+  }
+}
