@@ -2,7 +2,9 @@
 import PackageDescription
 
 /// Warnings that keep the C half honest; errors, so that none is left standing.
-let strictC: [CSetting] = [.unsafeFlags(["-std=c11", "-O2", "-Wall", "-Wextra", "-Wconversion", "-Wswitch-enum", "-Werror"])]
+let strictC: [CSetting] = [
+  .unsafeFlags(["-std=c11", "-O2", "-Wall", "-Wextra", "-Wconversion", "-Wswitch-enum", "-Werror"])
+]
 
 let swift: [SwiftSetting] = [.enableUpcomingFeature("MemberImportVisibility")]
 

@@ -7,25 +7,24 @@ extension Graph {
   /// An in-place name that has no functional operator here is left, for the verifier to refuse.
   public mutating func functionalize() {
     var replacements: [ValueID: ValueID] = [:]
+    /// The newest value of a tensor; shortens the path to it, so that long chains stay cheap.
+    func newest(_ id: ValueID) -> ValueID {
+      var root = id
+      while let next = replacements[root] { root = next }
+      var step = id
+      while step != root, let next = replacements.updateValue(root, forKey: step) { step = next }
+      return root
+    }
     for index in nodes.indices {
-      nodes[index].mapInputs { id in
-        var id = id
-        while let next = replacements[id] { id = next }
-        return id
-      }
+      nodes[index].mapInputs(newest)
       guard let functional = Graph.functionalName(of: nodes[index].operatorName),
         let first = nodes[index].arguments.first, case .value(let changed) = first.operand,
-        nodes[index].outputs.count == 1
+        nodes[index].outputs.count == 1, nodes[index].output != changed
       else { continue }
       nodes[index].operatorName = functional
       replacements[changed] = nodes[index].output
     }
-    let resolved = replacements
-    outputs = outputs.map { id in
-      var id = id
-      while let next = resolved[id] { id = next }
-      return id
-    }
+    outputs = outputs.map(newest)
   }
 
   /// `aten.relu_.default` → `aten.relu.default`, if there is such an operator; nil for a name that is not in place.

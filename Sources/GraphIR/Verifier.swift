@@ -27,7 +27,8 @@ public struct Verifier {
   private func run() throws(GraphError) {
     let graph = program.graph
     guard graph.inputs.count == program.inputKinds.count else {
-      throw GraphError(program: program.name, reason: "has \(graph.inputs.count) inputs, \(program.inputKinds.count) kinds")
+      throw GraphError(
+        program: program.name, reason: "has \(graph.inputs.count) inputs, \(program.inputKinds.count) kinds")
     }
     var defined: Set<ValueID> = []
     for (id, kind) in zip(graph.inputs, program.inputKinds) {

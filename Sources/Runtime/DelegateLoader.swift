@@ -47,7 +47,9 @@ struct DelegateLoader {
     }
     // Sizes in the order N, H, W, C also where memory is NCHW: only TRANSPOSE reads such a tensor as 4-D.
     var sizes = spec.shape.dimensions
-    if sizes.count == 4, spec.dimOrder == .channelsLast || value.isActivation { sizes = [0, 2, 3, 1].map { sizes[$0] } }
+    if sizes.count == 4, spec.dimOrder == .channelsLast || value.isActivation {
+      sizes = [0, 2, 3, 1].map { sizes[$0] }
+    }
     if sizes.count > 4 { sizes = [sizes.dropLast(3).reduce(1, *)] + sizes.suffix(3) }
     result.rank = UInt32(sizes.count)
     withUnsafeMutableBytes(of: &result.sizes) { slots in

@@ -8,7 +8,7 @@ import XNNPACKBackend
   import Glibc
 #endif
 
-/// Latency, load time and memory of one model, as `swiftlet bench` prints them. Times in milliseconds.
+/// Latency, load time and memory of one model, as `swiftlet bench` prints them. Times in milliseconds, memory in MiB.
 public struct BenchmarkReport: Codable, Sendable {
   public struct Delegated: Codable, Sendable {
     public var nodes: Int
@@ -33,16 +33,25 @@ public struct BenchmarkReport: Codable, Sendable {
   public var model: String
   public var threads: Int
   public var runs: Int
-  public var p50_ms: Double
-  public var p90_ms: Double
+  public var p50: Double
+  public var p90: Double
   /// From opening the file to a method that is ready.
-  public var load_ms: Double
-  public var first_ms: Double
-  public var peak_rss_mb: Double
+  public var load: Double
+  public var first: Double
+  public var peakMemory: Double
   public var delegated: Delegated
   public var fallback: [Fallback]
   /// Mean time of each operation, with `--profile`.
   public var ops: [OperationTime]?
+
+  enum CodingKeys: String, CodingKey {
+    case model, threads, runs, delegated, fallback, ops
+    case p50 = "p50_ms"
+    case p90 = "p90_ms"
+    case load = "load_ms"
+    case first = "first_ms"
+    case peakMemory = "peak_rss_mb"
+  }
 }
 
 /// The value below which a fraction of the samples lies (nearest rank).
@@ -92,8 +101,8 @@ public func benchmark(
     times.append((clock.now - begin).seconds * 1e3)
   }
   var report = BenchmarkReport(
-    model: path, threads: threads, runs: runs, p50_ms: percentile(times, 0.5), p90_ms: percentile(times, 0.9),
-    load_ms: load * 1e3, first_ms: first * 1e3, peak_rss_mb: peakResidentMegabytes(),
+    model: path, threads: threads, runs: runs, p50: percentile(times, 0.5), p90: percentile(times, 0.9),
+    load: load * 1e3, first: first * 1e3, peakMemory: peakResidentMegabytes(),
     delegated: .init(method), fallback: method.fallback)
   if profile {
     var profiler = Profiler(method)

@@ -60,7 +60,8 @@ public struct TensorSpec: Hashable, Sendable, CustomStringConvertible {
     var text = "\(dataType)\(shape)"
     if dimOrder == .channelsLast { text += " nhwc" }
     if let quantization {
-      text += quantization.isPerChannel
+      text +=
+        quantization.isPerChannel
         ? " qc8(axis \(quantization.axis!))" : " qs8(\(quantization.scale), \(quantization.zeroPoint))"
     }
     return text

@@ -24,7 +24,8 @@ public struct FormatError: Error, Hashable, Sendable, CustomStringConvertible {
   private static func printable(_ text: String) -> String {
     var result = ""
     for scalar in text.unicodeScalars.prefix(600) {
-      let isControl = scalar.properties.generalCategory == .control || scalar.properties.generalCategory == .lineSeparator
+      let isControl =
+        scalar.properties.generalCategory == .control || scalar.properties.generalCategory == .lineSeparator
       if isControl { result += scalar.escaped(asASCII: true) } else { result.unicodeScalars.append(scalar) }
     }
     return result

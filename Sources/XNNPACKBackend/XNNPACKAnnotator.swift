@@ -10,8 +10,8 @@ struct XNNPACKAnnotator {
   let producers: [ValueID: Int]
   var annotations = Annotations()
   private let quantizer: XNNPACKQuantizer
-  private let users: [ValueID: [Int]]
-  private let outputs: Set<ValueID>
+  let users: [ValueID: [Int]]
+  let outputs: Set<ValueID>
   /// Why nodes that start a unit are not quantized, by their first output.
   private var refusals: [ValueID: String] = [:]
 

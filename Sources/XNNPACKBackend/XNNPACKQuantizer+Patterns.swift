@@ -104,8 +104,18 @@ extension XNNPACKAnnotator {
     let isProducerQuantized = annotations[input]?.output != nil
     annotations[node.output] = QuantizationAnnotation(
       inputs: [(input, isProducerQuantized ? .shared(with: .output(input)) : .own(own))],
-      output: .shared(with: .edge(from: input, to: node.output)))
+      output: isResult(node.output)
+        ? config.outputActivation.map { .own($0) } : .shared(with: .edge(from: input, to: node.output)))
     return nil
+  }
+
+  /// Whether a value is a result of the model, movement of its elements aside. A mean that is one gets a range of its
+  /// own: in the range of what it averages, logits would lie on a few quanta, and tie.
+  private func isResult(_ value: ValueID) -> Bool {
+    if outputs.contains(value) { return true }
+    guard let readers = users[value], readers.count == 1 else { return false }
+    let reader = graph.nodes[readers[0]]
+    return reader.outputs.count == 1 && keepsParameters(reader) && isResult(reader.output)
   }
 
   /// All operands and the output have the parameters of the first operand that is quantized already, or of the first.

@@ -5,10 +5,10 @@ import TensorCore
 /// Quantizes what XNNPACK runs in int8, by the rules of ExecuTorch's `XNNPACKQuantizer`, so that scales and zero points
 /// equal PyTorch's for the same calibration data.
 ///
-/// It differs in three points. A convolution or linear layer with hardtanh, ReLU6 or clamp is one unit, as with ReLU, so
+/// It differs in four points. A convolution or linear layer with hardtanh, ReLU6 or clamp is one unit, as with ReLU, so
 /// that the range before clamping is not observed (PyTorch loses 5 points of accuracy on EfficientNet-Lite0 by that). A
-/// layer whose weight another layer uses too is quantized as well. And a configuration can be nil, which keeps a module
-/// or an operator in float.
+/// mean over the image that is the model's result has a range of its own. A layer whose weight another layer uses too is
+/// quantized as well. And a configuration can be nil, which keeps a module or an operator in float.
 ///
 ///     let quantizer = XNNPACKQuantizer(.symmetric(isPerChannel: true))
 ///       .settingModule("features.0", nil)

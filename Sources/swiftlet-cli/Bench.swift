@@ -36,13 +36,13 @@ struct Bench: ParsableCommand {
       print("\(model), \(report.threads) threads, \(report.runs) runs")
       print(
         Terminal.table([
-          ["p50", number(report.p50_ms) + " ms"], ["p90", number(report.p90_ms) + " ms"],
-          ["load", number(report.load_ms) + " ms"], ["first inference", number(report.first_ms) + " ms"],
-          ["peak memory", number(report.peak_rss_mb) + " MB"],
+          ["p50", number(report.p50) + " ms"], ["p90", number(report.p90) + " ms"],
+          ["load", number(report.load) + " ms"], ["first inference", number(report.first) + " ms"],
+          ["peak memory", number(report.peakMemory) + " MB"],
           ["delegated", "\(report.delegated.nodes) nodes in \(report.delegated.subgraphs) subgraphs"],
         ]))
       for node in report.fallback { print("  portable: \(node.node) (\(node.op)) — \(node.reason)") }
-      if let ops = report.ops { printProfile(ops, p50: report.p50_ms) }
+      if let ops = report.ops { printProfile(ops, p50: report.p50) }
     }
   }
 

@@ -36,7 +36,8 @@ struct Demo: ParsableCommand {
   func run() throws {
     try reportingErrors {
       let floatPath = folder + "/efficientnet_lite0.pt2"
-      let workspace = FileManager.default.temporaryDirectory.appendingPathComponent("swiftlet-demo-\(UUID().uuidString)")
+      let workspace = FileManager.default.temporaryDirectory.appendingPathComponent(
+        "swiftlet-demo-\(UUID().uuidString)")
       try FileManager.default.createDirectory(at: workspace, withIntermediateDirectories: true)
       defer { try? FileManager.default.removeItem(at: workspace) }
       let int8Path = workspace.appendingPathComponent("efficientnet_lite0_int8.pt2").path
@@ -46,7 +47,9 @@ struct Demo: ParsableCommand {
       let recipe = try findPreprocess(nil, model: floatPath, program)
       let rate = try quantizeModel(program, recipe, to: int8Path)
       let isIdentical = try resave(int8Path, workspace.appendingPathComponent("again.pt2").path)
-      say("3. Saved, \(Terminal.bytes(fileSize(int8Path))); loaded and saved again: \(isIdentical ? "identical bytes" : "the bytes DIFFER").")
+      say(
+        "3. Saved, \(Terminal.bytes(fileSize(int8Path))); loaded and saved again: \(isIdentical ? "identical bytes" : "the bytes DIFFER")."
+      )
 
       let int8 = try load(PT2Archive.read(int8Path))
       say("4. Lowered. " + delegationReport(int8))
@@ -138,10 +141,10 @@ struct Demo: ParsableCommand {
         row("top-5", { Terminal.number($0.evaluation.top5 ?? .nan, 1) + " %" }),
         row("agreement with float", { Terminal.number($0.agreementWithFloat, 1) + " %" }),
         row("file size", { Terminal.bytes($0.fileBytes) }),
-        row("load time", { Terminal.number($0.bench.load_ms, 1) + " ms" }),
-        row("p50 latency", { Terminal.number($0.bench.p50_ms) + " ms" }),
-        row("p90 latency", { Terminal.number($0.bench.p90_ms) + " ms" }),
-        row("peak memory", { Terminal.number($0.bench.peak_rss_mb, 1) + " MB" }),
+        row("load time", { Terminal.number($0.bench.load, 1) + " ms" }),
+        row("p50 latency", { Terminal.number($0.bench.p50) + " ms" }),
+        row("p90 latency", { Terminal.number($0.bench.p90) + " ms" }),
+        row("peak memory", { Terminal.number($0.bench.peakMemory, 1) + " MB" }),
       ]))
   }
 

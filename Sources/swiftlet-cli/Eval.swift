@@ -17,7 +17,9 @@ struct Eval: ParsableCommand {
   @Option(help: "An image folder or an .npz.")
   var data: String
 
-  @Option(help: ArgumentHelp("File whose lines name the classes in order (default: wnids.txt by the data).", valueName: "file"))
+  @Option(
+    help: ArgumentHelp(
+      "File whose lines name the classes in order (default: wnids.txt by the data).", valueName: "file"))
   var classes: String?
 
   @Option(help: "Use the first samples only.")

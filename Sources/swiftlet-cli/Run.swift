@@ -51,7 +51,9 @@ struct Run: ParsableCommand {
       let outputs = try method.run(inputs)
       let names = method.program.outputs.map { method.program.values[$0].name }
       if let output {
-        if output.hasSuffix(".npz") { try NumPyArchive.write(zip(names, outputs).map { ($0, $1) }, to: output) } else {
+        if output.hasSuffix(".npz") {
+          try NumPyArchive.write(zip(names, outputs).map { ($0, $1) }, to: output)
+        } else {
           guard outputs.count == 1 else { throw UsageError("the model has \(outputs.count) outputs; write an .npz") }
           try NumPyArchive.writeArray(outputs[0], to: output)
         }
@@ -72,7 +74,9 @@ struct Run: ParsableCommand {
     if format.json { return try Terminal.printJSON(Report(outputs: described, top5: top)) }
     for line in described { print(line) }
     if labels != nil {
-      for entry in top { print("  \(Terminal.number(Double(entry.value), 3))  \(entry.label ?? "class \(entry.index)")") }
+      for entry in top {
+        print("  \(Terminal.number(Double(entry.value), 3))  \(entry.label ?? "class \(entry.index)")")
+      }
     }
   }
 

@@ -36,7 +36,8 @@ struct OutputOptions: ParsableArguments {
 
 /// Runs a command's body; an error becomes one line on stderr and exit status 1.
 func reportingErrors(_ body: () throws -> Void) throws {
-  do { try body() } catch let error as ExitCode { throw error } catch let error as ValidationError { throw error } catch {
+  do { try body() } catch let error as ExitCode { throw error } catch let error as ValidationError { throw error } catch
+  {
     Terminal.note("swiftlet: error: \(error)")
     throw ExitCode.failure
   }

@@ -3,6 +3,9 @@ import Swiftlet
 import TestSupport
 import Testing
 
+/// Tests on whole models, one after the other: each uses all cores itself.
+@Suite(.serialized) enum EndToEnd {}
+
 /// A trained model of the shared data, with what PyTorch makes of it. Tests on it skip, visibly, when the data is absent.
 struct ZooModel: Sendable, CustomTestStringConvertible {
   let name: String

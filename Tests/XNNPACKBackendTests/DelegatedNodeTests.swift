@@ -10,7 +10,7 @@ struct DelegatedNodeTests {
   private func bounds(_ random: inout Random, _ type: DataType) -> [(String, CallArgument)] {
     guard random.next(0...1) == 1 else { return [] }
     return type == .int8
-      ? [("output_min", .attribute(.float(-100))), ("output_max", .attribute(.float(90))) ]
+      ? [("output_min", .attribute(.float(-100))), ("output_max", .attribute(.float(90)))]
       : [("output_min", .attribute(.float(0))), ("output_max", .attribute(.float(1)))]
   }
 

@@ -18,14 +18,14 @@ struct SingleNode {
       outputs: [output])
   }
 
-  func reasonAgainst() throws -> String? { XNNPACKPartitioner().reasonAgainst(try call()) }
+  func reasonAgainst() throws -> String? { try XNNPACKPartitioner().reasonAgainst(call()) }
 
   /// - Parameter force: delegates even if the partitioner has a reason against it.
   func method(delegate: Bool, threads: Int = 1, force: Bool = false) throws -> Method {
     let call = try call()
     let partitioner = XNNPACKPartitioner()
     let outputIndex = inputs.count
-    let isDelegated = try delegate && (force || partitioner.reasonAgainst(call) == nil)
+    let isDelegated = delegate && (force || partitioner.reasonAgainst(call) == nil)
     var offset = 0
     var values: [Program.Value] = []
     for (index, tensor) in inputs.enumerated() {
@@ -75,7 +75,8 @@ struct SingleNode {
           zip(a, b).allSatisfy { abs($0 - $1) <= tolerance * max(scale, 1) }, "\(operatorName) \(inputs.map(\.spec))",
           sourceLocation: sourceLocation)
       } else {
-        #expect(delegated == portable, "\(operatorName) \(inputs.map(\.spec)) -> \(output)", sourceLocation: sourceLocation)
+        #expect(
+          delegated == portable, "\(operatorName) \(inputs.map(\.spec)) -> \(output)", sourceLocation: sourceLocation)
       }
     }
   }

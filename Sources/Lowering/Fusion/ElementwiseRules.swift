@@ -64,7 +64,9 @@ extension Fuser {
       // A bound inside the grid changes reals off the grid unless the result is quantized again.
       let target = try quantization(of: node.output)
       if let target, target != current { return try fuseTable(node, value) }
-      if target != nil || (low == 0 && high == .infinity) { chain.quantization = current } else {
+      if target != nil || (low == 0 && high == .infinity) {
+        chain.quantization = current
+      } else {
         value = try real(input, spec(value).dimOrder)
       }
     }

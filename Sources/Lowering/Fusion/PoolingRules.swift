@@ -13,7 +13,8 @@ extension Fuser {
   ]
 
   /// Padding at the far side that makes the windows cover `output` positions.
-  private func farPadding(_ output: Int, _ input: Int, _ pad: Int, _ kernel: Int, _ stride: Int, _ dilation: Int) -> Int {
+  private func farPadding(_ output: Int, _ input: Int, _ pad: Int, _ kernel: Int, _ stride: Int, _ dilation: Int) -> Int
+  {
     max(0, (output - 1) * stride + (kernel - 1) * dilation + 1 - input - pad)
   }
 

@@ -11,7 +11,8 @@ extension Tensor {
       source.withUnsafeBytes { from in
         guard let input = from.baseAddress, let output = bytes.baseAddress else { return }
         switch dataType.size {
-        case 1: moveChannelsInwards(input.assumingMemoryBound(to: UInt8.self), output.assumingMemoryBound(to: UInt8.self))
+        case 1:
+          moveChannelsInwards(input.assumingMemoryBound(to: UInt8.self), output.assumingMemoryBound(to: UInt8.self))
         case 2:
           moveChannelsInwards(input.assumingMemoryBound(to: UInt16.self), output.assumingMemoryBound(to: UInt16.self))
         case 4:

@@ -17,7 +17,7 @@ struct NumPyHeader {
 
   struct Failure: Error { let reason: String }
 
-  /// Throws a `Failure` for another format, an element type without counterpart, Fortran order, and data that are cut off.
+  /// Throws a `Failure` for another format, an element type without counterpart, Fortran order, and data cut off.
   init(_ bytes: UnsafeRawBufferPointer) throws(Failure) {
     let reader = ByteReader(bytes: bytes)
     guard bytes.prefix(6).elementsEqual(NumPyHeader.magic), bytes.count >= 8 else {
@@ -85,7 +85,11 @@ struct NumPyHeader {
 /// Reads the few Python literals that `.npy` headers are made of.
 struct PythonLiteralParser {
   enum Value {
-    case string(String), bool(Bool), int(Int), tuple([Value]), dictionary([String: Value])
+    case string(String)
+    case bool(Bool)
+    case int(Int)
+    case tuple([Value])
+    case dictionary([String: Value])
   }
 
   private let bytes: UnsafeRawBufferPointer
@@ -119,7 +123,9 @@ struct PythonLiteralParser {
 
   private mutating func take(_ word: StaticString) -> Bool {
     let count = word.utf8CodeUnitCount
-    guard count <= bytes.count - position, bytes[position..<position + count].elementsEqual(word.utf8) else { return false }
+    guard count <= bytes.count - position, bytes[position..<position + count].elementsEqual(word.utf8) else {
+      return false
+    }
     position += count
     return true
   }

@@ -6,9 +6,9 @@ import TensorCore
 public enum PT2Archive {
   /// Reads a graph with its tensors, which are windows on the mapped file wherever they are stored row-major.
   ///
-  /// In-place operators become functional ones. Operators are not checked: that is the verifier's task. Checksums of the
-  /// weights are compared only on request, those of everything else always. Throws a `FormatError` that names the entry,
-  /// node or tensor: for damage, another format, dynamic sizes, and whatever an inference graph has no use for.
+  /// In-place operators become functional ones. Operators are not checked: that is the verifier's task. Checksums of
+  /// weights are compared only on request, those of everything else always. Throws a `FormatError` that names the
+  /// entry, node or tensor: for damage, another format, dynamic sizes, and what an inference graph has no use for.
   public static func read(_ path: String, verifyingWeights: Bool = false) throws(FormatError) -> ExportedProgram {
     let files = try PT2Files(path: path)
     let serialized = try files.program()

@@ -26,7 +26,9 @@ struct PT2GraphBuilder {
   }
 
   private mutating func define(_ name: String, _ place: String) throws(FormatError) -> ValueID {
-    guard let meta = serialized.graph.tensorValues[name] else { throw error(place, "the value '\(name)' is not described") }
+    guard let meta = serialized.graph.tensorValues[name] else {
+      throw error(place, "the value '\(name)' is not described")
+    }
     let spec: TensorSpec
     do { spec = try meta.spec() } catch { throw self.error(place, "the value '\(name)' \(error.reason)") }
     guard values[name] == nil else { throw error(place, "the value '\(name)' is defined twice") }

@@ -30,7 +30,8 @@ struct PT2GraphText {
       let value = graph[id]
       guard value.spec.dimOrder == .contiguous, value.spec.quantization == nil else {
         throw FormatError(
-          path: path, place: "value '\(value.name)'", reason: "\(value.spec) belongs to a lowered graph, not into a .pt2")
+          path: path, place: "value '\(value.name)'",
+          reason: "\(value.spec) belongs to a lowered graph, not into a .pt2")
       }
       tensorValues[value.name] = PT2GraphText.meta(
         value.spec, requiresGrad: parameters.contains(id) && value.spec.dataType.isFloatingPoint)
@@ -47,7 +48,8 @@ struct PT2GraphText {
       ]),
       "opset_version": .object(["aten": .int(10)]), "range_constraints": .object([:]),
       "schema_version": .object(["major": .int(PT2Schema.major), "minor": .int(PT2Schema.minor)]),
-      "verifiers": .array([.string("TRAINING")]), "torch_version": .string(PT2Schema.torchVersion), "guards_code": .array([]),
+      "verifiers": .array([.string("TRAINING")]), "torch_version": .string(PT2Schema.torchVersion),
+      "guards_code": .array([]),
     ])
   }
 

@@ -18,7 +18,9 @@ extension PT2Archive {
     for (name, content) in program.extraFiles.sorted(by: { $0.key < $1.key }) {
       try writer.add("\(root)extra/\(name)", content)
     }
-    let marks = [("archive_format", "pt2"), ("archive_version", "0"), (".data/version", "6\n"), ("byteorder", "little")]
+    let marks = [
+      ("archive_format", "pt2"), ("archive_version", "0"), (".data/version", "6\n"), ("byteorder", "little"),
+    ]
     for (name, text) in marks { try writer.add(root + name, [UInt8](text.utf8)) }
     try writer.finish()
   }
@@ -37,11 +39,6 @@ private struct PT2PayloadWriter {
     let storage: ObjectIdentifier
     let byteOffset: Int
     let spec: TensorSpec
-  }
-
-  init(path: String, writer: ZipWriter) {
-    self.path = path
-    self.writer = writer
   }
 
   /// Parameters and persistent buffers are weights, the rest constants, as PyTorch divides them.
