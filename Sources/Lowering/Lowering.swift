@@ -18,7 +18,7 @@ public func lower(_ exported: ExportedProgram, partitioner: (any Partitioner)?) 
   try Verifier.verify(exported, as: dialect)
   var folded = exported
   foldBatchNorms(in: &folded)
-  return try lowerVerified(folded, partitioner).program
+  return try lowerVerified(folded, partitioner, forCalibration: false).program
 }
 
 /// Lowers an observed graph for calibration: as a float graph, with every observed value as an output.
@@ -26,13 +26,13 @@ public func lowerObserved(
   _ exported: ExportedProgram, partitioner: (any Partitioner)?
 ) throws(GraphError) -> ObservedLowering {
   try Verifier.verify(exported, as: .observed)
-  return try lowerVerified(exported, partitioner)
+  return try lowerVerified(exported, partitioner, forCalibration: true)
 }
 
 private func lowerVerified(
-  _ exported: ExportedProgram, _ partitioner: (any Partitioner)?
+  _ exported: ExportedProgram, _ partitioner: (any Partitioner)?, forCalibration: Bool
 ) throws(GraphError) -> ObservedLowering {
-  let (fused, observed) = try Fuser.fuse(exported)
+  let (fused, observed) = try Fuser.fuse(exported, forCalibration: forCalibration)
   try Verifier.verify(fused, as: .lowered)
   let schedule = try Schedule(fused, partitioner)
   let program = try Emitter(fused, schedule, partitioner).emit()

@@ -58,6 +58,7 @@ public enum OperatorSet {
     .fusedMul,
     .fusedMaxPool2d,
     .fusedAvgPool2d,
+    .fusedIm2col,
     .fusedClamp,
     .fusedPad,
     .fusedCat,

@@ -4,10 +4,6 @@ import Runtime
 import TensorCore
 import XNNPACKBackend
 
-#if canImport(Glibc)
-  import Glibc
-#endif
-
 /// Latency, load time and memory of one model, as `swiftlet bench` prints them. Times in milliseconds, memory in MiB.
 public struct BenchmarkReport: Codable, Sendable {
   public struct Delegated: Codable, Sendable {
@@ -61,11 +57,13 @@ public func percentile(_ samples: [Double], _ fraction: Double) -> Double {
   return sorted[min(sorted.count - 1, max(0, Int((fraction * Double(sorted.count)).rounded(.up)) - 1))]
 }
 
-/// The process's largest resident memory so far, in MiB.
+/// The process's largest resident memory so far, in MiB (the kernel's `VmHWM`; `getrusage` would count the parent too).
 public func peakResidentMegabytes() -> Double {
-  var usage = rusage()
-  guard getrusage(.init(RUSAGE_SELF.rawValue), &usage) == 0 else { return .nan }
-  return Double(usage.ru_maxrss) / 1024
+  guard let status = try? String(contentsOfFile: "/proc/self/status", encoding: .utf8),
+    let line = status.split(separator: "\n").first(where: { $0.hasPrefix("VmHWM:") }),
+    let kilobytes = Double(line.filter(\.isNumber))
+  else { return .nan }
+  return kilobytes / 1024
 }
 
 extension Method {

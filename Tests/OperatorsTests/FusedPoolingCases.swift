@@ -11,6 +11,7 @@ extension FusedCase {
     FusedCase("fused.avg_pool2d", "f32") { random in
       try averagePool(.float32, isGlobal: random.chance(3), &random)
     },
+    FusedCase("fused.im2col", "f32") { try im2col(&$0) },
   ]
 
   private struct Window {
@@ -42,6 +43,24 @@ extension FusedCase {
         }
       }
       return result
+    }
+  }
+
+  private static func im2col(_ random: inout FusedRandom) throws {
+    let window = Window(&random, dilates: true)
+    let input = random.activation(
+      .float32, [random.int(1...2), random.int(1...9), window.size[0], window.size[1]], .channelsLast)
+    let attributes = window.attributes.merging(["dilation": .ints(window.dilation)]) { $1 }
+    let result = try FusedCall("fused.im2col", [("self", input)], attributes).run()
+    let (x, got) = (Logical(input), Logical(result))
+    let area = window.kernel[0] * window.kernel[1]
+    #expect(result.shape[1] == input.shape[1] * area)
+    for index in Logical.indices(result.shape) {
+      let (c, tap) = index[1].quotientAndRemainder(dividingBy: area)
+      let y = index[2] * window.stride[0] + tap / window.kernel[1] * window.dilation[0] - window.pad[0]
+      let z = index[3] * window.stride[1] + tap % window.kernel[1] * window.dilation[1] - window.pad[3]
+      let isInside = (0..<window.size[0]).contains(y) && (0..<window.size[1]).contains(z)
+      #expect(got[index[0], index[1], index[2], index[3]] == (isInside ? x[index[0], c, y, z] : 0))
     }
   }
 

@@ -112,6 +112,7 @@ struct FusedRefusal: Sendable, CustomTestStringConvertible {
     unary("fused.max_pool2d", "stride", ["kernel_size": .ints([2, 2]), "stride": .ints([])]),
     unary("fused.max_pool2d", "kernel", ["kernel_size": .ints([0, 2]), "stride": .int(1)]),
     unary("fused.max_pool2d", "kernel", ["kernel_size": .ints([.max, 2]), "stride": .int(1)]),
+    unary("fused.im2col", "must be float32", ["kernel_size": .int(2), "stride": .int(1)]),
     unary("fused.avg_pool2d", "does not fit", ["kernel_size": .int(6), "stride": .int(1)]),
     unary(
       "fused.avg_pool2d", "float32 or int8", ["kernel_size": .int(2), "stride": .int(1)],

@@ -28,15 +28,24 @@ extension Fuser {
       activation.pendingPad = nil
     }
     let value = convert(try settle(activation), to: .channelsLast)
-    guard
-      let bias = try addBias(node, weight, isQuantized ? spec(value).quantization : nil)
-    else { return .refused("its bias is not a constant") }
+    guard case .constant(let bias) = try addBias(node, weight, isQuantized ? spec(value).quantization : nil) else {
+      return .refused("its bias is not a constant")
+    }
+    let window: [(String, Operand)] = [
+      ("stride", .attribute(.ints([stride.height, stride.width]))), ("padding", .attribute(.ints(pads))),
+      ("dilation", .attribute(.ints([dilation.height, dilation.width]))),
+    ]
+    if let total = emitInCalibrationOrder(
+      chain, input: value, sourceShape: source.graph.spec(input).shape, weight: weight.tensor, bias: bias,
+      groups: groups, window: window)
+    {
+      finish(chain, total)
+      return .fused
+    }
     let kernel = addWeight(source.graph[weightID].name, weight, weight.tensor.channelsLast())
     let arguments: [(String, Operand)] =
-      [("input", .value(value)), ("weight", .value(kernel))] + bias + [
-        ("stride", .attribute(.ints([stride.height, stride.width]))), ("padding", .attribute(.ints(pads))),
-        ("dilation", .attribute(.ints([dilation.height, dilation.width]))), ("groups", .attribute(.int(groups))),
-      ] + chain.bounds()
+      [("input", .value(value)), ("weight", .value(kernel))] + (bias.map { [("bias", .value($0))] } ?? []) + window
+      + [("groups", .attribute(.int(groups)))] + chain.bounds()
     finish(
       chain, emit("fused.conv2d", name: chain.name, arguments, output: outputSpec(chain), sources: chain.nodes))
     return .fused
@@ -58,12 +67,12 @@ extension Fuser {
       activation.flattened = nil
     }
     let value = convert(try settle(activation), to: .contiguous)
-    guard let bias = try addBias(node, weight, isQuantized ? spec(value).quantization : nil) else {
+    guard case .constant(let bias) = try addBias(node, weight, isQuantized ? spec(value).quantization : nil) else {
       return .refused("its bias is not a constant")
     }
     let arguments: [(String, Operand)] =
-      [("input", .value(value)), ("weight", .value(addWeight(source.graph[weightID].name, weight, tensor)))] + bias
-      + chain.bounds()
+      [("input", .value(value)), ("weight", .value(addWeight(source.graph[weightID].name, weight, tensor)))]
+      + (bias.map { [("bias", .value($0))] } ?? []) + chain.bounds()
     var output = outputSpec(chain)
     output.dimOrder = .contiguous
     finish(chain, emit("fused.linear", name: chain.name, arguments, output: output, sources: chain.nodes))
@@ -96,12 +105,20 @@ extension Fuser {
     return addConstant(name, tensor.reinterpreted(as: spec))
   }
 
-  /// The bias argument: float, or int32 at scale input · weight. Empty without a bias; nil when it is computed.
+  private enum Bias {
+    /// Nil: the layer has none.
+    case constant(ValueID?)
+    case computed
+  }
+
+  /// The bias as a constant: float, or int32 at scale input · weight.
   private mutating func addBias(
     _ node: Node, _ weight: Weight, _ input: QuantizationParameters?
-  ) throws(GraphError) -> [(String, Operand)]? {
-    guard let id = node.value("bias") else { return [] }
-    guard let bias = try self.weight(id), bias.quantization == nil, bias.tensor.dataType == .float32 else { return nil }
+  ) throws(GraphError) -> Bias {
+    guard let id = node.value("bias") else { return .constant(nil) }
+    guard let bias = try self.weight(id), bias.quantization == nil, bias.tensor.dataType == .float32 else {
+      return .computed
+    }
     var tensor = bias.tensor
     if let input, let scales = weight.quantization?.scales {
       let quantized = tensor.elements(as: Float.self).enumerated().map { channel, value in
@@ -112,6 +129,6 @@ extension Fuser {
       }
       tensor = Tensor(quantized, shape: tensor.shape)
     }
-    return [("bias", .value(addConstant(source.graph[id].name, tensor)))]
+    return .constant(addConstant(source.graph[id].name, tensor))
   }
 }

@@ -52,6 +52,8 @@ struct Fuser {
   }()
 
   let source: ExportedProgram
+  /// Lower f32 convolutions in PyTorch's order of summation (CalibrationOrder.swift).
+  let ordersForCalibration: Bool
   let users: [ValueID: [Int]]
   let producers: [ValueID: Int]
   let sourceConstants: [ValueID: Tensor]
@@ -70,16 +72,17 @@ struct Fuser {
   /// `quantization.observe` nodes seen, as (observer, lowered value).
   var observed: [(observer: Int, value: ValueID)] = []
 
-  static func fuse(_ source: ExportedProgram) throws(GraphError) -> (
+  static func fuse(_ source: ExportedProgram, forCalibration: Bool) throws(GraphError) -> (
     program: ExportedProgram, observed: [(observer: Int, value: ValueID)]
   ) {
-    var fuser = Fuser(source)
+    var fuser = Fuser(source, forCalibration)
     try fuser.run()
     return (fuser.lowered, fuser.observed)
   }
 
-  private init(_ source: ExportedProgram) {
+  private init(_ source: ExportedProgram, _ forCalibration: Bool) {
     self.source = source
+    self.ordersForCalibration = forCalibration
     self.users = source.graph.users()
     self.producers = source.graph.producers()
     self.sourceConstants = source.constants()
