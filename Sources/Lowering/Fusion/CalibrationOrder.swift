@@ -12,7 +12,8 @@ import TensorCore
 ///   first sum plus bias, plus the second, and so on. A 1×1 convolution starts from the bias, as XNNPACK's own does.
 /// - Small inputs (matrix multiplication of patches): sums from 0 over blocks of the patch in the order (channel, height,
 ///   width), added up in the same way.
-/// - Grouped convolutions as XNNPACK does them.
+/// - Depthwise: from the bias, over (height, width). XNNPACK's depthwise kernels go down the columns first; with a column
+///   of zeros added to the filter it takes its general kernel, which does not, but is slow: done for small inputs only.
 extension Fuser {
   /// PyTorch leaves a single image of at most so many elements to matrix multiplication, unless both sides of the kernel
   /// are longer than 3.
@@ -50,6 +51,10 @@ extension Fuser {
     _ chain: OutputChain, input: ValueID, sourceShape: Shape, weight: Tensor, bias: ValueID?, groups: Int,
     window: [(String, Operand)]
   ) -> ValueID? {
+    if groups > 1 {
+      return emitDepthwiseByRows(
+        chain, input: input, sourceShape: sourceShape, weight: weight, bias: bias, groups: groups, window: window)
+    }
     guard let summation = summation(weight, input: sourceShape, groups: groups) else { return nil }
     let (name, output) = (chain.name, outputSpec(chain))
     var (input, weight, window) = (input, weight, window)
@@ -75,6 +80,28 @@ extension Fuser {
     }
     guard let total, !chain.bounds().isEmpty else { return total }
     return emit("fused.clamp", name: "\(name)_clamp", [("self", .value(total))] + chain.bounds(), output: output)
+  }
+
+  private mutating func emitDepthwiseByRows(
+    _ chain: OutputChain, input: ValueID, sourceShape: Shape, weight: Tensor, bias: ValueID?, groups: Int,
+    window: [(String, Operand)]
+  ) -> ValueID? {
+    guard ordersForCalibration, weight.dataType == .float32, weight.shape[0] == groups, weight.shape[1] == 1,
+      weight.shape[3] > 1, sourceShape.elementCount <= Fuser.smallInput
+    else { return nil }
+    var window = window
+    let dilation = window.first { $0.0 == "dilation" }.flatMap { $0.1.ints }
+    for index in window.indices where window[index].0 == "padding" {
+      guard var pads = window[index].1.ints, let dilation else { return nil }
+      pads[1] += dilation[1]
+      window[index].1 = .attribute(.ints(pads))
+    }
+    let kernel = addConstant(chain.name + "_weight", weight.withZeroColumn().channelsLast())
+    let arguments: [(String, Operand)] =
+      [("input", .value(input)), ("weight", .value(kernel))] + (bias.map { [("bias", .value($0))] } ?? []) + window
+    return emit(
+      "fused.conv2d", name: chain.name, arguments + [("groups", .attribute(.int(groups)))] + chain.bounds(),
+      output: outputSpec(chain), sources: chain.nodes)
   }
 
   private mutating func emitPatches(
@@ -112,7 +139,19 @@ extension Fuser {
   }
 }
 
+extension Operand {
+  fileprivate var ints: [Int]? { if case .attribute(.ints(let values)) = self { values } else { nil } }
+}
+
 extension Tensor {
+  /// A contiguous f32 OIHW weight with a zero after each row.
+  fileprivate func withZeroColumn() -> Tensor {
+    let values = elements(as: Float.self)
+    let width = shape[3]
+    let rows = stride(from: 0, to: values.count, by: width).flatMap { values[$0..<$0 + width] + [0] }
+    return Tensor(rows, shape: [shape[0], shape[1], shape[2], width + 1])
+  }
+
   /// The input channels `range` of a contiguous OIHW weight.
   fileprivate func channels(_ range: Range<Int>) -> Tensor {
     guard range.count != shape[1] else { return self }
