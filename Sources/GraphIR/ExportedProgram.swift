@@ -85,9 +85,13 @@ public struct ExportedProgram: Sendable {
   /// The call that a node makes. Throws a `GraphError` when the operator or one of its arguments is unknown.
   public func call(of node: Node, constants: [ValueID: Tensor]) throws(GraphError) -> (Operator, OperatorCall) {
     guard let op = OperatorSet.named(node.operatorName) else {
+      let reason =
+        Graph.functionalName(of: node.operatorName) == nil
+        ? "unknown operator"
+        : "changes in place memory that the model owns or reads through another view; export it without in-place operators"
       throw GraphError(
         program: name, node: node.name, operatorName: node.operatorName,
-        reason: "unknown operator" + (node.modulePath.isEmpty ? "" : " (in module '\(node.modulePath)')"))
+        reason: reason + (node.modulePath.isEmpty ? "" : " (in module '\(node.modulePath)')"))
     }
     var arguments: [String: CallArgument] = [:]
     var inputs: [ValueID] = []

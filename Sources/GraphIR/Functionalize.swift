@@ -4,27 +4,12 @@ extension Graph {
   /// Turns in-place operators (`aten.relu_.default`) into their functional form; readers of the changed tensor that
   /// come later read the result.
   ///
-  /// An in-place name that has no functional operator here is left, for the verifier to refuse.
-  public mutating func functionalize() {
-    var replacements: [ValueID: ValueID] = [:]
-    /// The newest value of a tensor; shortens the path to it, so that long chains stay cheap.
-    func newest(_ id: ValueID) -> ValueID {
-      var root = id
-      while let next = replacements[root] { root = next }
-      var step = id
-      while step != root, let next = replacements.updateValue(root, forKey: step) { step = next }
-      return root
-    }
-    for index in nodes.indices {
-      nodes[index].mapInputs(newest)
-      guard let functional = Graph.functionalName(of: nodes[index].operatorName),
-        let first = nodes[index].arguments.first, case .value(let changed) = first.operand,
-        nodes[index].outputs.count == 1, nodes[index].output != changed
-      else { continue }
-      nodes[index].operatorName = functional
-      replacements[changed] = nodes[index].output
-    }
-    outputs = outputs.map(newest)
+  /// An operator is left as it is, for the verifier to refuse, when it has no functional form here, when it changes one of
+  /// `constants`, or when memory that it changes is read later through another view.
+  public mutating func functionalize(constants: Set<ValueID> = []) {
+    var functionalizer = Functionalizer(self, constants)
+    functionalizer.run()
+    self = functionalizer.graph
   }
 
   /// `aten.relu_.default` → `aten.relu.default`, if there is such an operator; nil for a name that is not in place.
@@ -33,5 +18,74 @@ extension Graph {
     guard parts.count == 3, parts[1].hasSuffix("_"), !parts[1].hasSuffix("__") else { return nil }
     let functional = "\(parts[0]).\(parts[1].dropLast()).\(parts[2])"
     return OperatorSet.named(functional) == nil ? nil : functional
+  }
+}
+
+private struct Functionalizer {
+  var graph: Graph
+  private let constants: Set<ValueID>
+  /// Old value of a tensor → its next one.
+  private var replacements: [ValueID: ValueID] = [:]
+  /// Where a value is read last, as the graph names it now.
+  private var lastRead: [ValueID: Int] = [:]
+  /// The value whose memory a view shares, and the live values that share it.
+  private var bases: [ValueID: ValueID] = [:]
+  private var sharers: [ValueID: Set<ValueID>] = [:]
+
+  /// Operators whose result may lie in their input's memory.
+  private static let views: Set<String> = [
+    "aten.view.default", "aten.reshape.default", "aten.flatten.using_ints", "aten.slice.Tensor", "aten.squeeze.dim",
+    "aten.unsqueeze.default", "aten.permute.default", "aten.transpose.int", "aten.contiguous.default",
+    "aten.dropout.default", "aten.alias.default", "aten.expand.default", "aten.select.int", "aten.detach.default",
+  ]
+
+  init(_ graph: Graph, _ constants: Set<ValueID>) {
+    self.graph = graph
+    self.constants = constants
+    for (index, node) in graph.nodes.enumerated() { for id in node.inputs { lastRead[id] = index } }
+    for id in graph.outputs { lastRead[id] = .max }
+  }
+
+  mutating func run() {
+    for index in graph.nodes.indices {
+      var node = graph.nodes[index]
+      node.mapInputs { newest($0) }
+      defer { graph.nodes[index] = node }
+      guard let first = node.inputs.first, node.outputs.count == 1 else { continue }
+      if Functionalizer.views.contains(node.operatorName) { share(node.output, with: first) }
+      guard let functional = Graph.functionalName(of: node.operatorName), node.output != first,
+        isSafe(first, at: index)
+      else { continue }
+      node.operatorName = functional
+      replacements[first] = node.output
+      lastRead[node.output] = max(lastRead[node.output] ?? -1, lastRead[first] ?? -1)
+      share(node.output, with: first)
+      sharers[base(first), default: []].remove(first)
+    }
+    graph.outputs = graph.outputs.map { newest($0) }
+  }
+
+  /// The newest value of a tensor; shortens the path to it, so that long chains stay cheap.
+  private mutating func newest(_ id: ValueID) -> ValueID {
+    var root = id
+    while let next = replacements[root] { root = next }
+    var step = id
+    while step != root, let next = replacements.updateValue(root, forKey: step) { step = next }
+    return root
+  }
+
+  private func base(_ id: ValueID) -> ValueID { bases[id] ?? id }
+
+  private mutating func share(_ id: ValueID, with other: ValueID) {
+    let base = base(other)
+    bases[id] = base
+    sharers[base, default: [base]].insert(id)
+  }
+
+  /// Whether nothing but `changed` itself sees its memory after node `index`.
+  private func isSafe(_ changed: ValueID, at index: Int) -> Bool {
+    let base = base(changed)
+    guard !constants.contains(base) else { return false }
+    return sharers[base, default: []].allSatisfy { $0 == changed || (lastRead[$0] ?? -1) <= index }
   }
 }

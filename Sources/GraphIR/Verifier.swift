@@ -30,6 +30,7 @@ public struct Verifier {
       throw GraphError(
         program: program.name, reason: "has \(graph.inputs.count) inputs, \(program.inputKinds.count) kinds")
     }
+    guard !graph.outputs.isEmpty else { throw GraphError(program: program.name, reason: "has no outputs") }
     var defined: Set<ValueID> = []
     for (id, kind) in zip(graph.inputs, program.inputKinds) {
       guard defined.insert(id).inserted else {

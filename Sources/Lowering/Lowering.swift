@@ -29,11 +29,18 @@ public func lowerObserved(
   return try lowerVerified(exported, partitioner, forCalibration: true)
 }
 
+/// 1 TiB: far beyond any machine this runs on, and small enough that sums over a graph cannot overflow.
+private let largestTensor = 1 << 40
+
 private func lowerVerified(
   _ exported: ExportedProgram, _ partitioner: (any Partitioner)?, forCalibration: Bool
 ) throws(GraphError) -> ObservedLowering {
   let (fused, observed) = try Fuser.fuse(exported, forCalibration: forCalibration)
   try Verifier.verify(fused, as: .lowered)
+  for value in fused.graph.values where value.spec.byteCount > largestTensor {
+    throw GraphError(
+      program: exported.name, reason: "'\(value.name)' is \(value.spec), of \(value.spec.byteCount) bytes; too large")
+  }
   let schedule = try Schedule(fused, partitioner)
   let program = try Emitter(fused, schedule, partitioner).emit()
   let positions = Dictionary(fused.graph.outputs.enumerated().map { ($1, $0) }, uniquingKeysWith: { first, _ in first })

@@ -24,18 +24,69 @@ struct Schedule {
       if let why = reason, let unfused = node.metadata["reason"] { reason = "\(unfused); \(why)" }
       pending.append(Step(node: node, call: call, reason: reason))
     }
-    var available = Set(graph.inputs)
-    var delegating = false
-    while !pending.isEmpty {
-      let ready = pending.indices.filter { pending[$0].node.inputs.allSatisfy(available.contains) }
-      // The graph is verified: some node is always ready. Views cost nothing, so they go with either kind.
-      let next = ready.first { pending[$0].isView || (pending[$0].reason == nil) == delegating } ?? ready[0]
-      let step = pending.remove(at: next)
-      if !step.isView { delegating = step.reason == nil }
-      available.formUnion(step.node.outputs)
-      steps.append(step)
-    }
+    steps = Schedule.ordered(pending)
   }
+
+  /// Runs every step after those it reads from, in the given order but for delegated ones that are drawn together.
+  private static func ordered(_ pending: [Step]) -> [Step] {
+    var producer: [ValueID: Int] = [:]
+    for (index, step) in pending.enumerated() { for id in step.node.outputs { producer[id] = index } }
+    var readers = [[Int]](repeating: [], count: pending.count)
+    var missing = [Int](repeating: 0, count: pending.count)
+    // Views cost nothing: they run as soon as they can.
+    var views = ReadyQueue()
+    var (delegated, portable) = (ReadyQueue(), ReadyQueue())
+    func enqueue(_ index: Int) {
+      if pending[index].isView {
+        views.insert(index)
+      } else if pending[index].reason == nil {
+        delegated.insert(index)
+      } else {
+        portable.insert(index)
+      }
+    }
+    for (index, step) in pending.enumerated() {
+      let sources = Set(step.node.inputs.compactMap { producer[$0] })
+      missing[index] = sources.count
+      for source in sources { readers[source].append(index) }
+      if sources.isEmpty { enqueue(index) }
+    }
+    var steps: [Step] = []
+    var isDelegating = false
+    func next() -> Int? {
+      if let view = views.removeFirst() { return view }
+      let index =
+        isDelegating
+        ? delegated.removeFirst() ?? portable.removeFirst() : portable.removeFirst() ?? delegated.removeFirst()
+      if let index { isDelegating = pending[index].reason == nil }
+      return index
+    }
+    while let index = next() {
+      steps.append(pending[index])
+      for reader in readers[index] {
+        missing[reader] -= 1
+        if missing[reader] == 0 { enqueue(reader) }
+      }
+    }
+    return steps
+  }
+}
+
+/// Indices of steps that can run, the earliest first.
+private struct ReadyQueue {
+  /// Descending.
+  private var indices: [Int] = []
+
+  mutating func insert(_ index: Int) {
+    var (low, high) = (0, indices.count)
+    while low < high {
+      let middle = (low + high) / 2
+      if indices[middle] > index { low = middle + 1 } else { high = middle }
+    }
+    indices.insert(index, at: low)
+  }
+
+  mutating func removeFirst() -> Int? { indices.popLast() }
 }
 
 extension Schedule.Step {

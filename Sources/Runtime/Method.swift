@@ -4,6 +4,10 @@ import ProgramFormat
 import TensorCore
 import XNNExecutor
 
+#if canImport(Glibc)
+  import Glibc
+#endif
+
 /// A loaded program that owns its memory: one arena, the delegates' handles, and the kernels' scratch space.
 ///
 /// Everything is checked, packed and planned in `init`; `execute` allocates nothing. One call at a time: a method is not
@@ -52,8 +56,8 @@ public final class Method {
     try loading.load()
     self.operations = loading.operations
     self.constants = loading.constants
+    try Method.checkMemory(program, loading.scratchByteCount)
     arena = .allocate(byteCount: max(64, program.arenaByteCount), alignment: 64)
-    arena.initializeMemory(as: UInt8.self, repeating: 0, count: max(64, program.arenaByteCount))
     scratch = .allocate(byteCount: max(64, loading.scratchByteCount), alignment: 64)
     addresses = .allocate(capacity: max(1, loading.slots.count))
     for (index, value) in loading.slots.enumerated() {
@@ -74,6 +78,18 @@ public final class Method {
     arena.deallocate()
     scratch.deallocate()
     addresses.deallocate()
+  }
+
+  /// An allocation that fails ends the process, so what a file asks for is compared with the machine first.
+  private static func checkMemory(_ program: Program, _ scratchByteCount: Int) throws(RuntimeError) {
+    let installed = sysconf(Int32(_SC_PHYS_PAGES)) * sysconf(Int32(_SC_PAGESIZE))
+    let needed = program.arenaByteCount.addingReportingOverflow(scratchByteCount)
+    guard installed <= 0 || (!needed.overflow && needed.partialValue <= installed) else {
+      throw RuntimeError(
+        program: program.name,
+        reason: "needs \(program.arenaByteCount) bytes for activations and \(scratchByteCount) for scratch;"
+          + " the machine has \(installed)")
+    }
   }
 
   private func setUpDelegates() throws(RuntimeError) {

@@ -22,6 +22,12 @@ public func evaluate(
   _ method: Method, on dataset: any Dataset, progress: (Int, Int) -> Void = { _, _ in },
   logits: (Int, [Float]) -> Void = { _, _ in }
 ) throws -> Evaluation {
+  guard dataset.count > 0 else { throw UsageError("\(method.program.name): no samples to measure on") }
+  let output = method.program.outputs.first.map { method.program.values[$0].spec }
+  guard output?.dataType == .float32 else {
+    throw UsageError(
+      "\(method.program.name): its first output is \(output.map(\.description) ?? "missing"), not float32")
+  }
   if let spectrograms = dataset as? SpectrogramDataset {
     return try evaluateReconstruction(method, on: spectrograms, progress: progress)
   }

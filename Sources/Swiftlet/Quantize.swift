@@ -13,6 +13,10 @@ public struct QuantizationResult: Sendable {
   public let program: ExportedProgram
   /// Calibration samples processed a second.
   public let samplesPerSecond: Double
+  /// Milliseconds that preparing took (BatchNorm folding, annotation, weight observers).
+  public let prepareTime: Double
+  /// Milliseconds that converting took (range searches, weights to int8).
+  public let convertTime: Double
   /// Nodes that stay in float, with the reason.
   public let notQuantized: [NotQuantized]
 }
@@ -25,14 +29,18 @@ public func quantize(
   threads: Int = ThreadPool.physicalCoreCount, delegate: Bool = true, progress: (Int, Int) -> Void = { _, _ in }
 ) throws -> QuantizationResult {
   guard data.count > 0 else { throw UsageError("\(program.name): no samples to calibrate with") }
-  let observed = try prepare(program, quantizer: XNNPACKQuantizer(.symmetric(isPerChannel: isPerChannel)))
   let start = ContinuousClock.now
+  let observed = try prepare(program, quantizer: XNNPACKQuantizer(.symmetric(isPerChannel: isPerChannel)))
+  let prepared = ContinuousClock.now
   try calibrate(observed, with: data, threads: threads, delegate: delegate, progress: progress)
-  let seconds = (ContinuousClock.now - start).seconds
+  let calibrated = ContinuousClock.now
   var converted = try convert(observed)
+  let finished = ContinuousClock.now
   if let recipe { converted.extraFiles[preprocessFileName] = [UInt8](recipe.jsonData) }
   return QuantizationResult(
-    program: converted, samplesPerSecond: Double(data.count) / max(seconds, 1e-9), notQuantized: observed.notQuantized)
+    program: converted, samplesPerSecond: Double(data.count) / max((calibrated - prepared).seconds, 1e-9),
+    prepareTime: (prepared - start).seconds * 1e3, convertTime: (finished - calibrated).seconds * 1e3,
+    notQuantized: observed.notQuantized)
 }
 
 /// Runs samples through an observed model, in order, and shows every observer what it watches.

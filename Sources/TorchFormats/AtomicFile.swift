@@ -14,12 +14,25 @@ final class AtomicFile {
 
   /// Throws when the folder does not exist or cannot be written to.
   init(_ path: String) throws(FormatError) {
+    let path = try AtomicFile.target(path)
     self.path = path
     let folder = path.lastIndex(of: "/").map { String(path[...$0]) } ?? ""
     temporaryPath = folder + ".swiftlet-" + String(UInt64.random(in: 0 ... .max), radix: 36)
     descriptor = open(temporaryPath, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o666)
     guard descriptor >= 0 else { throw AtomicFile.error(path, "create") }
     buffer.reserveCapacity(AtomicFile.bufferSize)
+  }
+
+  /// Where a path leads: a link is followed, so that it stays a link; what is there must be a regular file.
+  private static func target(_ path: String) throws(FormatError) -> String {
+    var status = stat()
+    guard stat(path, &status) == 0 else { return path }
+    guard status.st_mode & S_IFMT == S_IFREG else {
+      throw FormatError(path: path, reason: "is there and is not a regular file")
+    }
+    guard let resolved = realpath(path, nil) else { throw error(path, "resolve") }
+    defer { free(resolved) }
+    return String(cString: resolved)
   }
 
   deinit {

@@ -31,6 +31,10 @@ struct Eval: ParsableCommand {
   @OptionGroup var runtime: RuntimeOptions
   @OptionGroup var output: OutputOptions
 
+  func validate() throws {
+    guard limit.map({ $0 > 0 }) ?? true else { throw ValidationError("--limit must be at least 1") }
+  }
+
   func run() throws {
     try reportingErrors {
       let program = try PT2Archive.read(model)

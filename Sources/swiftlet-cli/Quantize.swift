@@ -20,6 +20,9 @@ struct Quantize: ParsableCommand {
     var output: String
     var samples: Int
     var samplesPerSecond: Double
+    var prepareMilliseconds: Double
+    var convertMilliseconds: Double
+    var lowerMilliseconds: Double
     var floatBytes: Int
     var quantizedBytes: Int
     var notQuantized: [NotQuantized]
@@ -46,6 +49,10 @@ struct Quantize: ParsableCommand {
   @OptionGroup var runtime: RuntimeOptions
   @OptionGroup(title: "Output") var format: OutputOptions
 
+  func validate() throws {
+    guard limit.map({ $0 > 0 }) ?? true else { throw ValidationError("--limit must be at least 1") }
+  }
+
   func run() throws {
     try reportingErrors {
       let program = try PT2Archive.read(model)
@@ -56,15 +63,27 @@ struct Quantize: ParsableCommand {
       let result = try quantize(
         program, data, recipe: recipe, isPerChannel: !perTensor,
         threads: runtime.threads, delegate: !runtime.noDelegate, progress: bar.update)
+      let start = ContinuousClock.now
+      let method = try Method(
+        lower(result.program, partitioner: runtime.noDelegate ? nil : XNNPACKPartitioner()),
+        threads: ThreadPool(threadCount: runtime.threads))
+      let lowered = (ContinuousClock.now - start).seconds
       try PT2Archive.write(result.program, to: output)
       let report = Report(
-        output: output, samples: data.count, samplesPerSecond: result.samplesPerSecond, floatBytes: fileSize(model),
+        output: output, samples: data.count, samplesPerSecond: result.samplesPerSecond,
+        prepareMilliseconds: result.prepareTime, convertMilliseconds: result.convertTime,
+        lowerMilliseconds: lowered * 1e3, floatBytes: fileSize(model),
         quantizedBytes: fileSize(output),
         notQuantized: result.notQuantized.map { .init(node: $0.node, op: $0.operatorName, reason: $0.reason) })
       if format.json { return try Terminal.printJSON(report) }
       print(
         "\(output): \(Terminal.bytes(report.quantizedBytes)) from \(Terminal.bytes(report.floatBytes)),"
           + " calibrated on \(data.count) samples at \(Terminal.number(report.samplesPerSecond, 1)) a second")
+      print(
+        "prepare \(Terminal.number(report.prepareMilliseconds, 0)) ms, convert"
+          + " \(Terminal.number(report.convertMilliseconds, 0)) ms, lower and load"
+          + " \(Terminal.number(report.lowerMilliseconds, 0)) ms")
+      print(delegationReport(method))
       for node in report.notQuantized { print("  left in float: \(node.node) (\(node.op)) — \(node.reason)") }
     }
   }

@@ -49,7 +49,7 @@ struct Run: ParsableCommand {
         lower(program, partitioner: runtime.noDelegate ? nil : XNNPACKPartitioner()),
         threads: ThreadPool(threadCount: runtime.threads))
       let outputs = try method.run(inputs)
-      let names = method.program.outputs.map { method.program.values[$0].name }
+      let names = outputNames(program)
       if let output {
         if output.hasSuffix(".npz") {
           try NumPyArchive.write(zip(names, outputs).map { ($0, $1) }, to: output)
@@ -80,10 +80,29 @@ struct Run: ParsableCommand {
     }
   }
 
+  /// The outputs' names in the graph; a value that is given twice is numbered.
+  private func outputNames(_ program: ExportedProgram) -> [String] {
+    var counts: [String: Int] = [:]
+    return program.graph.outputs.map { id in
+      let name = program.graph[id].name
+      counts[name, default: 0] += 1
+      return counts[name] == 1 ? name : "\(name)_\(counts[name]!)"
+    }
+  }
+
+  /// Floats and bytes are made into the model's input by the recipe; an array that is one already is taken as it is.
+  private func prepared(_ array: Tensor, _ recipe: Preprocess, _ expected: TensorSpec, _ name: String) throws -> Tensor
+  {
+    if array.spec == expected, expected.dataType != .float32 { return array }
+    do { return try recipe.tensor(fromArray: array) } catch { throw UsageError("\(input): \(name): \(error)") }
+  }
+
   private func readInputs(_ program: ExportedProgram, _ recipe: Preprocess) throws -> [Tensor] {
     let ids = program.userInputs
     switch URL(fileURLWithPath: input).pathExtension.lowercased() {
-    case "npy": return [try recipe.tensor(fromArray: NumPyArchive.readArray(input))]
+    case "npy":
+      let array = try NumPyArchive.readArray(input)
+      return [try prepared(array, recipe, ids.first.map(program.graph.spec) ?? array.spec, "its array")]
     case "npz":
       let archive = try NumPyArchive(path: input)
       let names = ids.map { program.graph[$0].name }
@@ -91,7 +110,9 @@ struct Run: ParsableCommand {
         throw UsageError("\(input): has arrays \(archive.names); the model takes \(names)")
       }
       let chosen = names.allSatisfy(archive.names.contains) ? names : archive.names
-      return try chosen.map { try recipe.tensor(fromArray: archive.tensor($0)) }
+      return try zip(chosen, ids).map { name, id in
+        try prepared(archive.tensor(name), recipe, program.graph.spec(id), name)
+      }
     default: return [try recipe.tensor(from: Image(contentsOf: input))]
     }
   }

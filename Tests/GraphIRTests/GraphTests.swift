@@ -77,6 +77,24 @@ struct GraphTests {
     try Verifier.verify(program, as: .float)
   }
 
+  @Test func aChangeThatAnotherViewSeesIsRefused() throws {
+    // x → view → relu_ in place; x is read again afterwards.
+    var program = chain(["aten.view.default", "aten.relu_.default", "aten.relu.default"])
+    program.graph.nodes[0].arguments.append(.init("size", .attribute(.ints([4]))))
+    var harmless = program
+    program.graph.nodes[2].arguments[0].operand = .value(program.graph.inputs[0])
+    program.graph.functionalize()
+    #expect(program.graph.nodes[1].operatorName == "aten.relu_.default")
+    #expect {
+      try Verifier.verify(program, as: .float)
+    } throws: { "\($0)".contains("in place") }
+    harmless.graph.functionalize()
+    try Verifier.verify(harmless, as: .float)
+    var owned = chain(["aten.relu_.default"])
+    owned.graph.functionalize(constants: [owned.graph.inputs[0]])
+    #expect(owned.graph.nodes[0].operatorName == "aten.relu_.default")
+  }
+
   @Test func deadNodesGo() {
     var program = chain()
     program.graph.outputs = [program.graph.nodes[0].output]
@@ -87,7 +105,8 @@ struct GraphTests {
   @Test func takenNamesGetASuffix() {
     var graph = Graph()
     let spec = TensorSpec(.float32, [1])
-    #expect(["x", "x", "x"].map { graph[graph.addValue($0, spec)].name } == ["x", "x_1", "x_2"])
+    let ids = ["x", "x", "x"].map { graph.addValue($0, spec) }
+    #expect(ids.map { graph[$0].name } == ["x", "x_1", "x_2"])
   }
 
   @Test func theInterpreterRunsNodesInOrder() throws {

@@ -33,9 +33,20 @@ struct ZipTests {
     let folder = try TemporaryFolder()
     try FileManager.default.createDirectory(atPath: folder.path("a.zip"), withIntermediateDirectories: true)
     try Data([1]).write(to: URL(fileURLWithPath: folder.path("a.zip/inside")))
-    let writer = try ZipWriter(path: folder.path("a.zip"))
-    #expect(throws: FormatError.self) { try writer.finish() }
+    #expect(throws: FormatError.self) { _ = try ZipWriter(path: folder.path("a.zip")) }
     #expect(try FileManager.default.contentsOfDirectory(atPath: folder.path("")) == ["a.zip"])
+  }
+
+  @Test func aLinkStaysALinkAndADeviceADevice() throws {
+    let folder = try TemporaryFolder()
+    try Data([1]).write(to: URL(fileURLWithPath: folder.path("real.zip")))
+    try FileManager.default.createSymbolicLink(
+      atPath: folder.path("link.zip"), withDestinationPath: folder.path("real.zip"))
+    try ZipWriter(path: folder.path("link.zip")).finish()
+    #expect(
+      try FileManager.default.destinationOfSymbolicLink(atPath: folder.path("link.zip")) == folder.path("real.zip"))
+    #expect(try ZipArchive(path: folder.path("real.zip")).entries.isEmpty)
+    #expect(throws: FormatError.self) { _ = try ZipWriter(path: "/dev/null") }
   }
 
   @Test func aChangedByteOfAContentIsFound() throws {

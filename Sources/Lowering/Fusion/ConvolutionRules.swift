@@ -12,6 +12,7 @@ extension Fuser {
     guard let input = node.value("input"), let weightID = node.value("weight"), let weight = try weight(weightID) else {
       return .refused("its weight is not a constant")
     }
+    guard source.graph.spec(input).shape.rank == 4 else { return .refused("its input is not 4-D") }
     var chain = try outputChain(of: node)
     var activation = try form(input)
     let isQuantized = try settleInt8(&chain, activation, weight)

@@ -107,7 +107,7 @@ struct Fuser {
       try emitUnfused(node, reason: reason)
     }
     for id in source.graph.outputs {
-      lowered.graph.outputs.append(try real(id, .contiguous))
+      lowered.graph.outputs.append(try plain(id))
     }
     for (_, value) in observed where !lowered.graph.outputs.contains(value) { lowered.graph.outputs.append(value) }
     lowered.graph.removeDeadNodes()

@@ -88,6 +88,7 @@ extension Fuser {
 
   private mutating func fusePad(_ node: Node) throws(GraphError) -> FusionOutcome {
     guard let input = node.value("self"), constant(input) == nil else { return .refused("its input is a constant") }
+    guard source.graph.spec(input).dataType == .float32 else { return .refused("it does not move floats") }
     let call = try call(node)
     let isConstant = try reading { () throws(OperatorError) in
       call.schema.parameter(named: "mode") == nil ? true : try call.string("mode") == "constant"
@@ -144,6 +145,7 @@ extension Fuser {
 
   private mutating func fuseSlice(_ node: Node) throws(GraphError) -> FusionOutcome {
     guard let input = node.value("self"), constant(input) == nil else { return .refused("its input is a constant") }
+    guard source.graph.spec(input).dataType == .float32 else { return .refused("it does not move floats") }
     let call = try call(node)
     let shape = source.graph.spec(input).shape
     let (dim, first, last, step) = try reading { () throws(OperatorError) in
@@ -178,6 +180,7 @@ extension Fuser {
     let dim = try reading { () throws(OperatorError) in try call.int("dim") }
     let result = source.graph.spec(node.output)
     guard let axis = result.shape.normalizedDimension(dim) else { return .refused("it has no dimension \(dim)") }
+    guard result.dataType == .float32 else { return .refused("it does not move floats") }
     guard inputs.allSatisfy({ source.graph.spec($0).shape.rank == result.shape.rank }) else {
       return .refused("its operands differ in rank")
     }

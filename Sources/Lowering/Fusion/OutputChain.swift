@@ -39,18 +39,21 @@ struct OutputChain {
 extension Fuser {
   /// Bounds of a clamping activation; nil for any other node.
   func activationBounds(_ node: Node) throws(GraphError) -> (Double, Double)? {
+    let bounds: (low: Double, high: Double)
     switch node.operatorName {
     case "aten.relu.default": return (0, .infinity)
     case "aten.hardtanh.default":
       let call = try call(node)
-      return try reading { () throws(OperatorError) in (try call.float("min_val"), try call.float("max_val")) }
+      bounds = try reading { () throws(OperatorError) in (try call.float("min_val"), try call.float("max_val")) }
     case "aten.clamp.default":
       let call = try call(node)
-      return try reading { () throws(OperatorError) in
+      bounds = try reading { () throws(OperatorError) in
         (try call.optionalFloat("min") ?? -.infinity, try call.optionalFloat("max") ?? .infinity)
       }
     default: return nil
     }
+    // Where they cross, the upper bound wins, as in PyTorch.
+    return (min(bounds.low, bounds.high), bounds.high)
   }
 
   /// The only reader of a value, if there is one and the value is no output of the graph.

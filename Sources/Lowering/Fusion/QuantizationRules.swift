@@ -12,7 +12,7 @@ extension Fuser {
     },
     FusionRule(["quantized_decomposed.dequantize_per_channel.default"]) { fuser, node throws(GraphError) in
       // A weight: the operator that reads it takes the integers. One that reads floats gets them from `weight(_:)`.
-      fuser.isConstantChain(node) ? .fused : .refused("its input is not a constant")
+      try fuser.weight(node.output) != nil ? .fused : .refused("it is not a symmetric int8 weight")
     },
     FusionRule(["quantization.observe"]) { fuser, node throws(GraphError) in
       try fuser.observe(node)
@@ -65,7 +65,9 @@ extension Fuser {
 
   private mutating func dequantize(_ node: Node) throws(GraphError) -> FusionOutcome {
     guard let input = node.value("input") else { return .refused("it has no input") }
-    if isConstantChain(node) { return .fused }
+    if isConstantChain(node) {
+      return try weight(node.output) != nil ? .fused : .refused("its input is not an int8 weight")
+    }
     guard let form = quantized[input], let parameters = try quantizationParameters(of: node) else {
       return .refused("its input does not come from an int8 per-tensor quantize node")
     }

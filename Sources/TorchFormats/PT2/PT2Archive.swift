@@ -20,7 +20,8 @@ public enum PT2Archive {
     var program = ExportedProgram(
       name: path, graph: builder.graph, inputKinds: builder.inputKinds, stateDict: loader.tensors,
       extraFiles: try files.extraFiles())
-    program.graph.functionalize()
+    let owned = zip(program.graph.inputs, program.inputKinds).filter { $1 != .userInput }.map(\.0)
+    program.graph.functionalize(constants: Set(owned))
     return program
   }
 }
