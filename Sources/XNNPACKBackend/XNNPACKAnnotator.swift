@@ -97,14 +97,15 @@ struct XNNPACKAnnotator {
   /// Operators that one might expect to be quantized.
   private static let reasons: [String: String] = {
     let unary = "XNNPACK's quantizer has no rule for this activation; it is computed on real numbers"
-    let pooling = "only adaptive_avg_pool2d and mean are quantized; averages over windows are computed on real numbers"
+    let pooling = "it is not observed, as in PyTorch; between int8 operators it is lowered to int8"
     let training = "the dropout is in training mode; export the model after eval()"
     return [
       "aten.avg_pool2d.default": pooling, "aten.avg_pool1d.default": pooling,
       "aten.dropout.default": training, "aten.feature_dropout.default": training,
       "aten.alpha_dropout.default": training,
-      "aten.pad.default": "padding is not quantized by itself; what follows quantizes the padded value",
-      "aten.constant_pad_nd.default": "padding is not quantized by itself; what follows quantizes the padded value",
+      "aten.pad.default": "it is not observed, as in PyTorch; lowering makes it part of the convolution that follows",
+      "aten.constant_pad_nd.default":
+        "it is not observed, as in PyTorch; lowering makes it part of the convolution that follows",
       "aten.sub.Tensor": "subtraction is not quantized; write it as an addition of the negated operand",
       "aten.div.Tensor": "division is not quantized; write it as a multiplication by the reciprocal",
       "aten.clamp.default":

@@ -84,7 +84,10 @@ struct Quantize: ParsableCommand {
           + " \(Terminal.number(report.convertMilliseconds, 0)) ms, lower and load"
           + " \(Terminal.number(report.lowerMilliseconds, 0)) ms")
       print(delegationReport(method))
-      for node in report.notQuantized { print("  left in float: \(node.node) (\(node.op)) — \(node.reason)") }
+      let groups = Dictionary(grouping: report.notQuantized) { "\($0.op): \($0.reason)" }.sorted { $0.key < $1.key }
+      for (reason, nodes) in groups {
+        print("  not quantized by itself: \(nodes.map(\.node).joined(separator: ", ")) — \(reason)")
+      }
     }
   }
 }
