@@ -1,10 +1,9 @@
-// swift-tools-version: 6.1
+// swift-tools-version: 6.2
 import PackageDescription
 
 /// Warnings that keep the C half honest; errors, so that none is left standing.
-let strictC: [CSetting] = [
-  .unsafeFlags(["-std=c11", "-O2", "-Wall", "-Wextra", "-Wconversion", "-Wswitch-enum", "-Werror"])
-]
+let strictC: [CSetting] =
+  ["all", "extra", "conversion", "switch-enum"].map { .enableWarning($0) } + [.treatAllWarnings(as: .error)]
 
 let swift: [SwiftSetting] = [.enableUpcomingFeature("MemberImportVisibility")]
 
@@ -76,5 +75,6 @@ let package = Package(
     tests("VisionTests", of: ["TensorCore", "Vision"]),
     tests("EndToEndTests", of: ["Swiftlet"]),
   ],
-  swiftLanguageModes: [.v6]
+  swiftLanguageModes: [.v6],
+  cLanguageStandard: .c11
 )

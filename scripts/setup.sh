@@ -7,7 +7,7 @@ for package in $packages; do
   dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'install ok installed' || missing="$missing $package"
 done
 if ! command -v swift >/dev/null 2>&1; then
-  echo "Swiftlet needs a Swift 6.1 or newer toolchain: https://www.swift.org/install/linux" >&2
+  echo "Swiftlet needs a Swift 6.2 or newer toolchain: https://www.swift.org/install/linux" >&2
   exit 1
 fi
 [ -n "$missing" ] || exit 0
