@@ -1,8 +1,9 @@
 #!/bin/sh
-# Accuracy of every model of a data folder (models/, imagenet-sample/, …), float and int8. Usage: scripts/accuracy.sh DATA
+# Accuracy of nine models, float and int8. Usage: scripts/accuracy.sh DATA, a folder with models/NAME.pt2 and
+# models/NAME.preprocess.json, and with the samples as listed below: folders with calibration/ and val/, or .npz files.
 set -eu
 cd "$(dirname "$0")/.."
-data=$1
+data=${1:?usage: scripts/accuracy.sh DATA}
 swiftlet=.build/release/swiftlet
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT

@@ -17,6 +17,15 @@ public func loadMethod(_ path: String, delegate: Bool = true, threads: Int) thro
 /// The name of the preprocessing recipe in an archive's `extra/` folder.
 public let preprocessFileName = "preprocess.json"
 
+extension ExportedProgram {
+  /// The program with the recipe of its inputs in the archive's `extra/` folder, where the commands look for it.
+  public func storing(_ recipe: Preprocess) -> ExportedProgram {
+    var copy = self
+    copy.extraFiles[preprocessFileName] = [UInt8](recipe.jsonData)
+    return copy
+  }
+}
+
 /// How inputs of a model are made: from a file the user names, else from the archive, else from
 /// `NAME.preprocess.json` beside `NAME.pt2`, else nothing is done.
 public func findPreprocess(_ explicit: String?, model path: String, _ program: ExportedProgram) throws -> Preprocess {

@@ -34,11 +34,11 @@ public func quantize(
   let prepared = ContinuousClock.now
   try calibrate(observed, with: data, threads: threads, delegate: delegate, progress: progress)
   let calibrated = ContinuousClock.now
-  var converted = try convert(observed)
+  let converted = try convert(observed)
   let finished = ContinuousClock.now
-  if let recipe { converted.extraFiles[preprocessFileName] = [UInt8](recipe.jsonData) }
   return QuantizationResult(
-    program: converted, samplesPerSecond: Double(data.count) / max((calibrated - prepared).seconds, 1e-9),
+    program: recipe.map(converted.storing) ?? converted,
+    samplesPerSecond: Double(data.count) / max((calibrated - prepared).seconds, 1e-9),
     prepareTime: (prepared - start).seconds * 1e3, convertTime: (finished - calibrated).seconds * 1e3,
     notQuantized: observed.notQuantized)
 }

@@ -33,6 +33,10 @@ struct Demo: ParsableCommand {
 
   private var folder: String { models + "/efficientnet-lite0" }
 
+  func validate() throws {
+    guard (1...1_000_000).contains(runs) else { throw ValidationError("--runs must be from 1 to 1000000") }
+  }
+
   func run() throws {
     try reportingErrors {
       let floatPath = folder + "/efficientnet_lite0.pt2"
@@ -42,8 +46,8 @@ struct Demo: ParsableCommand {
       defer { try? FileManager.default.removeItem(at: workspace) }
       let int8Path = workspace.appendingPathComponent("efficientnet_lite0_int8.pt2").path
 
-      say("1. Read \(floatPath), \(Terminal.bytes(fileSize(floatPath))), weights memory-mapped.")
       let program = try PT2Archive.read(floatPath)
+      say("1. Read \(floatPath), \(Terminal.bytes(fileSize(floatPath))), weights memory-mapped.")
       let recipe = try findPreprocess(nil, model: floatPath, program)
       let rate = try quantizeModel(program, recipe, to: int8Path)
       let isIdentical = try resave(int8Path, workspace.appendingPathComponent("again.pt2").path)

@@ -39,6 +39,7 @@ struct Eval: ParsableCommand {
     try reportingErrors {
       let program = try PT2Archive.read(model)
       let recipe = try findPreprocess(preprocess, model: model, program)
+      noteMissingRecipe(recipe, for: data)
       var dataset = try openDataset(data, role: .evaluation, preprocess: recipe, classes: classes)
       if let limit { dataset = LimitedDataset(dataset, limit: limit) }
       let method = try Method(

@@ -55,8 +55,10 @@ struct Quantize: ParsableCommand {
 
   func run() throws {
     try reportingErrors {
+      try checkFolder(of: output)
       let program = try PT2Archive.read(model)
       let recipe = try findPreprocess(preprocess, model: model, program)
+      noteMissingRecipe(recipe, for: calibrate)
       var data = try openDataset(calibrate, role: .calibration, preprocess: recipe)
       if let limit { data = LimitedDataset(data, limit: limit) }
       let bar = ProgressBar("calibrating")

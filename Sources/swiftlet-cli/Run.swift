@@ -39,10 +39,17 @@ struct Run: ParsableCommand {
   @OptionGroup var runtime: RuntimeOptions
   @OptionGroup(title: "Output") var format: OutputOptions
 
+  func validate() throws {
+    guard output.map({ $0.hasSuffix(".npy") || $0.hasSuffix(".npz") }) ?? true else {
+      throw ValidationError("--output must end in .npy or .npz")
+    }
+  }
+
   func run() throws {
     try reportingErrors {
       let program = try PT2Archive.read(model)
       let recipe = try findPreprocess(preprocess, model: model, program)
+      noteMissingRecipe(recipe, for: input)
       let inputs = try readInputs(program, recipe)
       let words = try labels.map(readLabelWords)
       let method = try Method(
@@ -65,6 +72,9 @@ struct Run: ParsableCommand {
   private func printOutputs(_ outputs: [Tensor], _ names: [String], _ words: [String]?) throws {
     var top: [Report.Class] = []
     if let first = outputs.first, first.dataType == .float32, first.shape.rank == 2, first.shape[0] == 1 {
+      if let labels, let words, words.count != first.shape[1] {
+        throw UsageError("\(labels): names \(words.count) classes; the model has \(first.shape[1])")
+      }
       top = topK(first.elements(as: Float.self), 5).map { entry in
         let word = words.flatMap { $0.indices.contains(entry.index) ? $0[entry.index] : nil }
         return .init(index: entry.index, label: word, value: entry.value)
@@ -73,10 +83,8 @@ struct Run: ParsableCommand {
     let described = zip(names, outputs).map { "\($0): \($1.spec)" }
     if format.json { return try Terminal.printJSON(Report(outputs: described, top5: top)) }
     for line in described { print(line) }
-    if labels != nil {
-      for entry in top {
-        print("  \(Terminal.number(Double(entry.value), 3))  \(entry.label ?? "class \(entry.index)")")
-      }
+    for entry in top {
+      print("  \(Terminal.number(Double(entry.value), 3))  \(entry.label ?? "class \(entry.index)")")
     }
   }
 

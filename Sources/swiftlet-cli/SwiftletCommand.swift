@@ -21,17 +21,37 @@ struct RuntimeOptions: ParsableArguments {
   @Option(help: ArgumentHelp("Threads that delegated operators run on (default: physical cores).", valueName: "n"))
   var threads: Int = ThreadPool.physicalCoreCount
 
-  @Flag(help: "Run everything on the portable interpreter.")
+  @Flag(help: "Run everything on the portable interpreter, calibration included.")
   var noDelegate = false
 
   func validate() throws {
     guard (1...1024).contains(threads) else { throw ValidationError("--threads must be from 1 to 1024") }
+    if threads > ThreadPool.physicalCoreCount {
+      Terminal.note(
+        "note: \(threads) threads share \(ThreadPool.physicalCoreCount) cores; waiting threads spin, which can be far slower"
+      )
+    }
   }
 }
 
 struct OutputOptions: ParsableArguments {
   @Flag(help: "Print the result as JSON.")
   var json = false
+}
+
+/// Images need a recipe almost always; says so when there is none.
+func noteMissingRecipe(_ recipe: Preprocess, for input: String) {
+  guard recipe == Preprocess(), !input.hasSuffix(".npz"), !input.hasSuffix(".npy") else { return }
+  Terminal.note("note: no preprocessing found, images are taken as they are; see --preprocess")
+}
+
+/// Fails before long work when a file could not be written in the end.
+func checkFolder(of path: String) throws {
+  let folder = URL(fileURLWithPath: path).deletingLastPathComponent().path
+  var isFolder: ObjCBool = false
+  guard FileManager.default.fileExists(atPath: folder, isDirectory: &isFolder), isFolder.boolValue else {
+    throw UsageError("\(path): there is no folder \(folder)")
+  }
 }
 
 /// Runs a command's body; an error becomes one line on stderr and exit status 1.

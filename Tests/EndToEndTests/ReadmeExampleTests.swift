@@ -16,7 +16,7 @@ extension EndToEnd {
       let observed = try prepare(float, quantizer: XNNPACKQuantizer(.symmetric(isPerChannel: true)))
       try calibrate(observed, with: LimitedDataset(photos, limit: 10))
       let int8 = try convert(observed)
-      try PT2Archive.write(int8, to: folder.path("efficientnet_lite0_int8.pt2"))
+      try PT2Archive.write(int8.storing(recipe), to: folder.path("efficientnet_lite0_int8.pt2"))
 
       let method = try Method(lower(int8, partitioner: XNNPACKPartitioner()), threads: ThreadPool(threadCount: 2))
       let logits = try method.run([photos.input(0)])[0].elements(as: Float.self)
