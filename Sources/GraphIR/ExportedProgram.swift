@@ -54,6 +54,13 @@ public struct ExportedProgram: Sendable {
     return result
   }
 
+  /// Bytes of the state dict that lie in a mapped file, and bytes that were copied (or computed).
+  public var stateByteCounts: (mapped: Int, copied: Int) {
+    stateDict.values.reduce(into: (0, 0)) { counts, tensor in
+      if tensor.storage.isMapped { counts.0 += tensor.spec.byteCount } else { counts.1 += tensor.spec.byteCount }
+    }
+  }
+
   /// Adds a buffer to the state dict and as a graph input, before the user's inputs.
   public mutating func addBuffer(_ target: String, _ tensor: Tensor) -> ValueID {
     var unique = target

@@ -1,30 +1,24 @@
 /// Times the operations of a method one by one.
 public struct Profiler {
   private let method: Method
-  /// Seconds that each operation took, summed over `runs`.
-  public private(set) var seconds: [Double]
-  public private(set) var runs = 0
-  /// Seconds of whole passes, summed over `runs`.
-  public private(set) var totalSeconds = 0.0
+  /// Seconds that each operation took, one entry a run.
+  public private(set) var seconds: [[Double]]
 
   public init(_ method: Method) {
     self.method = method
-    self.seconds = [Double](repeating: 0, count: method.operations.count)
+    self.seconds = [[Double]](repeating: [], count: method.operations.count)
   }
 
   /// One inference with a clock read between operations.
   public mutating func execute() throws(RuntimeError) {
     let clock = ContinuousClock()
-    let start = clock.now
-    var last = start
+    var last = clock.now
     for index in seconds.indices {
       try method.run(index)
       let now = clock.now
-      seconds[index] += (now - last).seconds
+      seconds[index].append((now - last).seconds)
       last = now
     }
-    totalSeconds += (last - start).seconds
-    runs += 1
   }
 }
 

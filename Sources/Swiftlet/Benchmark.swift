@@ -37,7 +37,7 @@ public struct BenchmarkReport: Codable, Sendable {
   public var peakMemory: Double
   public var delegated: Delegated
   public var fallback: [Fallback]
-  /// Mean time of each operation, with `--profile`.
+  /// Median time of each operation, with `--profile`, in runs that alternate with the timed ones.
   public var ops: [OperationTime]?
 
   enum CodingKeys: String, CodingKey {
@@ -93,7 +93,9 @@ public func benchmark(
   let first = (clock.now - beforeFirst).seconds
   for _ in 0..<warmup { try method.execute() }
   var times: [Double] = []
+  var profiler = Profiler(method)
   for _ in 0..<runs {
+    if profile { try profiler.execute() }
     let begin = clock.now
     try method.execute()
     times.append((clock.now - begin).seconds * 1e3)
@@ -103,12 +105,10 @@ public func benchmark(
     load: load * 1e3, first: first * 1e3, peakMemory: peakResidentMegabytes(),
     delegated: .init(method), fallback: method.fallback)
   if profile {
-    var profiler = Profiler(method)
-    for _ in 0..<runs { try profiler.execute() }
     report.ops = zip(method.operations, profiler.seconds).map { operation, seconds in
       .init(
         name: operation.node, kind: operation.operatorName, backend: operation.backend.rawValue,
-        ms: seconds * 1e3 / Double(profiler.runs))
+        ms: percentile(seconds, 0.5) * 1e3)
     }
   }
   return report

@@ -12,7 +12,8 @@ public final class Storage: @unchecked Sendable {
   /// 64-byte aligned when allocated. Readable for `byteCount` + `padding` bytes.
   public let base: UnsafeMutableRawPointer
   public let byteCount: Int
-  private let isMapped: Bool
+  /// Whether the bytes are a file's, mapped, and not a copy.
+  public let isMapped: Bool
 
   /// Readable bytes that follow the data, for vector loads past the end (XNN_EXTRA_BYTES is 16).
   public static let padding = 64

@@ -47,7 +47,10 @@ struct Demo: ParsableCommand {
       let int8Path = workspace.appendingPathComponent("efficientnet_lite0_int8.pt2").path
 
       let program = try PT2Archive.read(floatPath)
-      say("1. Read \(floatPath), \(Terminal.bytes(fileSize(floatPath))), weights memory-mapped.")
+      let (mapped, copied) = program.stateByteCounts
+      say(
+        "1. Read \(floatPath), \(Terminal.bytes(fileSize(floatPath))): \(Terminal.bytes(mapped)) of weights memory-mapped,"
+          + " \(Terminal.bytes(copied)) stored in another order and copied.")
       let recipe = try findPreprocess(nil, model: floatPath, program)
       let rate = try quantizeModel(program, recipe, to: int8Path)
       let isIdentical = try resave(int8Path, workspace.appendingPathComponent("again.pt2").path)

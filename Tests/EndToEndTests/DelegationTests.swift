@@ -44,6 +44,11 @@ extension EndToEnd {
       #expect(portable.count <= 1, "\(portable.map(\.node))")
     }
 
+    @Test func rowMajorWeightsAreMappedNotCopied() throws {
+      let counts = try PT2Archive.read(repositoryPath("models/resnet8/resnet8.pt2")).stateByteCounts
+      #expect(counts.mapped > 300_000 && counts.copied == 0)
+    }
+
     @Test func everyFallbackHasAReason() throws {
       let method = try load(Self.quantizedResNet8(), delegate: false)
       #expect(method.fallback.count == method.operations.count)
