@@ -101,7 +101,7 @@ import XNNPACKBackend
   @Test func quantizingRoundsHalfToEven() {
     let tensor = Tensor([-2.5, -1.5, -0.5, 0.5, 1.5, 2.5, 300, -300, Float.nan], shape: [9])
     let integers = tensor.quantized(
-      QuantizationParameters(scale: 1, zeroPoint: 1), low: -127, high: 127, as: Int8.self)
+      QParams(scale: 1, zeroPoint: 1), low: -127, high: 127, as: Int8.self)
     #expect(integers.elements(as: Int8.self) == [-1, -1, 1, 1, 3, 3, 127, -127, -127])
   }
 }

@@ -71,7 +71,7 @@ import Testing
     for observer in try Self.perTensorObservers() + [perChannel] as [any Observer] {
       try observer.observe(Tensor([Float](), shape: [0, 4]))
       #expect(!observer.hasObserved)
-      #expect(throws: ObserverError.notCalibrated) { try observer.quantizationParameters() }
+      #expect(throws: ObserverError.notCalibrated) { try observer.calculateQParams() }
     }
     #expect(ObserverError.notCalibrated.description.contains("calibration"))
   }
@@ -83,9 +83,9 @@ import Testing
     values[position] = .nan
     for observer in try Self.perTensorObservers() {
       try observer.observe(Self.vector([-1, 2]))
-      let before = try observer.quantizationParameters()
+      let before = try observer.calculateQParams()
       #expect(throws: ObserverError.notANumber) { try observer.observe(Self.vector(values)) }
-      #expect(try observer.quantizationParameters() == before)
+      #expect(try observer.calculateQParams() == before)
     }
   }
 
@@ -104,7 +104,7 @@ import Testing
   @Test func minMaxRefusesInfinityAtTheEnd() throws {
     let observer = try MinMaxObserver(QuantizationTarget(scheme: .perTensorAffine))
     try observer.observe(Self.vector([1, .infinity]))
-    #expect(throws: ObserverError.nonFiniteRange(min: 1, max: .infinity)) { try observer.quantizationParameters() }
+    #expect(throws: ObserverError.nonFiniteRange(min: 1, max: .infinity)) { try observer.calculateQParams() }
   }
 
   @Test func histogramCountsWhatItIgnores() throws {
@@ -121,7 +121,7 @@ import Testing
   @Test func histogramRefusesRangeBeyondFloat() throws {
     let observer = try HistogramObserver(QuantizationTarget(scheme: .perTensorAffine))
     try observer.observe(Self.vector([-3e38, 0, 3e38]))
-    #expect(throws: ObserverError.nonFiniteRange(min: -3e38, max: 3e38)) { try observer.quantizationParameters() }
+    #expect(throws: ObserverError.nonFiniteRange(min: -3e38, max: 3e38)) { try observer.calculateQParams() }
   }
 
   /// Edges, values just below them, and the maximum, over a range whose bins are exactly 1 wide.
@@ -178,8 +178,8 @@ import Testing
     try channelsLast.observe(Tensor(interleaved, shape: shape, dimOrder: .channelsLast))
     #expect(contiguous.minimums == channelsLast.minimums)
     #expect(contiguous.maximums == channelsLast.maximums)
-    #expect(try contiguous.quantizationParameters() == channelsLast.quantizationParameters())
-    #expect(try contiguous.quantizationParameters().axis == shape.normalizedDimension(axis))
+    #expect(try contiguous.calculateQParams() == channelsLast.calculateQParams())
+    #expect(try contiguous.calculateQParams().axis == shape.normalizedDimension(axis))
   }
 
   @Test func refusesWrongShapes() throws {
@@ -200,14 +200,21 @@ import Testing
     #expect(observer.maximums == [1, 1, 1])
   }
 
-  @Test func affineNeedsZeroPoints() throws {
+  @Test func affineChannelsHaveZeroPointsOfTheirOwn() throws {
     let observer = try Self.observer(axis: 0, .perChannelAffine)
     try observer.observe(Tensor([-1, 3, -3, 1] as [Float], shape: [2, 2]))
-    let (scales, zeroPoints) = try observer.channelParameters()
-    #expect(scales == [4 / 254, 4 / 254])
-    #expect(zeroPoints == [-63, 63])
-    #expect(throws: ObserverError.nonZeroChannelZeroPoint(channel: 0, zeroPoint: -63)) {
-      try observer.quantizationParameters()
-    }
+    let parameters = try observer.calculateQParams()
+    #expect(parameters == QParams(perChannel: [4 / 254, 4 / 254], zeroPoints: .integers([-63, 63]), axis: 0))
+  }
+
+  @Test func floatZeroPointsNeedNotCoverZero() throws {
+    let target = try QuantizationTarget(
+      scheme: .perChannelAffineFloatQParams, quantMin: 0, quantMax: 255, eps: 0x1p-12)
+    let observer = try PerChannelMinMaxObserver(target, axis: 0)
+    try observer.observe(Tensor([1, 52, 3, 3] as [Float], shape: [2, 2]))
+    // A constant row has no width: scale 1.
+    #expect(
+      try observer.calculateQParams()
+        == QParams(perChannel: [0.2, 1], zeroPoints: .floats([-5, -3]), axis: 0))
   }
 }

@@ -3,7 +3,7 @@ import TensorCore
 /// Keeps a histogram of all values and picks the range that loses least to quantization and clipping together
 /// (torchao `HistogramObserver`: 2048 bins, upsample rate 16, L2 norm).
 ///
-/// The range may only grow; when it does, the counts so far are moved to the new bins. `quantizationParameters()`
+/// The range may only grow; when it does, the counts so far are moved to the new bins. `calculateQParams()`
 /// then narrows the range step by step, on the side where a step leaves out fewer values, until the estimated error
 /// rises. Every step uses the types and the order of operations of torchao, so that scale and zero point agree.
 ///
@@ -62,9 +62,9 @@ public final class HistogramObserver: PerTensorObserver {
     return RangeSearch(histogram).run()
   }
 
-  public func quantizationParameters() throws(ObserverError) -> QuantizationParameters {
+  public func calculateQParams() throws(ObserverError) -> QParams {
     let range = try searchedRange()
     let (scale, zeroPoint) = try target.parameters(min: range.min, max: range.max)
-    return QuantizationParameters(scale: scale, zeroPoint: zeroPoint)
+    return QParams(scale: scale, zeroPoint: zeroPoint)
   }
 }

@@ -2,7 +2,7 @@ import TensorCore
 
 /// The running minimum and maximum of all values (torchao `MinMaxObserver`).
 ///
-/// An infinity among the values is recorded like any value, and `quantizationParameters()` then throws.
+/// An infinity among the values is recorded like any value, and `calculateQParams()` then throws.
 public final class MinMaxObserver: PerTensorObserver {
   public let target: QuantizationTarget
   private var range = ValueRange()
@@ -26,9 +26,9 @@ public final class MinMaxObserver: PerTensorObserver {
     range.formUnion(batch)
   }
 
-  public func quantizationParameters() throws(ObserverError) -> QuantizationParameters {
+  public func calculateQParams() throws(ObserverError) -> QParams {
     guard hasObserved else { throw .notCalibrated }
     let (scale, zeroPoint) = try target.parameters(min: range.min, max: range.max)
-    return QuantizationParameters(scale: scale, zeroPoint: zeroPoint)
+    return QParams(scale: scale, zeroPoint: zeroPoint)
   }
 }

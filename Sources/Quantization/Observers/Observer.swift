@@ -5,6 +5,9 @@ import TensorCore
 /// Observers have identity: places that must share parameters share the observer. They are not `Sendable`; calls on
 /// one observer must not overlap.
 public protocol Observer: AnyObject {
+  /// Whether its parameters come from values it is shown. If not, calibration leaves it out.
+  var watchesValues: Bool { get }
+
   /// Whether a number has been observed, so that parameters exist.
   var hasObserved: Bool { get }
 
@@ -13,9 +16,12 @@ public protocol Observer: AnyObject {
   ///   also `axisOutOfRange` and `channelCountChanged`.
   func observe(_ tensor: Tensor) throws(ObserverError)
 
-  /// - Throws: `notCalibrated` before anything was observed; `nonFiniteRange` if the values have no usable scale;
-  ///   `nonZeroChannelZeroPoint` for per-channel affine parameters that `QuantizationParameters` cannot hold.
-  func quantizationParameters() throws(ObserverError) -> QuantizationParameters
+  /// - Throws: `notCalibrated` before anything was observed; `nonFiniteRange` if the values have no usable scale.
+  func calculateQParams() throws(ObserverError) -> QParams
+}
+
+extension Observer {
+  public var watchesValues: Bool { true }
 }
 
 /// An observer to which all elements are alike, so that their layout does not matter.

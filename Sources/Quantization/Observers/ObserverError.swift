@@ -16,11 +16,11 @@ public enum ObserverError: Error, Hashable, Sendable {
   case invalidEpsilon(Float)
   /// The scheme's granularity (per tensor or per channel) is not the observer's.
   case unsupportedScheme(QuantizationScheme, observer: String)
+  /// Fixed parameters whose scale is no positive number, or whose zero point lies outside the quantized range.
+  case invalidFixedQParams(scale: Float, zeroPoint: Int32)
   case notFloat32(DataType)
   case axisOutOfRange(axis: Int, shape: Shape)
   case channelCountChanged(expected: Int, actual: Int, shape: Shape)
-  /// Per-channel affine parameters whose zero points are not all 0 do not fit into `QuantizationParameters`.
-  case nonZeroChannelZeroPoint(channel: Int, zeroPoint: Int32)
 }
 
 extension ObserverError: CustomStringConvertible {
@@ -40,14 +40,14 @@ extension ObserverError: CustomStringConvertible {
       "eps \(value) is invalid: it must be positive and finite"
     case .unsupportedScheme(let scheme, let observer):
       "\(observer) does not support the scheme \(scheme)"
+    case .invalidFixedQParams(let scale, let zeroPoint):
+      "fixed scale \(scale) and zero point \(zeroPoint): the scale must be positive, the zero point in the range"
     case .notFloat32(let dataType):
       "observers take float32 tensors, not \(dataType)"
     case .axisOutOfRange(let axis, let shape):
       "channel axis \(axis) is out of range for shape \(shape)"
     case .channelCountChanged(let expected, let actual, let shape):
       "shape \(shape) has \(actual) channels where \(expected) were observed before"
-    case .nonZeroChannelZeroPoint(let channel, let zeroPoint):
-      "channel \(channel) has zero point \(zeroPoint); use perChannelSymmetric, whose zero points are all 0"
     }
   }
 }

@@ -47,26 +47,26 @@ public final class PerChannelMinMaxObserver: Observer {
     normalizedAxis = dimension
   }
 
-  /// Scale and zero point of each channel, for either scheme.
   /// - Throws: `notCalibrated`; `nonFiniteRange` of the first channel that has no usable scale.
-  public func channelParameters() throws(ObserverError) -> (scales: [Float], zeroPoints: [Int32]) {
+  public func calculateQParams() throws(ObserverError) -> QParams {
     guard hasObserved else { throw .notCalibrated }
     var scales: [Float] = []
+    guard target.scheme != .perChannelAffineFloatQParams else {
+      var zeroPoints: [Float] = []
+      for range in ranges {
+        let (scale, zeroPoint) = try target.floatParameters(min: range.min, max: range.max)
+        scales.append(scale)
+        zeroPoints.append(zeroPoint)
+      }
+      return QParams(perChannel: scales, zeroPoints: .floats(zeroPoints), axis: normalizedAxis)
+    }
     var zeroPoints: [Int32] = []
     for range in ranges {
       let (scale, zeroPoint) = try target.parameters(min: range.min, max: range.max)
       scales.append(scale)
       zeroPoints.append(zeroPoint)
     }
-    return (scales, zeroPoints)
-  }
-
-  public func quantizationParameters() throws(ObserverError) -> QuantizationParameters {
-    let (scales, zeroPoints) = try channelParameters()
-    if let channel = zeroPoints.firstIndex(where: { $0 != 0 }) {
-      throw .nonZeroChannelZeroPoint(channel: channel, zeroPoint: zeroPoints[channel])
-    }
-    return QuantizationParameters(perChannel: scales, axis: normalizedAxis)
+    return QParams(perChannel: scales, zeroPoints: .integers(zeroPoints), axis: normalizedAxis)
   }
 
   /// How many elements lie in memory inside one step of `dimension`.

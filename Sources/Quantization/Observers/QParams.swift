@@ -1,3 +1,34 @@
+/// What an observed range is quantized with: torchao's `scale` and `zero_point`.
+public struct QParams: Hashable, Sendable {
+  /// Parallel to `scales`.
+  public enum ZeroPoints: Hashable, Sendable {
+    case integers([Int32])
+    /// Of `perChannelAffineFloatQParams`: `real = (q − zeroPoint) · scale` with a real zero point.
+    case floats([Float])
+  }
+
+  /// One scale, or one per index of `axis`; finite and greater than 0.
+  public let scales: [Float]
+  public let zeroPoints: ZeroPoints
+  /// The dimension that `scales` runs along, counted from the front; nil for per tensor.
+  public let axis: Int?
+
+  public init(scale: Float, zeroPoint: Int32) {
+    self.scales = [scale]
+    self.zeroPoints = .integers([zeroPoint])
+    self.axis = nil
+  }
+
+  /// - Precondition: as many zero points as scales.
+  public init(perChannel scales: [Float], zeroPoints: ZeroPoints, axis: Int) {
+    self.scales = scales
+    self.zeroPoints = zeroPoints
+    self.axis = axis
+  }
+
+  public var isPerChannel: Bool { axis != nil }
+}
+
 /// The integers and the scheme that an observed range is mapped to.
 public struct QuantizationTarget: Hashable, Sendable {
   public let scheme: QuantizationScheme
@@ -30,8 +61,11 @@ public struct QuantizationTarget: Hashable, Sendable {
   ///   `max⁺ = max(max, 0)`; `zeroPoint = quantMin − roundHalfEven(min⁻ / scale)`, clamped to the integer range.
   /// - Symmetric: `scale = max(max(−min⁻, max⁺) / ((quantMax − quantMin) / 2), eps)`; the zero point is 0 for a
   ///   signed range, 128 for 0...255 and the midpoint, rounded down, for any other unsigned range.
-  /// - Throws: `notANumber`, `reversedRange`, or `nonFiniteRange`.
+  /// - Throws: `notANumber`, `reversedRange`, or `nonFiniteRange`; `unsupportedScheme` for real zero points.
   public func parameters(min: Float, max: Float) throws(ObserverError) -> (scale: Float, zeroPoint: Int32) {
+    guard scheme != .perChannelAffineFloatQParams else {
+      throw .unsupportedScheme(scheme, observer: "an integer zero point")
+    }
     guard !min.isNaN, !max.isNaN else { throw .notANumber }
     guard min <= max else { throw .reversedRange(min: min, max: max) }
     let negative = Swift.min(min, 0)
@@ -43,6 +77,19 @@ public struct QuantizationTarget: Hashable, Sendable {
     if scheme.isSymmetric { return (scale, symmetricZeroPoint) }
     let offset = Double(quantMin) - Double((negative / scale).rounded(.toNearestOrEven))
     return (scale, Int32(Swift.min(Swift.max(offset, Double(quantMin)), Double(quantMax))))
+  }
+
+  /// Scale and real zero point of one range, as `_calculate_qparams` has them for `per_channel_affine_float_qparams`:
+  /// `scale = (max − min) / (quantMax − quantMin)`, or 1 where that is not above eps; `zeroPoint = −min / scale`.
+  /// - Throws: `notANumber`, `reversedRange`, or `nonFiniteRange`.
+  public func floatParameters(min: Float, max: Float) throws(ObserverError) -> (scale: Float, zeroPoint: Float) {
+    guard !min.isNaN, !max.isNaN else { throw .notANumber }
+    guard min <= max else { throw .reversedRange(min: min, max: max) }
+    let width = (max - min) / Float(quantMax - quantMin)
+    let scale = width > eps ? width : 1
+    let zeroPoint = -min / scale
+    guard scale.isFinite, zeroPoint.isFinite else { throw .nonFiniteRange(min: min, max: max) }
+    return (scale, zeroPoint)
   }
 
   private var symmetricZeroPoint: Int32 {

@@ -8,18 +8,22 @@ public enum QuantizationScheme: String, Hashable, Sendable, CaseIterable, Codabl
   case perChannelAffine
   /// A scale per index of one dimension; each real range is widened to be symmetric about 0.
   case perChannelSymmetric
+  /// A scale and a real zero point per index of one dimension (embeddings); 0 need not lie in the range.
+  case perChannelAffineFloatQParams
+  /// A scale and a zero point per vector along the last dimension, chosen at run time (torchao's `PerToken`).
+  case perTokenAffine
 
   public var isPerChannel: Bool {
     switch self {
-    case .perChannelAffine, .perChannelSymmetric: true
-    case .perTensorAffine, .perTensorSymmetric: false
+    case .perChannelAffine, .perChannelSymmetric, .perChannelAffineFloatQParams: true
+    case .perTensorAffine, .perTensorSymmetric, .perTokenAffine: false
     }
   }
 
   public var isSymmetric: Bool {
     switch self {
     case .perTensorSymmetric, .perChannelSymmetric: true
-    case .perTensorAffine, .perChannelAffine: false
+    case .perTensorAffine, .perChannelAffine, .perChannelAffineFloatQParams, .perTokenAffine: false
     }
   }
 }

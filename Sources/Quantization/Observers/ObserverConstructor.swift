@@ -1,0 +1,48 @@
+/// Which observer stands behind the scale and zero point of a value (torchao's `observer_or_fake_quant_ctr`): one of
+/// those below, or one of your own.
+///
+///     let spec = QuantizationSpec(scheme: .perTensorAffine, observer: .histogram)
+///
+/// Two constructors are equal when their names are: a name must tell the observer and its parameters.
+public struct ObserverConstructor: Hashable, Sendable, CustomStringConvertible {
+  /// torchao's class name, with parameters that are not the default: `HistogramObserver`.
+  public let name: String
+  /// Makes an observer for a target; `axis` is the channel dimension of per-channel schemes.
+  public let make: @Sendable (_ target: QuantizationTarget, _ axis: Int) throws(ObserverError) -> any Observer
+
+  public init(
+    _ name: String,
+    make: @escaping @Sendable (_ target: QuantizationTarget, _ axis: Int) throws(ObserverError) -> any Observer
+  ) {
+    self.name = name
+    self.make = make
+  }
+
+  /// The range that loses least to rounding and clipping. Activations.
+  public static let histogram = ObserverConstructor("HistogramObserver") { target, _ throws(ObserverError) in
+    try HistogramObserver(target)
+  }
+  /// The whole range.
+  public static let minMax = ObserverConstructor("MinMaxObserver") { target, _ throws(ObserverError) in
+    try MinMaxObserver(target)
+  }
+  /// The whole range of each channel. Weights.
+  public static let perChannelMinMax = ObserverConstructor("PerChannelMinMaxObserver") {
+    target, axis throws(ObserverError) in try PerChannelMinMaxObserver(target, axis: axis)
+  }
+
+  /// Nothing: the parameters of a dynamic spec are chosen at run time.
+  public static let placeholder = ObserverConstructor("PlaceholderObserver") { _, _ throws(ObserverError) in
+    PlaceholderObserver()
+  }
+  /// Parameters given from the start.
+  public static func fixedQParams(scale: Float, zeroPoint: Int32) -> ObserverConstructor {
+    ObserverConstructor("FixedQParamsObserver(\(scale), \(zeroPoint))") { target, _ throws(ObserverError) in
+      try FixedQParamsObserver(target, scale: scale, zeroPoint: zeroPoint)
+    }
+  }
+
+  public static func == (a: ObserverConstructor, b: ObserverConstructor) -> Bool { a.name == b.name }
+  public func hash(into hasher: inout Hasher) { hasher.combine(name) }
+  public var description: String { name }
+}
