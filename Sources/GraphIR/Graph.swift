@@ -68,12 +68,17 @@ public struct Node: Hashable, Sendable {
 
   public var output: ValueID { outputs[0] }
 
-  /// Where the node stands in the module tree, innermost path (`layer1.0.conv1`), from PyTorch's `nn_module_stack`.
-  public var modulePath: String {
-    guard let last = metadata["nn_module_stack"]?.split(separator: ";").last else { return "" }
-    let fields = last.split(separator: ",", omittingEmptySubsequences: false)
-    return fields.count > 1 ? String(fields[1]) : ""
+  /// The modules that the node stands in, outermost first, from PyTorch's `nn_module_stack`: path (`layer1.0.conv1`) and
+  /// class (`torch.nn.modules.conv.Conv2d`).
+  public var moduleStack: [(path: String, type: String)] {
+    (metadata["nn_module_stack"] ?? "").split(separator: ";").compactMap { entry in
+      let fields = entry.split(separator: ",", omittingEmptySubsequences: false)
+      return fields.count > 1 ? (String(fields[1]), fields.count > 2 ? String(fields[2]) : "") : nil
+    }
   }
+
+  /// The path of the innermost module.
+  public var modulePath: String { moduleStack.last?.path ?? "" }
 }
 
 /// A directed acyclic graph of operator calls in execution order.

@@ -1,8 +1,14 @@
 import GraphIR
 
-/// What an annotation says of one place: its own spec, or whose observer it shares.
+/// What an annotation says of one place (PT2E's four kinds of `QuantizationSpecBase`).
 public enum AnnotatedSpec: Hashable, Sendable {
+  /// A spec of its own, observed or dynamic.
   case own(QuantizationSpec)
+  /// Parameters given from the start.
+  case fixed(FixedQParamsQuantizationSpec)
+  /// Parameters computed from those of other places.
+  case derived(DerivedQuantizationSpec)
+  /// The observer of another place.
   case shared(SharedQuantizationSpec)
 
   /// The same observer as that of a reader's edge or of a node's output.
@@ -90,6 +96,26 @@ public struct Annotations: Hashable, Sendable {
 
   /// Nodes that have an annotation, by their first output.
   public var nodes: some Collection<ValueID> { byNode.keys }
+
+  /// Records that a node stays in float, and why; what another quantizer said of it before is kept.
+  public mutating func keepInFloat(_ node: Node, reason: String) {
+    if let index = notQuantized.firstIndex(where: { $0.node == node.name }) {
+      guard notQuantized[index].reason != reason else { return }
+      notQuantized[index] = NotQuantized(node, reason: "\(notQuantized[index].reason); \(reason)")
+    } else {
+      notQuantized.append(NotQuantized(node, reason: reason))
+    }
+  }
+
+  /// Drops the reasons of nodes that are quantized after all, and orders the others as the graph does.
+  mutating func settleReasons(in program: ExportedProgram) {
+    var position: [String: Int] = [:]
+    for (index, node) in program.graph.nodes.enumerated() where byNode[node.output] == nil {
+      position[node.name] = index
+    }
+    notQuantized = notQuantized.filter { position[$0.node] != nil }
+      .sorted { (position[$0.node] ?? 0) < (position[$1.node] ?? 0) }
+  }
 
   /// Whether the node with that first output is quantized on any side.
   public func isQuantized(_ node: ValueID) -> Bool { byNode[node]?.isQuantizing ?? false }

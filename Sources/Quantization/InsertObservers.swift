@@ -3,13 +3,13 @@ import TensorCore
 
 /// Puts `quantization.observe` nodes at annotated places, as torchao's `prepare` does: one after each annotated output,
 /// which all readers then read, and one on each annotated edge whose observer is another than its producer's. Edges of
-/// one value with one observer share a node. Observers are the sharing groups.
+/// one value with one observer share a node. Which observer is at which place, the assignment tells.
 struct ObserverInsertion {
   static let operatorName = "quantization.observe"
 
   private var program: ExportedProgram
   private let annotations: Annotations
-  private let groups: SharingGroups
+  private let assignment: ObserverAssignment
   /// Values that are lifted scalars: they are observed where they are used, not at the graph's start.
   private let lifted: Set<ValueID>
   /// Observe nodes that follow each value, nearest first.
@@ -25,21 +25,22 @@ struct ObserverInsertion {
     let observer: Int
   }
 
-  /// The observed program. `groups` belongs to the same program and annotations.
+  /// The observed program. `assignment` belongs to the same program and annotations.
   static func run(
-    _ program: ExportedProgram, _ annotations: Annotations, _ groups: SharingGroups, lifted: Set<ValueID>
+    _ program: ExportedProgram, _ annotations: Annotations, _ assignment: ObserverAssignment, lifted: Set<ValueID>
   ) -> ExportedProgram {
     var insertion = ObserverInsertion(
-      program: program, annotations: annotations, groups: groups, lifted: lifted)
+      program: program, annotations: annotations, assignment: assignment, lifted: lifted)
     let nodes = program.graph.nodes.map { insertion.observe($0) }
     insertion.place(nodes)
     return insertion.program
   }
 
-  private init(program: ExportedProgram, annotations: Annotations, groups: SharingGroups, lifted: Set<ValueID>) {
+  private init(program: ExportedProgram, annotations: Annotations, assignment: ObserverAssignment, lifted: Set<ValueID>)
+  {
     self.program = program
     self.annotations = annotations
-    self.groups = groups
+    self.assignment = assignment
     self.lifted = lifted
   }
 
@@ -48,14 +49,14 @@ struct ObserverInsertion {
     var edges: [ValueID: ValueID] = [:]
     for value in node.inputs where edges[value] == nil {
       let current = observedOutputs[value] ?? value
-      guard let observer = groups[.edge(from: value, to: node.output)],
-        observedOutputs[value] == nil || groups[.output(value)] != observer
+      guard let observer = assignment[.edge(from: value, to: node.output)],
+        observedOutputs[value] == nil || assignment[.output(value)] != observer
       else { continue }
       edges[value] = inserted[Key(value: current, observer: observer)] ?? insert(current, observer, like: node)
     }
     var node = node
     node.mapInputs { edges[$0] ?? observedOutputs[$0] ?? $0 }
-    if let observer = groups[.output(node.output)], node.outputs.count == 1 {
+    if let observer = assignment[.output(node.output)], node.outputs.count == 1 {
       observedOutputs[node.output] = insert(node.output, observer, like: node)
     }
     return node

@@ -36,8 +36,9 @@ public final class ObservedProgram: @unchecked Sendable {
   public var notQuantized: [NotQuantized] { annotations.notQuantized }
 
   init(
-    _ program: ExportedProgram, _ annotations: Annotations, _ specs: [QuantizationSpec]
+    _ program: ExportedProgram, _ annotations: Annotations, _ assignment: ObserverAssignment
   ) throws(QuantizationError) {
+    let specs = assignment.specs
     self.program = program
     self.annotations = annotations
     self.specs = specs
@@ -45,18 +46,14 @@ public final class ObservedProgram: @unchecked Sendable {
     var names = [String](repeating: "", count: specs.count)
     for place in places where names[place.observer].isEmpty { names[place.observer] = program.graph[place.value].name }
     observedNames = names
-    var observers: [any Observer] = []
-    for (index, spec) in specs.enumerated() {
-      do { observers.append(try spec.makeObserver()) } catch {
-        throw .observer(program: program.name, value: names[index], error)
-      }
-    }
+    var factory = ObserverFactory(assignment, program: program.name, names: names)
+    let observers = try factory.makeAll()
     self.observers = observers
     let constants = program.constants()
     let calibrated = Set(places.filter { constants[$0.value] == nil }.map(\.observer))
     var values: [ObservedValue] = []
     var repeated: [Int: [Tensor]] = [:]
-    for place in places {
+    for place in places where observers[place.observer].watchesValues {
       if let tensor = constants[place.value] {
         if calibrated.contains(place.observer) {
           repeated[place.observer, default: []].append(tensor)
@@ -143,5 +140,49 @@ extension ExportedProgram {
       places.append((observer, source))
     }
     return places
+  }
+}
+
+/// Makes the observers of an assignment, those that others derive from before them.
+private struct ObserverFactory {
+  private let assignment: ObserverAssignment
+  private let program: String
+  private let names: [String]
+  private var made: [Int: any Observer] = [:]
+  private var pending: Set<Int> = []
+
+  init(_ assignment: ObserverAssignment, program: String, names: [String]) {
+    self.assignment = assignment
+    self.program = program
+    self.names = names
+  }
+
+  mutating func makeAll() throws(QuantizationError) -> [any Observer] {
+    var observers: [any Observer] = []
+    for index in assignment.specs.indices { observers.append(try make(index)) }
+    return observers
+  }
+
+  private mutating func make(_ index: Int) throws(QuantizationError) -> any Observer {
+    if let observer = made[index] { return observer }
+    guard pending.insert(index).inserted else { throw error(index, "its parameters are derived in a cycle") }
+    let spec = assignment.specs[index]
+    var sources: [any Observer] = []
+    for place in spec.derived?.derivedFrom ?? [] {
+      guard let source = assignment[place] else {
+        throw error(index, "its parameters are derived from a place that has none")
+      }
+      sources.append(try make(source))
+    }
+    let observer: any Observer
+    do { observer = try spec.makeObserver(from: sources) } catch {
+      throw .observer(program: program, value: names[index], error)
+    }
+    made[index] = observer
+    return observer
+  }
+
+  private func error(_ index: Int, _ reason: String) -> QuantizationError {
+    .invalidAnnotation(program: program, node: names[index], operatorName: "", reason: reason)
   }
 }

@@ -18,18 +18,21 @@ public func prepare(
   let notFolded = foldBatchNorms(in: &float)
   let inputs = Set(float.graph.inputs)
   try quantizer.transformForAnnotation(&float)
-  var annotations = try quantizer.annotate(float)
+  var annotations = Annotations()
+  try quantizer.annotate(float, &annotations)
+  annotations.settleReasons(in: float)
   try annotations.validate(for: float)
   try quantizer.validate(annotations, of: float)
   annotations.explain(notFolded, in: float)
-  let groups = try SharingGroups(float, annotations)
+  var assignment = try ObserverAssignment(float, annotations)
+  try quantizer.assignObservers(&assignment, of: float)
   var observed = ObserverInsertion.run(
-    float, annotations, groups, lifted: Set(float.graph.inputs).subtracting(inputs))
+    float, annotations, assignment, lifted: Set(float.graph.inputs).subtracting(inputs))
   removeInferenceDropouts(in: &observed)
   observed.graph.removeDeadNodes()
   observed.removeUnusedConstants()
   try verify(observed, as: .observed)
-  return try ObservedProgram(observed, annotations, groups.specs)
+  return try ObservedProgram(observed, annotations, assignment)
 }
 
 private func checkIsFloat(_ program: ExportedProgram) throws(QuantizationError) {

@@ -8,6 +8,8 @@ public enum QuantizationError: Error, Hashable, Sendable {
   case alreadyQuantized(program: String, node: String, operatorName: String)
   /// A quantizer's annotation does not fit the graph, or contradicts another.
   case invalidAnnotation(program: String, node: String, operatorName: String, reason: String)
+  /// A quantizer changed what another had annotated before it.
+  case conflictingAnnotations(program: String, node: String, operatorName: String, first: String, second: String)
   /// A configuration that its quantizer cannot apply.
   case invalidConfiguration(reason: String)
   /// The observer at a value refuses the data, or cannot give parameters.
@@ -24,6 +26,9 @@ extension QuantizationError: CustomStringConvertible {
       "\(program): node '\(node)' (\(operatorName)): the program is quantized already; prepare takes the float program"
     case .invalidAnnotation(let program, let node, let operatorName, let reason):
       "\(program): node '\(node)' (\(operatorName)): the quantizer's annotation is invalid: \(reason)"
+    case .conflictingAnnotations(let program, let node, let operatorName, let first, let second):
+      "\(program): node '\(node)' (\(operatorName)): \(second) changes the annotation that \(first) made; "
+        + "let each quantizer leave annotated nodes alone, or keep them apart with filters"
     case .invalidConfiguration(let reason): "the quantization configuration is invalid: \(reason)"
     case .observer(let program, let value, let error): "\(program): value '\(value)': \(error)"
     case .wrongObservationCount(let program, let observer, let expected, let actual):

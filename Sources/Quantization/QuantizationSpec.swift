@@ -15,8 +15,10 @@ public struct QuantizationSpec: Hashable, Sendable {
   public var observer: ObserverConstructor
   /// The smallest scale that is ever given.
   public var eps: Float
-  /// Scale and zero point that are given from the start.
+  /// Set where the parameters are given from the start.
   private(set) var fixed: QParams?
+  /// Set where the parameters are computed from those of other places.
+  private(set) var derived: DerivedQuantizationSpec?
 
   /// An observer is needed for all but dynamic specs.
   public init(
@@ -42,6 +44,14 @@ public struct QuantizationSpec: Hashable, Sendable {
     fixed = QParams(scale: spec.scale, zeroPoint: spec.zeroPoint)
   }
 
+  /// The spec of derived parameters; its observer is made of those that it derives from.
+  init(_ spec: DerivedQuantizationSpec) {
+    self.init(
+      spec.dataType, quantMin: spec.quantMin, quantMax: spec.quantMax, scheme: spec.scheme,
+      channelAxis: spec.channelAxis)
+    derived = spec
+  }
+
   /// A new observer. Throws an `ObserverError` when range, eps or scheme do not suit it, or when the range does not lie
   /// in the data type.
   public func makeObserver() throws(ObserverError) -> any Observer {
@@ -49,6 +59,13 @@ public struct QuantizationSpec: Hashable, Sendable {
     guard isDynamic || scheme != .perTokenAffine else { throw .unsupportedScheme(scheme, observer: observer.name) }
     let target = try QuantizationTarget(scheme: scheme, quantMin: quantMin, quantMax: quantMax, eps: eps)
     return try observer.make(target, channelAxis)
+  }
+
+  /// The observer of a derived spec; any other is made by `makeObserver()`.
+  func makeObserver(from sources: [any Observer]) throws(ObserverError) -> any Observer {
+    guard let derived else { return try makeObserver() }
+    try checkRange()
+    return DerivedObserver(from: sources, derive: derived.derive)
   }
 
   private func checkRange() throws(ObserverError) {
@@ -62,6 +79,7 @@ public struct QuantizationSpec: Hashable, Sendable {
   func matches(_ other: QuantizationSpec) -> Bool {
     dataType == other.dataType && quantMin == other.quantMin && quantMax == other.quantMax && scheme == other.scheme
       && channelAxis == other.channelAxis && isDynamic == other.isDynamic && fixed == other.fixed
+      && derived == nil && other.derived == nil
   }
 }
 
@@ -147,7 +165,8 @@ public struct DerivedQuantizationSpec: Hashable, Sendable {
   }
 
   /// An int32 bias: its scale is input scale · weight scale, per channel where the weight's is; its zero point is 0.
-  public static func bias(input: QuantizedPlace, weight: QuantizedPlace, isPerChannel: Bool) -> DerivedQuantizationSpec {
+  public static func bias(input: QuantizedPlace, weight: QuantizedPlace, isPerChannel: Bool) -> DerivedQuantizationSpec
+  {
     DerivedQuantizationSpec(
       from: [input, weight], scheme: isPerChannel ? .perChannelSymmetric : .perTensorSymmetric,
       name: "input scale · weight scale"

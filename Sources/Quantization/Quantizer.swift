@@ -6,16 +6,26 @@ public protocol Quantizer: Sendable {
   /// Rewrites the float graph into a form that can be annotated; runs after BatchNorms are folded.
   func transformForAnnotation(_ program: inout ExportedProgram) throws(QuantizationError)
 
-  /// The decisions, with a reason for every operator on real numbers that stays in float.
-  func annotate(_ program: ExportedProgram) throws(QuantizationError) -> Annotations
+  /// Adds the decisions, with a reason for every operator on real numbers that it would leave in float. What another
+  /// quantizer has annotated before stays as it is.
+  func annotate(_ program: ExportedProgram, _ annotations: inout Annotations) throws(QuantizationError)
 
   /// Throws when the annotations cannot be applied to the graph.
   func validate(_ annotations: Annotations, of program: ExportedProgram) throws(QuantizationError)
+
+  /// The last word on which observer watches which place (PT2E's `prepare_obs_or_fq_callback`): replace an observer's
+  /// spec, let a place share another's observer, or take a place's observer away.
+  func assignObservers(_ assignment: inout ObserverAssignment, of program: ExportedProgram) throws(QuantizationError)
 }
 
 extension Quantizer {
   /// Leaves the graph as it is.
   public func transformForAnnotation(_ program: inout ExportedProgram) throws(QuantizationError) {}
+
+  /// Leaves the observers as the annotations ask for them.
+  public func assignObservers(
+    _ assignment: inout ObserverAssignment, of program: ExportedProgram
+  ) throws(QuantizationError) {}
 
   /// Every annotation belongs to a node, its inputs are read by that node, and all annotated values are contiguous float32.
   public func validate(_ annotations: Annotations, of program: ExportedProgram) throws(QuantizationError) {

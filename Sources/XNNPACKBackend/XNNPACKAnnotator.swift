@@ -8,14 +8,15 @@ struct XNNPACKAnnotator {
   let graph: Graph
   let constants: [ValueID: Tensor]
   let producers: [ValueID: Int]
-  var annotations = Annotations()
+  var annotations: Annotations
   private let quantizer: XNNPACKQuantizer
   let users: [ValueID: [Int]]
   let outputs: Set<ValueID>
   /// Why nodes that start a unit are not quantized, by their first output.
   private var refusals: [ValueID: String] = [:]
 
-  init(_ program: ExportedProgram, _ quantizer: XNNPACKQuantizer) {
+  init(_ program: ExportedProgram, _ quantizer: XNNPACKQuantizer, _ annotations: Annotations) {
+    self.annotations = annotations
     self.graph = program.graph
     self.constants = program.constants()
     self.producers = program.graph.producers()
@@ -25,10 +26,11 @@ struct XNNPACKAnnotator {
   }
 
   mutating func run() {
-    for pattern in QuantizationPattern.all {
+    for pattern in QuantizationPattern.all where pattern.isTorchao || annotatesAll {
       for node in graph.nodes where pattern.operators.contains(node.operatorName) {
         guard annotations[node.output] == nil, refusals[node.output] == nil else { continue }
         switch quantizer.decision(for: node) {
+        case .quantize(let config) where config.isDynamic && !pattern.isDynamic: continue
         case .quantize(let config):
           if let refusal = pattern.annotate(&self, node, config) { refusals[node.output] = refusal }
         case .float(let reason): refusals[node.output] = reason
@@ -39,9 +41,12 @@ struct XNNPACKAnnotator {
     for node in graph.nodes where !annotations.isQuantized(node.output) && !node.isInferenceDropout {
       guard annotations[node.output] == nil, node.outputs.contains(where: { graph.spec($0).dataType.isFloatingPoint })
       else { continue }
-      annotations.notQuantized.append(NotQuantized(node, reason: reason(for: node)))
+      annotations.keepInFloat(node, reason: reason(for: node))
     }
   }
+
+  /// Whether patterns that PyTorch lacks are annotated too.
+  var annotatesAll: Bool { quantizer.patterns == .all }
 
   func isFloat(_ value: ValueID) -> Bool { graph.spec(value).dataType == .float32 }
 
@@ -90,30 +95,25 @@ struct XNNPACKAnnotator {
       guard let input = node.inputs.first else { return "it has no input" }
       return "it takes its quantization parameters from its input '\(graph[input].name)', which is not quantized"
     }
-    return XNNPACKAnnotator.reasons[node.operatorName]
-      ?? "the XNNPACK quantizer has no rule for the operator, as PyTorch's has none"
+    if case .quantize(let config) = quantizer.decision(for: node), config.isDynamic {
+      return "dynamic quantization covers linear layers and 2-D convolutions"
+    }
+    if !annotatesAll, QuantizationPattern.all.contains(where: { $0.operators.contains(node.operatorName) }) {
+      return "PyTorch's quantizer has no rule for the operator, and its patterns were asked for"
+    }
+    return XNNPACKAnnotator.reasons[node.operatorName] ?? "the XNNPACK quantizer has no rule for the operator"
   }
 
   /// Operators that one might expect to be quantized.
   private static let reasons: [String: String] = {
-    let unary = "XNNPACK's quantizer has no rule for this activation; it is computed on real numbers"
-    let pooling = "it is not observed, as in PyTorch; between int8 operators it is lowered to int8"
     let training = "the dropout is in training mode; export the model after eval()"
+    let padding = "it is not observed; lowering makes it part of the convolution that follows"
     return [
-      "aten.avg_pool2d.default": pooling, "aten.avg_pool1d.default": pooling,
       "aten.dropout.default": training, "aten.feature_dropout.default": training,
-      "aten.alpha_dropout.default": training,
-      "aten.pad.default": "it is not observed, as in PyTorch; lowering makes it part of the convolution that follows",
-      "aten.constant_pad_nd.default":
-        "it is not observed, as in PyTorch; lowering makes it part of the convolution that follows",
-      "aten.sub.Tensor": "subtraction is not quantized; write it as an addition of the negated operand",
+      "aten.alpha_dropout.default": training, "aten.pad.default": padding, "aten.constant_pad_nd.default": padding,
       "aten.div.Tensor": "division is not quantized; write it as a multiplication by the reciprocal",
-      "aten.clamp.default":
-        "a clamp is quantized only right behind a convolution or linear layer that nothing else reads",
-      "aten.sigmoid.default": unary, "aten.tanh.default": unary, "aten.hardswish.default": unary,
-      "aten.hardsigmoid.default": unary, "aten.gelu.default": unary, "aten.silu.default": unary,
-      "aten.elu.default": unary, "aten.leaky_relu.default": unary, "aten.softmax.int": unary,
       "aten.batch_norm.default": "BatchNorm is quantized only where it can be folded into the layer before it",
+      "aten.embedding.default": "embeddings are quantized by EmbeddingQuantizer; compose it with this one",
     ]
   }()
 }

@@ -2,64 +2,95 @@ import GraphIR
 import Quantization
 import TensorCore
 
-/// Quantizes what XNNPACK runs in int8, by the rules of ExecuTorch's `XNNPACKQuantizer`, so that scales and zero points
-/// equal PyTorch's for the same calibration data.
+/// Quantizes what XNNPACK and the kernels beside it run in int8, by the rules of ExecuTorch's `XNNPACKQuantizer`, so that
+/// scales and zero points equal PyTorch's for the same calibration data.
 ///
-/// It differs in four points. A convolution or linear layer with hardtanh, ReLU6 or clamp is one unit, as with ReLU, so
-/// that the range before clamping is not observed (PyTorch loses 5 points of accuracy on EfficientNet-Lite0 by that). A
-/// mean over the image that is the model's result has a range of its own. A layer whose weight another layer uses too is
-/// quantized as well. And a configuration can be nil, which keeps a module or an operator in float.
+///     let quantizer = XNNPACKQuantizer()
+///       .setGlobal(.symmetric())
+///       .setModuleName("features.0", nil)
+///       .setObjectType("torch.nn.Linear", .symmetric(isDynamic: true))
 ///
-///     let quantizer = XNNPACKQuantizer(.symmetric(isPerChannel: true))
-///       .settingModule("features.0", nil)
+/// The most specific configuration holds: a module's by name (of two modules the innermost), then by class, then an
+/// operator's, then the global one. Nil switches quantization off there.
 ///
-/// A module's configuration goes before an operator's, and that before the global one; of two modules the innermost.
+/// With `patterns: .torchao` it annotates what PyTorch annotates. By default it does more (`QuantizationPattern.all`
+/// marks what): a convolution or linear layer with ReLU6, hardtanh or clamp is one unit, as with ReLU, so that the range
+/// before clamping is not observed (PyTorch loses 5 points of accuracy on EfficientNet-Lite0 by that); a mean over the
+/// image that is the model's result has a range of its own; and activations, subtraction, average pooling, softmax,
+/// matrix multiplication, layer normalization and resizing are quantized too. In either case a layer whose weight another
+/// layer uses too is quantized as well, which PyTorch leaves in float.
 public struct XNNPACKQuantizer: Quantizer {
+  /// Which patterns are annotated.
+  public enum Patterns: Hashable, Sendable {
+    case all
+    /// Those of ExecuTorch's quantizer.
+    case torchao
+  }
+
   /// The configuration of whatever has none of its own; nil leaves it in float.
-  public var globalConfig: QuantizationConfig?
+  public private(set) var globalConfig: QuantizationConfig?
   /// By module path (`layer1.0`); holds for the modules inside as well.
-  public var moduleConfigs: [String: QuantizationConfig?] = [:]
-  /// By qualified operator name (`aten.linear.default`); of a unit, that of its first operator.
-  public var operatorConfigs: [String: QuantizationConfig?] = [:]
+  public private(set) var moduleNameConfigs: [String: QuantizationConfig?] = [:]
+  /// By module class, with or without its Python module (`torch.nn.modules.linear.Linear`, `Linear`).
+  public private(set) var moduleTypeConfigs: [String: QuantizationConfig?] = [:]
+  /// By operator name with or without overload (`aten.linear`); of a unit, that of its first operator.
+  public private(set) var operatorConfigs: [String: QuantizationConfig?] = [:]
   /// Nodes that it rejects stay in float.
-  public var filter: (@Sendable (Node) -> Bool)?
+  public private(set) var filter: (@Sendable (Node) -> Bool)?
+  public let patterns: Patterns
 
-  public init(_ config: QuantizationConfig? = .symmetric(isPerChannel: true)) {
+  public init(_ config: QuantizationConfig? = .symmetric(), patterns: Patterns = .all) {
     self.globalConfig = config
+    self.patterns = patterns
   }
 
-  public func settingGlobal(_ config: QuantizationConfig?) -> XNNPACKQuantizer {
-    var copy = self
-    copy.globalConfig = config
-    return copy
+  /// The configuration of whatever has none of its own.
+  public func setGlobal(_ config: QuantizationConfig?) -> XNNPACKQuantizer {
+    with { $0.globalConfig = config }
   }
 
-  public func settingModule(_ path: String, _ config: QuantizationConfig?) -> XNNPACKQuantizer {
-    var copy = self
-    copy.moduleConfigs[path] = .some(config)
-    return copy
+  /// The configuration of an operator (`aten.linear.default`, or `aten.linear` for all its overloads) or of a module
+  /// class, told apart by the prefix `aten.`.
+  public func setObjectType(_ name: String, _ config: QuantizationConfig?) -> XNNPACKQuantizer {
+    name.hasPrefix("aten.") ? setOperatorType(name, config) : setModuleType(name, config)
   }
 
-  public func settingOperator(_ name: String, _ config: QuantizationConfig?) -> XNNPACKQuantizer {
-    var copy = self
-    copy.operatorConfigs[name] = .some(config)
-    return copy
+  public func setOperatorType(_ name: String, _ config: QuantizationConfig?) -> XNNPACKQuantizer {
+    with { $0.operatorConfigs[name] = .some(config) }
   }
 
-  public func settingFilter(_ filter: (@Sendable (Node) -> Bool)?) -> XNNPACKQuantizer {
+  /// The configuration of all modules of a class: `torch.nn.Linear`, `torch.nn.modules.linear.Linear` or `Linear`.
+  public func setModuleType(_ name: String, _ config: QuantizationConfig?) -> XNNPACKQuantizer {
+    with { $0.moduleTypeConfigs[XNNPACKQuantizer.className(name)] = .some(config) }
+  }
+
+  /// The configuration of the module at a path (`layer1.0`), and of all in it.
+  public func setModuleName(_ path: String, _ config: QuantizationConfig?) -> XNNPACKQuantizer {
+    with { $0.moduleNameConfigs[path] = .some(config) }
+  }
+
+  /// Leaves nodes that `filter` rejects in float. Nil takes the filter away.
+  public func setFilter(_ filter: (@Sendable (Node) -> Bool)?) -> XNNPACKQuantizer {
+    with { $0.filter = filter }
+  }
+
+  private func with(_ change: (inout XNNPACKQuantizer) -> Void) -> XNNPACKQuantizer {
     var copy = self
-    copy.filter = filter
+    change(&copy)
     return copy
   }
 
   // MARK: Quantizer
 
-  /// Turns the scalar operands of add and mul into tensors, which can be observed.
+  /// Turns the scalar operands of add, sub and mul into tensors, which can be observed.
   public func transformForAnnotation(_ program: inout ExportedProgram) throws(QuantizationError) {
+    let operators: Set<String> =
+      patterns == .all
+      ? ["aten.add.Tensor", "aten.mul.Tensor", "aten.sub.Tensor"] : ["aten.add.Tensor", "aten.mul.Tensor"]
     var number = 0
     for index in program.graph.nodes.indices {
       let node = program.graph.nodes[index]
-      guard ["aten.add.Tensor", "aten.mul.Tensor"].contains(node.operatorName),
+      guard operators.contains(node.operatorName),
         node.outputs.allSatisfy({ program.graph.spec($0).dataType == .float32 }),
         let position = node.arguments.firstIndex(where: { $0.name == "other" }),
         let scalar = node.arguments[position].operand.scalar
@@ -70,24 +101,31 @@ public struct XNNPACKQuantizer: Quantizer {
     }
   }
 
-  public func annotate(_ program: ExportedProgram) throws(QuantizationError) -> Annotations {
-    for config in [globalConfig] + moduleConfigs.values + operatorConfigs.values { try config?.checkForXNNPACK() }
-    var annotator = XNNPACKAnnotator(program, self)
+  public func annotate(_ program: ExportedProgram, _ annotations: inout Annotations) throws(QuantizationError) {
+    let all = [globalConfig] + moduleNameConfigs.values + moduleTypeConfigs.values + operatorConfigs.values
+    for config in all { try config?.checkForXNNPACK() }
+    var annotator = XNNPACKAnnotator(program, self, annotations)
     annotator.run()
-    return annotator.annotations
+    annotations = annotator.annotations
   }
 
   /// The configuration of one node, or the reason why it has none.
   func decision(for node: Node) -> Decision {
     if let filter, !filter(node) { return .float("the filter rejects it") }
-    var path = Substring(node.modulePath)
+    let stack = node.moduleStack
+    var path = Substring(stack.last?.path ?? "")
     while !path.isEmpty {
-      if let config = moduleConfigs[String(path)] {
+      if let config = moduleNameConfigs[String(path)] {
         return config.map { .quantize($0) } ?? .float("the module '\(path)' is set to stay in float")
       }
       path = path.lastIndex(of: ".").map { path[..<$0] } ?? ""
     }
-    if let config = operatorConfigs[node.operatorName] {
+    for module in stack.reversed() where !moduleTypeConfigs.isEmpty {
+      guard let config = moduleTypeConfigs[XNNPACKQuantizer.className(module.type)] else { continue }
+      return config.map { .quantize($0) } ?? .float("modules of type '\(module.type)' are set to stay in float")
+    }
+    for name in [node.operatorName, node.operatorName.lastIndex(of: ".").map { String(node.operatorName[..<$0]) }] {
+      guard let name, let config = operatorConfigs[name] else { continue }
       return config.map { .quantize($0) } ?? .float("the operator is set to stay in float")
     }
     return globalConfig.map { .quantize($0) } ?? .float("no configuration is set for it")
@@ -97,24 +135,43 @@ public struct XNNPACKQuantizer: Quantizer {
     case quantize(QuantizationConfig)
     case float(String)
   }
+
+  /// The last part of a Python class's qualified name.
+  private static func className(_ name: String) -> String {
+    name.lastIndex(of: ".").map { String(name[name.index(after: $0)...]) } ?? name
+  }
 }
 
 extension QuantizationConfig {
-  /// Static int8 as XNNPACK runs it: activations affine in [−128, 127] over histograms, weights symmetric in
-  /// [−127, 127], per output channel or per tensor, biases float (`get_symmetric_quantization_config`).
+  /// int8 as XNNPACK runs it (`get_symmetric_quantization_config`): weights symmetric in [−127, 127], per output channel
+  /// or per tensor; biases float.
+  ///
+  /// Static: activations affine in [−128, 127], over histograms. Dynamic: the inputs of linear layers and 2-D
+  /// convolutions get their parameters at run time, of linear layers one pair for each token (vector along the last
+  /// dimension), and results stay float.
   public static func symmetric(
-    isPerChannel: Bool = false, activationRange: ClosedRange<Int> = -128...127,
+    isPerChannel: Bool = true, isDynamic: Bool = false, activationRange: ClosedRange<Int> = -128...127,
     weightRange: ClosedRange<Int> = -127...127
   ) -> QuantizationConfig {
     let eps: Float = 0x1p-12
     let activation = QuantizationSpec(
-      quantMin: activationRange.lowerBound, quantMax: activationRange.upperBound, scheme: .perTensorAffine,
-      observer: .histogram, eps: eps)
+      quantMin: activationRange.lowerBound, quantMax: activationRange.upperBound,
+      scheme: isDynamic ? .perTokenAffine : .perTensorAffine, isDynamic: isDynamic,
+      observer: isDynamic ? .placeholder : .histogram, eps: eps)
     let weight = QuantizationSpec(
       quantMin: weightRange.lowerBound, quantMax: weightRange.upperBound,
       scheme: isPerChannel ? .perChannelSymmetric : .perTensorSymmetric,
       observer: isPerChannel ? .perChannelMinMax : .minMax, eps: eps)
-    return QuantizationConfig(inputActivation: activation, outputActivation: activation, weight: weight)
+    return QuantizationConfig(
+      inputActivation: activation, outputActivation: isDynamic ? nil : activation, weight: weight)
+  }
+
+  /// The same configuration with another observer of activations.
+  public func observing(_ observer: ObserverConstructor) -> QuantizationConfig {
+    var copy = self
+    if copy.inputActivation?.isDynamic == false { copy.inputActivation?.observer = observer }
+    if copy.outputActivation?.isDynamic == false { copy.outputActivation?.observer = observer }
+    return copy
   }
 
   /// Throws `invalidConfiguration` for schemes that XNNPACK has no kernels for.
@@ -128,6 +185,9 @@ extension QuantizationConfig {
     }
     if bias != nil {
       throw .invalidConfiguration(reason: "biases stay float in a Q/DQ graph; they become int32 when it is lowered")
+    }
+    if isDynamic, outputActivation != nil {
+      throw .invalidConfiguration(reason: "results stay float in dynamic quantization; outputActivation must be nil")
     }
   }
 }

@@ -13,7 +13,7 @@ extension EndToEnd {
       let photos = ImageDataset(
         try ImageFolder(path: "\(model)/calibration", classes: nil), preprocess: recipe)
 
-      let observed = try prepare(float, quantizer: XNNPACKQuantizer(.symmetric(isPerChannel: true)))
+      let observed = try prepare(float, quantizer: XNNPACKQuantizer())
       try calibrate(observed, with: LimitedDataset(photos, limit: 10))
       let int8 = try convert(observed)
       try PT2Archive.write(int8.storing(recipe), to: folder.path("efficientnet_lite0_int8.pt2"))

@@ -15,7 +15,8 @@ import XNNPACKBackend
       model.convolution("left", stem, channels: 2), model.convolution("right", stem, channels: 2),
       model.unary("aten.sigmoid.default", "sigmoid", stem),
     ]
-    return try prepare(model.program, quantizer: XNNPACKQuantizer(.symmetric(isPerChannel: isPerChannel)))
+    let quantizer = XNNPACKQuantizer(.symmetric(isPerChannel: isPerChannel)).setOperatorType("aten.sigmoid", nil)
+    return try prepare(model.program, quantizer: quantizer)
   }
 
   @Test func convertingUncalibratedTellsWhatToDo() throws {

@@ -21,7 +21,8 @@ import XNNPACKBackend
   @Test(arguments: try PT2EGolden.load())
   func convertedGraphIsTorchaos(_ golden: PT2ECase) throws {
     let program = try golden.float.program(golden.name)
-    let observed = try prepare(program, quantizer: XNNPACKQuantizer(.symmetric(isPerChannel: golden.isPerChannel)))
+    let observed = try prepare(
+      program, quantizer: XNNPACKQuantizer(.symmetric(isPerChannel: golden.isPerChannel), patterns: .torchao))
     try Verifier.verify(observed.program, as: .observed)
     for sample in golden.samples {
       for observer in observed.calibratedObservers {
@@ -49,7 +50,7 @@ import XNNPACKBackend
   @Test(arguments: [1, 2, 5])
   func threadsDoNotChangeTheResult(threads: Int) throws {
     let golden = try #require(try PT2EGolden.load().first)
-    let observed = try prepare(try golden.float.program(golden.name), quantizer: XNNPACKQuantizer())
+    let observed = try prepare(try golden.float.program(golden.name), quantizer: XNNPACKQuantizer(patterns: .torchao))
     for sample in golden.samples {
       var tensors: [Tensor] = []
       var places: [Int: [Int]] = [:]

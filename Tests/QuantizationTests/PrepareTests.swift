@@ -79,7 +79,7 @@ import XNNPACKBackend
     let dynamic = model.call(
       "aten.conv2d.default", "dynamic", ["input": .value(x), "weight": .value(relu)], [1, 1, 1, 1])
     model.program.graph.outputs = [relu, dynamic]
-    let observed = try prepare(model.program, quantizer: XNNPACKQuantizer().settingModule("a", nil))
+    let observed = try prepare(model.program, quantizer: XNNPACKQuantizer(patterns: .torchao).setModuleName("a", nil))
     #expect(observed.notQuantized.map(\.node) == ["conv", "sigmoid", "relu", "dynamic"])
     #expect(observed.notQuantized[0].reason == "the module 'a' is set to stay in float")
     #expect(observed.notQuantized[1].reason.contains("no rule"))
@@ -93,7 +93,7 @@ import XNNPACKBackend
     let x = model.input("x", [1, 3, 4, 4])
     let first = model.convolution("first", x, channels: 4, module: "a.b")
     model.program.graph.outputs = [model.convolution("second", first, channels: 4, module: "a.c")]
-    let quantizer = XNNPACKQuantizer(nil).settingModule("a", .symmetric()).settingModule("a.c", nil)
+    let quantizer = XNNPACKQuantizer(nil).setModuleName("a", .symmetric()).setModuleName("a.c", nil)
     let observed = try prepare(model.program, quantizer: quantizer)
     #expect(observed.notQuantized.map(\.node) == ["second"])
     #expect(observed.watchedNames == ["x:[0]", "first:[2]"])

@@ -7,10 +7,10 @@ import Testing
 /// Annotates what it is told to.
 private struct FixedQuantizer: Quantizer {
   var annotations: Annotations
-  func annotate(_ program: ExportedProgram) throws(QuantizationError) -> Annotations { annotations }
+  func annotate(_ program: ExportedProgram, _ annotations: inout Annotations) { annotations = self.annotations }
 }
 
-@Suite struct SharingGroupsTests {
+@Suite struct ObserverAssignmentTests {
   private let int8 = QuantizationSpec(scheme: .perTensorAffine, observer: .minMax)
   private let narrow = QuantizationSpec(quantMin: -100, quantMax: 100, scheme: .perTensorAffine, observer: .minMax)
 
@@ -31,7 +31,7 @@ private struct FixedQuantizer: Quantizer {
     annotations[a] = QuantizationAnnotation(output: .own(int8))
     annotations[b] = QuantizationAnnotation(inputs: [(a, .own(int8))])
     annotations[c] = QuantizationAnnotation(inputs: [(a, .own(int8))])
-    let groups = try SharingGroups(program, annotations)
+    let groups = try ObserverAssignment(program, annotations)
     #expect(groups.specs == [int8])
     #expect(groups[.edge(from: a, to: b)] == 0)
     let observed = try prepare(program, quantizer: FixedQuantizer(annotations: annotations))
@@ -44,7 +44,7 @@ private struct FixedQuantizer: Quantizer {
     annotations[a] = QuantizationAnnotation(output: .own(int8))
     annotations[b] = QuantizationAnnotation(inputs: [(a, .own(narrow))])
     annotations[c] = QuantizationAnnotation(inputs: [(a, .own(int8))], allowImplicitSharing: false)
-    #expect(try SharingGroups(program, annotations).specs == [int8, narrow, int8])
+    #expect(try ObserverAssignment(program, annotations).specs == [int8, narrow, int8])
     let observed = try prepare(program, quantizer: FixedQuantizer(annotations: annotations))
     #expect(observed.watchedNames == ["a:[0, 2, 1]"])
     try observed.calibrateWithRamps()
@@ -59,7 +59,7 @@ private struct FixedQuantizer: Quantizer {
     annotations[a] = QuantizationAnnotation(inputs: [(x, .own(int8))], output: .shared(with: .edge(from: x, to: a)))
     annotations[b] = QuantizationAnnotation(inputs: [(a, .shared(with: .output(a)))], output: .shared(with: .output(a)))
     annotations[c] = QuantizationAnnotation(output: .shared(with: .output(b)))
-    #expect(try SharingGroups(program, annotations).specs == [int8])
+    #expect(try ObserverAssignment(program, annotations).specs == [int8])
     let observed = try prepare(program, quantizer: FixedQuantizer(annotations: annotations))
     #expect(observed.watchedNames == ["x:[0]", "a:[0]", "b:[0]", "c:[0]"])
   }

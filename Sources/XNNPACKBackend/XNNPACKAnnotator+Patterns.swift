@@ -2,63 +2,14 @@ import GraphIR
 import Quantization
 import TensorCore
 
-/// One kind of unit that is quantized as a whole: a struct of functions.
-struct QuantizationPattern: Sendable {
-  let name: String
-  /// The operators that such a unit starts with.
-  let operators: Set<String>
-  /// Annotates the unit that starts with a node of these operators. Returns why the node is not quantized, nil when it
-  /// is, or when it starts no such unit but may start another.
-  let annotate: @Sendable (inout XNNPACKAnnotator, Node, QuantizationConfig) -> String?
-
-  init(
-    _ name: String, _ operators: Set<String>,
-    annotate: @escaping @Sendable (inout XNNPACKAnnotator, Node, QuantizationConfig) -> String?
-  ) {
-    self.name = name
-    self.operators = operators
-    self.annotate = annotate
-  }
-
-  static let linear: Set<String> = ["aten.linear.default"]
-  static let convolution: Set<String> = [
-    "aten.conv1d.default", "aten.conv1d.padding", "aten.conv2d.default", "aten.conv2d.padding",
-    "aten.conv3d.default", "aten.conv3d.padding",
-  ]
-  static let transposedConvolution: Set<String> = [
-    "aten.conv_transpose1d.default", "aten.conv_transpose2d.input", "aten.conv_transpose3d.input",
-  ]
-  static let relu: Set<String> = ["aten.relu.default"]
-  /// What becomes the output clamp of a layer.
-  static let clamps: Set<String> = relu.union(["aten.relu6.default", "aten.hardtanh.default", "aten.clamp.default"])
-
-  /// All patterns, in the order in which they are tried on the whole graph. What an earlier one annotated stays.
-  static let all: [QuantizationPattern] = [
-    QuantizationPattern("linear_relu", linear) { $0.annotateLayer($1, $2, isFused: true) },
-    QuantizationPattern("linear", linear) { $0.annotateLayer($1, $2, isFused: false) },
-    QuantizationPattern("conv", convolution) { $0.annotateLayer($1, $2, isFused: false) },
-    QuantizationPattern("conv_transpose", transposedConvolution) { $0.annotateLayer($1, $2, isFused: false) },
-    QuantizationPattern("conv_relu", convolution) { $0.annotateLayer($1, $2, isFused: true) },
-    QuantizationPattern("conv_transpose_relu", transposedConvolution) { $0.annotateLayer($1, $2, isFused: true) },
-    QuantizationPattern("adaptive_avg_pool2d", ["aten.adaptive_avg_pool2d.default"]) { $0.annotatePool($1, $2) },
-    QuantizationPattern("add_relu", ["aten.add.Tensor"]) { $0.annotateBinary($1, $2, isFused: true) },
-    QuantizationPattern("add", ["aten.add.Tensor"]) { $0.annotateBinary($1, $2, isFused: false) },
-    QuantizationPattern("mul_relu", ["aten.mul.Tensor"]) { $0.annotateBinary($1, $2, isFused: true) },
-    QuantizationPattern("mul", ["aten.mul.Tensor"]) { $0.annotateBinary($1, $2, isFused: false) },
-    QuantizationPattern("cat", ["aten.cat.default"]) { $0.annotateConcatenation($1, $2) },
-  ]
-}
-
 extension XNNPACKAnnotator {
   /// Convolutions and linear layers: input, weight, and the output behind the fused activation.
   mutating func annotateLayer(_ node: Node, _ config: QuantizationConfig, isFused: Bool) -> String? {
-    let activation = fusedActivation(of: node, QuantizationPattern.clamps)
+    if config.isDynamic { return annotateDynamicLayer(node, config) }
+    let activation = fusedActivation(of: node, annotatesAll ? QuantizationPattern.clamps : QuantizationPattern.relu)
     guard isFused == (activation != nil) else { return nil }
     guard let input = node.value("input"), let weight = node.value("weight") else { return "it has no weight" }
-    guard constants[weight] != nil else { return "its weight is computed in the graph; XNNPACK takes constants" }
-    for value in [input, weight] where !isFloat(value) {
-      return "'\(graph[value].name)' is \(graph.spec(value).dataType), not float32"
-    }
+    if let refusal = layerRefusal(input: input, weight: weight) { return refusal }
     var weightSpec = config.weight
     if QuantizationPattern.transposedConvolution.contains(node.operatorName) {
       if case .attribute(.int(let groups))? = node.operand("groups"), groups != 1 {
@@ -72,6 +23,56 @@ extension XNNPACKAnnotator {
     if let activation {
       annotations[activation.output] = QuantizationAnnotation(output: config.outputActivation.map { .own($0) })
     }
+    return nil
+  }
+
+  private func layerRefusal(input: ValueID, weight: ValueID) -> String? {
+    guard constants[weight] != nil else { return "its weight is computed in the graph; XNNPACK takes constants" }
+    for value in [input, weight] where !isFloat(value) {
+      return "'\(graph[value].name)' is \(graph.spec(value).dataType), not float32"
+    }
+    return nil
+  }
+
+  /// Linear layers and 2-D convolutions whose input is quantized with parameters of the moment: a linear layer's for each
+  /// token, a convolution's for the whole image.
+  private mutating func annotateDynamicLayer(_ node: Node, _ config: QuantizationConfig) -> String? {
+    guard let input = node.value("input"), let weight = node.value("weight") else { return "it has no weight" }
+    if let refusal = layerRefusal(input: input, weight: weight) { return refusal }
+    var activation = config.inputActivation
+    if !QuantizationPattern.linear.contains(node.operatorName) {
+      guard graph.spec(input).shape.rank == 4 else { return "dynamic quantization covers 2-D convolutions only" }
+      if activation?.scheme == .perTokenAffine { activation?.scheme = .perTensorAffine }
+    }
+    annotations[node.output] = QuantizationAnnotation(
+      inputs: specs([(input, activation), (weight, config.weight)]))
+    return nil
+  }
+
+  /// Operators with float32 operands that each have parameters of their own, and a result that has its own, too, or, where
+  /// it lies in a known range, those of that range.
+  mutating func annotateOperands(
+    _ node: Node, _ names: [String], _ config: QuantizationConfig, result: ClosedRange<Float>? = nil
+  ) -> String? {
+    let values = names.compactMap { node.value($0) }
+    for value in values {
+      if !isFloat(value) { return "its operand '\(graph[value].name)' is \(graph.spec(value).dataType), not float32" }
+    }
+    guard values.contains(where: { constants[$0] == nil }) else { return "its operands are constants" }
+    annotations[node.output] = QuantizationAnnotation(
+      inputs: specs(values.map { ($0, config.inputActivation) }),
+      output: config.outputActivation.map { spec in result.map { .fixed(spec.fixed(to: $0)) } ?? .own(spec) })
+    return nil
+  }
+
+  /// Resizing keeps values within their range: the result has the input's parameters.
+  mutating func annotateResize(_ node: Node, _ config: QuantizationConfig) -> String? {
+    guard let input = node.inputs.first, isFloat(input), constants[input] == nil else {
+      return "its input is not a computed float32 value"
+    }
+    guard let own = config.inputActivation else { return "its configuration leaves inputs in float" }
+    annotations[node.output] = QuantizationAnnotation(
+      inputs: [(input, .own(own))], output: .shared(with: .edge(from: input, to: node.output)))
     return nil
   }
 
@@ -104,7 +105,7 @@ extension XNNPACKAnnotator {
     let isProducerQuantized = annotations[input]?.output != nil
     annotations[node.output] = QuantizationAnnotation(
       inputs: [(input, isProducerQuantized ? .shared(with: .output(input)) : .own(own))],
-      output: isResult(node.output)
+      output: annotatesAll && isResult(node.output)
         ? config.outputActivation.map { .own($0) } : .shared(with: .edge(from: input, to: node.output)))
     return nil
   }
@@ -148,4 +149,16 @@ extension XNNPACKAnnotator {
 
   /// `torch.histc`, which PyTorch's observers count with, works up to this magnitude.
   private var largestObservable: Float { 3.4028235e15 }
+}
+
+extension QuantizationSpec {
+  /// The parameters of results in [0, 1] (all levels above the lowest integer) or [−1, 1] (about 0): one level more than
+  /// the range needs at its upper end makes the scale a power of 2.
+  fileprivate func fixed(to range: ClosedRange<Float>) -> FixedQParamsQuantizationSpec {
+    let levels = Float(quantMax - quantMin + 1)
+    return FixedQParamsQuantizationSpec(
+      dataType, scale: (range.upperBound - range.lowerBound) / levels,
+      zeroPoint: range.lowerBound == 0 ? Int32(quantMin) : Int32((quantMin + quantMax + 1) / 2), quantMin: quantMin,
+      quantMax: quantMax)
+  }
 }

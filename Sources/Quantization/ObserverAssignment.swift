@@ -1,19 +1,39 @@
 import GraphIR
 
-/// Which annotated places share an observer: torchao's union-find over explicit `SharedQuantizationSpec`s and over the
-/// implicit sharing among the readers and the producer of one value.
-struct SharingGroups {
-  /// The spec of each group; the group is its index.
-  private(set) var specs: [QuantizationSpec] = []
-  private var groups: [QuantizedPlace: Int] = [:]
+/// Which observer watches which annotated place: at first one observer for each group of places that share, by torchao's
+/// union-find over explicit `SharedQuantizationSpec`s and over the implicit sharing among the readers and the producer
+/// of one value. A quantizer may then change it (`Quantizer.assignObservers`).
+public struct ObserverAssignment: Sendable {
+  /// How each observer's values are quantized; an observer is an index into it.
+  public private(set) var specs: [QuantizationSpec] = []
+  /// All places that have or had an observer: per node in execution order, its inputs in annotation order, its output.
+  public let places: [QuantizedPlace]
+  private var observers: [QuantizedPlace: Int] = [:]
 
-  /// The group of a place; nil when it is not annotated.
-  subscript(place: QuantizedPlace) -> Int? { groups[place] }
+  /// The observer of a place, an index into `specs`. Nil for a place that is not observed: it stays float.
+  public subscript(place: QuantizedPlace) -> Int? {
+    get { observers[place] }
+    set {
+      precondition(newValue.map(specs.indices.contains) ?? true, "there is no observer \(newValue ?? -1)")
+      observers[place] = newValue
+    }
+  }
+
+  /// A new observer, which places can be given.
+  public mutating func add(_ spec: QuantizationSpec) -> Int {
+    specs.append(spec)
+    return specs.count - 1
+  }
+
+  /// Makes an observer another one, at all its places.
+  /// - Precondition: `observer` is an index into `specs`.
+  public mutating func replace(_ observer: Int, with spec: QuantizationSpec) { specs[observer] = spec }
 
   /// Throws `invalidAnnotation` when a spec is shared with a place that has none, or specs are shared in a cycle.
   init(_ program: ExportedProgram, _ annotations: Annotations) throws(QuantizationError) {
     var builder = SharingBuilder(program, annotations)
     try builder.unite()
+    places = builder.places
     var groupOfRoot: [QuantizedPlace: Int] = [:]
     var specOfGroup: [QuantizationSpec?] = []
     for place in builder.places {
@@ -23,14 +43,26 @@ struct SharingGroups {
         groupOfRoot[root] = group
         specOfGroup.append(nil)
       }
-      groups[place] = group
-      if case .own(let spec)? = builder.specs[place], specOfGroup[group] == nil { specOfGroup[group] = spec }
+      observers[place] = group
+      if specOfGroup[group] == nil { specOfGroup[group] = builder.specs[place]?.ownSpec }
     }
     for place in builder.places {
-      guard let group = groups[place], specOfGroup[group] == nil else { continue }
+      guard let group = observers[place], specOfGroup[group] == nil else { continue }
       throw builder.error(place, "all places of its sharing group refer to each other, and none has a spec")
     }
     specs = specOfGroup.compactMap { $0 }
+  }
+}
+
+extension AnnotatedSpec {
+  /// The spec that does not depend on whose observer another place has; nil for a shared one.
+  fileprivate var ownSpec: QuantizationSpec? {
+    switch self {
+    case .own(let spec): spec
+    case .fixed(let spec): QuantizationSpec(spec)
+    case .derived(let spec): QuantizationSpec(spec)
+    case .shared: nil
+    }
   }
 }
 
@@ -111,8 +143,10 @@ private struct SharingBuilder {
     var visited: Set<QuantizedPlace> = []
     while true {
       switch specs[current] {
-      case .own(let spec): return spec
       case nil: throw error(place, "it shares quantization parameters with a place that has none")
+      case .own(let spec): return spec
+      case .fixed(let spec): return QuantizationSpec(spec)
+      case .derived(let spec): return QuantizationSpec(spec)
       case .shared(let shared):
         guard visited.insert(current).inserted else { throw error(place, "specs are shared in a cycle") }
         let next = specs[shared.place] == nil ? shared.place : root(of: shared.place)

@@ -1,0 +1,44 @@
+import GraphIR
+
+/// Several quantizers one after the other (PT2E's `ComposableQuantizer`): each annotates what those before it have left.
+///
+///     let quantizer = ComposableQuantizer([EmbeddingQuantizer(), XNNPACKQuantizer()])
+///
+/// A quantizer that changes or removes an annotation made before it is refused by name.
+public struct ComposableQuantizer: Quantizer {
+  public let quantizers: [any Quantizer]
+
+  public init(_ quantizers: [any Quantizer]) { self.quantizers = quantizers }
+
+  public func transformForAnnotation(_ program: inout ExportedProgram) throws(QuantizationError) {
+    for quantizer in quantizers { try quantizer.transformForAnnotation(&program) }
+  }
+
+  /// - Throws: `conflictingAnnotations`, and what the quantizers throw.
+  public func annotate(_ program: ExportedProgram, _ annotations: inout Annotations) throws(QuantizationError) {
+    var authors: [ValueID: String] = [:]
+    for quantizer in quantizers {
+      let before = annotations
+      let name = "\(type(of: quantizer))"
+      try quantizer.annotate(program, &annotations)
+      for node in program.graph.nodes where annotations[node.output] != before[node.output] {
+        if before[node.output] != nil {
+          throw .conflictingAnnotations(
+            program: program.name, node: node.name, operatorName: node.operatorName,
+            first: authors[node.output] ?? "a quantizer before", second: name)
+        }
+        authors[node.output] = name
+      }
+    }
+  }
+
+  public func validate(_ annotations: Annotations, of program: ExportedProgram) throws(QuantizationError) {
+    for quantizer in quantizers { try quantizer.validate(annotations, of: program) }
+  }
+
+  public func assignObservers(
+    _ assignment: inout ObserverAssignment, of program: ExportedProgram
+  ) throws(QuantizationError) {
+    for quantizer in quantizers { try quantizer.assignObservers(&assignment, of: program) }
+  }
+}

@@ -1,0 +1,25 @@
+import GraphIR
+import TensorCore
+
+/// Quantizes the tables of embeddings to uint8 with a scale and a real zero point per row (PT2E's `EmbeddingQuantizer`).
+/// Looking a row up stays as it is: nothing is observed, and the result is real.
+public struct EmbeddingQuantizer: Quantizer {
+  /// How a table is quantized.
+  public var weight = QuantizationSpec(
+    .uint8, quantMin: 0, quantMax: 255, scheme: .perChannelAffineFloatQParams, channelAxis: 0,
+    observer: .perChannelMinMax, eps: 0x1p-12)
+
+  public init() {}
+
+  public func annotate(_ program: ExportedProgram, _ annotations: inout Annotations) throws(QuantizationError) {
+    let constants = program.constants()
+    for node in program.graph.nodes where node.operatorName == "aten.embedding.default" {
+      guard annotations[node.output] == nil, let table = node.value("weight") else { continue }
+      guard constants[table]?.dataType == .float32 else {
+        annotations.keepInFloat(node, reason: "its table is not a float32 constant")
+        continue
+      }
+      annotations[node.output] = QuantizationAnnotation(inputs: [(table, .own(weight))])
+    }
+  }
+}
