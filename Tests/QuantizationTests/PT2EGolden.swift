@@ -3,13 +3,14 @@ import GraphIR
 import TensorCore
 import Testing
 
-/// Tests/Golden/pt2e/pt2e.json: float programs, calibration values, and torchao's Q/DQ programs.
+/// Tests/Golden/pt2e: float programs, calibration values, and torchao's Q/DQ programs.
 struct PT2EGolden: Decodable {
   var cases: [PT2ECase]
 
-  static func load() throws -> [PT2ECase] {
+  /// The cases of `pt2e.json`, or of `scenarios.json`.
+  static func load(_ file: String = "pt2e.json") throws -> [PT2ECase] {
     let url = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
-      .appendingPathComponent("Golden/pt2e/pt2e.json")
+      .appendingPathComponent("Golden/pt2e/\(file)")
     return try JSONDecoder().decode(PT2EGolden.self, from: Data(contentsOf: url)).cases
   }
 }
@@ -37,6 +38,8 @@ struct GoldenTensor: Decodable, Sendable {
     let shape = Shape(shape)
     return switch dtype {
     case .int8: Tensor(values.map { Int8($0) }, shape: shape)
+    case .uint8: Tensor(values.map { UInt8($0) }, shape: shape)
+    case .int32: Tensor(values.map { Int32($0) }, shape: shape)
     case .int64: Tensor(values, shape: shape)
     default: Tensor(values.map { Float(bitPattern: UInt32(truncatingIfNeeded: $0)) }, shape: shape)
     }
@@ -61,15 +64,23 @@ struct GoldenProgram: Decodable, Sendable {
     var ints: [Int]?
     var float: Double?
     var bool: Bool?
+    var string: String?
     var dtype: DataType?
   }
 
   struct GoldenNode: Decodable, Sendable {
+    struct Output: Decodable, Sendable {
+      var name: String
+      var shape: [Int]
+      var dtype: DataType
+    }
+
     var name: String
     var op: String
     var arguments: [Argument]
-    var shape: [Int]
-    var dtype: DataType
+    /// `nn_module_stack`.
+    var stack: String
+    var outputs: [Output]
   }
 
   var inputs: [Input]
@@ -96,12 +107,17 @@ struct GoldenProgram: Decodable, Sendable {
       let arguments = try node.arguments.map { argument in
         Node.Argument(argument.name, try argument.operand(ids))
       }
-      let made = program.graph.makeNode(
-        node.op, name: node.name, arguments: arguments, output: TensorSpec(node.dtype, Shape(node.shape)))
-      ids[node.name] = made.output
-      program.graph.nodes.append(made)
+      let outputs = node.outputs.map { output in
+        program.graph.addValue(output.name, TensorSpec(output.dtype, Shape(output.shape)))
+      }
+      for (output, id) in zip(node.outputs, outputs) { ids[output.name] = id }
+      program.graph.nodes.append(
+        Node(
+          name: node.name, operatorName: node.op, arguments: arguments, outputs: outputs,
+          metadata: ["nn_module_stack": node.stack]))
     }
     program.graph.outputs = try outputs.map { try #require(ids[$0]) }
+    program.graph.functionalize()
     return program
   }
 }
@@ -114,6 +130,7 @@ extension GoldenProgram.Argument {
     if let int { return .attribute(.int(int)) }
     if let ints { return .attribute(.ints(ints)) }
     if let float { return .attribute(.float(float)) }
+    if let string { return .attribute(.string(string)) }
     if let dtype { return .attribute(.dataType(dtype)) }
     return .attribute(.none)
   }

@@ -1,27 +1,22 @@
 import TensorCore
 
 extension Operator {
-  /// f32 to int8 or uint8: clamp(RNE(x · Float(1 / scale)) + zero_point, quant_min, quant_max), 1 / scale divided in
+  /// f32 to int8, uint8 or int16: clamp(RNE(x · Float(1 / scale)) + zero_point, quant_min, quant_max), 1 / scale divided in
   /// double precision. NaN becomes the zero point.
   static let quantizePerTensor = Operator(
     "quantized_decomposed.quantize_per_tensor.default(Tensor input, float scale, int zero_point, int quant_min, "
       + "int quant_max, ScalarType dtype) -> Tensor"
   ) { call throws(OperatorError) in
     let input = try call.floatTensor("input")
-    let (dataType, bounds) = try call.quantizedType([.int8, .uint8])
+    let (dataType, bounds) = try call.quantizedType([.int8, .uint8, .int16])
     let (scale, zeroPoint) = try call.affineParameters(dataType)
     return KernelPlan(TensorSpec(dataType, input.shape)) {
       let quantizer = AffineQuantizer(quantMin: Int32(bounds.lowerBound), quantMax: Int32(bounds.upperBound))
-      let (inverse, zero, count) = (Float(1 / scale), Int32(zeroPoint), input.shape.elementCount)
-      if dataType == .int8 {
-        return PreparedKernel { buffers in
-          quantizer.quantize(
-            buffers.input(input), count: count, inverse: inverse, zeroPoint: zero, to: buffers.output(as: Int8.self))
-        }
-      }
-      return PreparedKernel { buffers in
-        quantizer.quantize(
-          buffers.input(input), count: count, inverse: inverse, zeroPoint: zero, to: buffers.output(as: UInt8.self))
+      let (inverse, zero) = (Float(1 / scale), Int32(zeroPoint))
+      switch dataType {
+      case .int8: return quantizeKernel(input, Int8.self, quantizer, inverse, zero)
+      case .uint8: return quantizeKernel(input, UInt8.self, quantizer, inverse, zero)
+      default: return quantizeKernel(input, Int16.self, quantizer, inverse, zero)
       }
     }
   }
@@ -44,6 +39,17 @@ extension Operator {
       default: dequantizeKernel(input, Int32.self, Float(scale), Float(zeroPoint))
       }
     }
+  }
+}
+
+@inline(__always)
+private func quantizeKernel<Quantum: FixedWidthInteger & Sendable>(
+  _ input: TensorArgument, _ type: Quantum.Type, _ quantizer: AffineQuantizer, _ inverse: Float, _ zeroPoint: Int32
+) -> PreparedKernel {
+  let count = input.shape.elementCount
+  return PreparedKernel { buffers in
+    quantizer.quantize(
+      buffers.input(input), count: count, inverse: inverse, zeroPoint: zeroPoint, to: buffers.output(as: Quantum.self))
   }
 }
 

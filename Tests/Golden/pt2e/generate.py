@@ -6,6 +6,7 @@ Usage: python generate.py [FILE]
 """
 
 import json
+import operator
 import pathlib
 import sys
 import warnings
@@ -74,7 +75,9 @@ CASES = [
   ("residual_per_channel", Residual, (1, 3, 5, 5), True), ("residual_per_tensor", Residual, (1, 3, 5, 5), False),
   ("chain_per_channel", Chain, (1, 2, 8, 8), True), ("operands_per_channel", Operands, (1, 2, 4, 4), True),
 ]
-NAMES = {torch.float32: "float32", torch.int8: "int8", torch.int64: "int64"}
+NAMES = {
+  torch.float32: "float32", torch.float64: "float64", torch.uint8: "uint8", torch.int8: "int8", torch.int16: "int16",
+  torch.int32: "int32", torch.int64: "int64"}
 
 
 def tensor(t):
@@ -98,6 +101,8 @@ def argument(a):
     return {"float": a}
   if isinstance(a, (list, tuple)):
     return {"ints": list(a)}
+  if isinstance(a, str):
+    return {"string": a}
   assert a is None, a
   return {"none": True}
 
@@ -115,15 +120,18 @@ def program(ep):
     entry["shape"] = list(shapes[entry["name"]].shape)
     entry["dtype"] = NAMES[shapes[entry["name"]].dtype]
   for n in ep.graph.nodes:
-    if n.op != "call_function":
+    if n.op != "call_function" or n.target is operator.getitem:
       continue
     schema = n.target._schema
     arguments = [{"name": p.name, **argument(a)} for p, a in zip(schema.arguments, n.args)]
     arguments += [{"name": k, **argument(a)} for k, a in n.kwargs.items()]
     name = schema.name.replace("::", ".") + "." + (schema.overload_name or "default")
+    # The results of a node with several are named by the nodes that take them apart.
+    results = [n] if hasattr(n.meta["val"], "shape") else sorted(n.users, key=lambda user: user.args[1])
+    stack = ";".join(f"{key},{path},{kind}" for key, (path, kind) in n.meta.get("nn_module_stack", {}).items())
     nodes.append({
-      "name": n.name, "op": name, "arguments": arguments, "shape": list(n.meta["val"].shape),
-      "dtype": NAMES[n.meta["val"].dtype]})
+      "name": n.name, "op": name, "arguments": arguments, "stack": stack, "outputs": [
+        {"name": r.name, "shape": list(r.meta["val"].shape), "dtype": NAMES[r.meta["val"].dtype]} for r in results]})
   return {"inputs": inputs, "nodes": nodes, "outputs": [s.arg.name for s in ep.graph_signature.output_specs]}
 
 
