@@ -132,6 +132,15 @@ public struct OperatorCall: Sendable {
     }
   }
 
+  public func floats(_ name: String) throws(OperatorError) -> [Double] {
+    switch try attribute(name) {
+    case .floats(let values): return values
+    case .ints(let values): return values.map(Double.init)
+    case .none: return []
+    case let other: throw error("'\(name)' must be a list of numbers, not \(other)")
+    }
+  }
+
   public func dataType(_ name: String) throws(OperatorError) -> DataType {
     guard case .dataType(let value) = try attribute(name) else { throw error("'\(name)' must be a dtype") }
     return value

@@ -7,7 +7,7 @@ public struct Schema: Sendable, Hashable {
   public enum Kind: Sendable, Hashable {
     case tensor, optionalTensor, tensors
     case int, optionalInt
-    case ints(count: Int?)
+    case ints(count: Int?), floats
     case float, optionalFloat, bool, string, dataType
   }
 
@@ -75,11 +75,11 @@ public struct Schema: Sendable, Hashable {
     case .int, .optionalInt: return .int(Int(text)!)
     case .float, .optionalFloat: return .float(Double(text)!)
     case .bool: return .bool(text == "True")
-    case .string, .dataType: return .string(text.filter { $0 != "\"" })
+    case .string, .dataType: return .string(text.filter { $0 != "\"" && $0 != "'" })
     case .ints(let count):
       if let single = Int(text) { return .ints([Int](repeating: single, count: count ?? 1)) }
       return .ints(text.filter { $0 != "[" && $0 != "]" }.split(separator: ",").map { Int($0.drop { $0 == " " })! })
-    case .tensor, .optionalTensor, .tensors: preconditionFailure("a tensor's only default is None, not \(text)")
+    case .floats, .tensor, .optionalTensor, .tensors: preconditionFailure("the only default is None, not \(text)")
     }
   }
 }
@@ -95,6 +95,7 @@ extension Schema.Kind {
     case "float", "Scalar": self = .float
     case "float?", "Scalar?": self = .optionalFloat
     case "bool": self = .bool
+    case "float[]", "float[]?": self = .floats
     case "str", "str?": self = .string
     case "ScalarType", "ScalarType?": self = .dataType
     default:

@@ -23,22 +23,28 @@ public struct QuantizationResult: Sendable {
 
 /// Prepares, calibrates and converts in one call. `progress` is called with (done, all) after each sample.
 ///
-/// Throws when the model cannot be quantized, a sample cannot be read, or there is none.
+/// Throws when the model cannot be quantized, a sample cannot be read, or there is none though observers need some
+/// (dynamic quantization needs none).
 public func quantize(
-  _ program: ExportedProgram, _ data: any Dataset, recipe: Preprocess? = nil, isPerChannel: Bool = true,
-  threads: Int = ThreadPool.physicalCoreCount, delegate: Bool = true, progress: (Int, Int) -> Void = { _, _ in }
+  _ program: ExportedProgram, _ data: (any Dataset)?, recipe: Preprocess? = nil,
+  quantizer: some Quantizer = XNNPACKQuantizer(), threads: Int = ThreadPool.physicalCoreCount, delegate: Bool = true,
+  progress: (Int, Int) -> Void = { _, _ in }
 ) throws -> QuantizationResult {
-  guard data.count > 0 else { throw UsageError("\(program.name): no samples to calibrate with") }
   let start = ContinuousClock.now
-  let observed = try prepare(program, quantizer: XNNPACKQuantizer(.symmetric(isPerChannel: isPerChannel)))
+  let observed = try prepare(program, quantizer: quantizer)
   let prepared = ContinuousClock.now
-  try calibrate(observed, with: data, threads: threads, delegate: delegate, progress: progress)
+  let count = data?.count ?? 0
+  if let data, count > 0, !observed.calibratedObservers.isEmpty {
+    try calibrate(observed, with: data, threads: threads, delegate: delegate, progress: progress)
+  } else if !observed.calibratedObservers.isEmpty {
+    throw UsageError("\(program.name): no samples to calibrate with; its activations are quantized statically")
+  }
   let calibrated = ContinuousClock.now
   let converted = try convert(observed)
   let finished = ContinuousClock.now
   return QuantizationResult(
     program: recipe.map(converted.storing) ?? converted,
-    samplesPerSecond: Double(data.count) / max((calibrated - prepared).seconds, 1e-9),
+    samplesPerSecond: Double(count) / max((calibrated - prepared).seconds, 1e-9),
     prepareTime: (prepared - start).seconds * 1e3, convertTime: (finished - calibrated).seconds * 1e3,
     notQuantized: observed.notQuantized)
 }

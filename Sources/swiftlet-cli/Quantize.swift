@@ -34,18 +34,17 @@ struct Quantize: ParsableCommand {
   @Option(name: .shortAndLong, help: "Where to write the Q/DQ .pt2 file.")
   var output: String
 
-  @Option(help: ArgumentHelp("An image folder or an .npz with samples.", valueName: "data"))
-  var calibrate: String
+  @Option(
+    help: ArgumentHelp("An image folder or an .npz with samples; not needed for dynamic quantization.", valueName: "data"))
+  var calibrate: String?
 
   @Option(help: "Use the first samples only.")
   var limit: Int?
 
-  @Flag(help: "One scale for each weight tensor, instead of one per output channel.")
-  var perTensor = false
-
   @Option(help: ArgumentHelp("How inputs are made (JSON; default: NAME.preprocess.json).", valueName: "file"))
   var preprocess: String?
 
+  @OptionGroup(title: "What becomes int8") var quantizer: QuantizerOptions
   @OptionGroup var runtime: RuntimeOptions
   @OptionGroup(title: "Output") var format: OutputOptions
 
@@ -58,21 +57,25 @@ struct Quantize: ParsableCommand {
       try checkFolder(of: output)
       let program = try PT2Archive.read(model)
       let recipe = try findPreprocess(preprocess, model: model, program)
-      noteMissingRecipe(recipe, for: calibrate)
-      var data = try openDataset(calibrate, role: .calibration, preprocess: recipe)
-      if let limit { data = LimitedDataset(data, limit: limit) }
+      let configuration = try quantizer.configuration()
+      var data = try calibrate.map { path in
+        noteMissingRecipe(recipe, for: path)
+        return try openDataset(path, role: .calibration, preprocess: recipe)
+      }
+      if let limit { data = data.map { LimitedDataset($0, limit: limit) } }
       let bar = ProgressBar("calibrating")
       let result = try quantize(
-        program, data, recipe: recipe, isPerChannel: !perTensor,
+        program, data, recipe: recipe, quantizer: configuration.quantizer,
         threads: runtime.threads, delegate: !runtime.noDelegate, progress: bar.update)
       let start = ContinuousClock.now
       let method = try Method(
         lower(result.program, partitioner: runtime.noDelegate ? nil : XNNPACKPartitioner()),
         threads: ThreadPool(threadCount: runtime.threads))
       let lowered = (ContinuousClock.now - start).seconds
+      if quantizer.strict { try refuseFloat(method.program, result.notQuantized) }
       try PT2Archive.write(result.program, to: output)
       let report = Report(
-        output: output, samples: data.count, samplesPerSecond: result.samplesPerSecond,
+        output: output, samples: data?.count ?? 0, samplesPerSecond: result.samplesPerSecond,
         prepareMilliseconds: result.prepareTime, convertMilliseconds: result.convertTime,
         lowerMilliseconds: lowered * 1e3, floatBytes: fileSize(model),
         quantizedBytes: fileSize(output),
@@ -80,7 +83,7 @@ struct Quantize: ParsableCommand {
       if format.json { return try Terminal.printJSON(report) }
       print(
         "\(output): \(Terminal.bytes(report.quantizedBytes)) from \(Terminal.bytes(report.floatBytes)),"
-          + " calibrated on \(data.count) samples at \(Terminal.number(report.samplesPerSecond, 1)) a second")
+          + " calibrated on \(report.samples) samples at \(Terminal.number(report.samplesPerSecond, 1)) a second")
       print(
         "prepare \(Terminal.number(report.prepareMilliseconds, 0)) ms, convert"
           + " \(Terminal.number(report.convertMilliseconds, 0)) ms, lower and load"
@@ -92,4 +95,18 @@ struct Quantize: ParsableCommand {
       }
     }
   }
+}
+
+/// `--strict`: fails when the lowered program computes on real numbers, and says where and why.
+private func refuseFloat(_ program: Program, _ notQuantized: [NotQuantized]) throws {
+  let left = program.floatInstructions
+  guard !left.isEmpty else { return }
+  let reasons = Dictionary(notQuantized.map { ($0.node, $0.reason) }, uniquingKeysWith: { first, _ in first })
+  let lines = left.map { instruction in
+    let reason = instruction.sourceNodes.lazy.compactMap { reasons[$0] }.first ?? instruction.reason
+    return "  \(instruction.node) (\(instruction.operatorName))\(reason.map { ": \($0)" } ?? "")"
+  }
+  throw UsageError(
+    "--strict: \(left.count) operator\(left.count == 1 ? "" : "s") would run in float; nothing was written\n"
+      + lines.joined(separator: "\n"))
 }

@@ -96,6 +96,7 @@ enum OperatorGolden {
     var string: String?
     var dtype: DataType?
     var ints: [Int]?
+    var floats: [Double]?
 
     func argument() throws -> CallArgument {
       if let tensor { return .tensor(tensor) }
@@ -107,6 +108,7 @@ enum OperatorGolden {
       if let string { return .attribute(.string(string)) }
       if let dtype { return .attribute(.dataType(dtype)) }
       if let ints { return .attribute(.ints(ints)) }
+      if let floats { return .attribute(.floats(floats)) }
       throw GoldenError("an argument of unknown kind")
     }
   }

@@ -48,6 +48,7 @@ import Testing
       case .ints(let count):
         let count = random.chance(4) ? random.int(0...5) : count ?? random.int(0...4)
         return .ints((0..<count).map { _ in integer() })
+      case .floats: return .floats((0..<random.int(0...3)).map { _ in double() })
       case .tensor, .optionalTensor, .tensors: return .none
       }
     }

@@ -58,7 +58,7 @@ extension Refusal {
     "training": .bool(false), "momentum": .float(0.1), "eps": .float(1e-5), "cudnn_enabled": .bool(true),
   ]
 
-  static let all: [Refusal] = weighted + elementwise + pooling + movement + quantization
+  static let all: [Refusal] = weighted + layers + elementwise + pooling + movement + quantization
 
   private static let weighted: [Refusal] = [
     Refusal("aten.conv2d.default", [image, f32(4, 5, 3, 3)], [:], "[4, 5, 3, 3]", "[1, 3, 8, 8]"),
@@ -154,6 +154,35 @@ extension Refusal {
       "quantized_decomposed.quantize_per_tensor.default", [f32(2)], perTensor.merging(changes) { $1 }, word)
   }
 
+  private static let layers: [Refusal] = [
+    Refusal("aten.gelu.default", [f32(2)], ["approximate": .string("fast")], "approximate", "fast"),
+    Refusal("aten.layer_norm.default", [f32(2, 3)], ["normalized_shape": .ints([2])], "normalized_shape", "[2, 3]"),
+    Refusal("aten.layer_norm.default", [f32(2, 3)], ["normalized_shape": .ints([])], "normalized_shape"),
+    Refusal(
+      "aten.layer_norm.default", [f32(2, 3), f32(2)], ["normalized_shape": .ints([3]), "bias": .none], "weight", "[2]"),
+    Refusal("aten.group_norm.default", [f32(1, 6, 2)], ["num_groups": .int(4)], "6 channels"),
+    Refusal("aten.group_norm.default", [f32(6)], ["num_groups": .int(1)], "[N, C, ...]"),
+    Refusal(
+      "aten.upsample_nearest2d.vec", [f32(1, 2, 3)], ["output_size": .ints([2, 2]), "scale_factors": .none],
+      "[N, C, H, W]"),
+    Refusal(
+      "aten.upsample_nearest2d.vec", [image], ["output_size": .ints([2, 2]), "scale_factors": .floats([1, 1])],
+      "two sizes or two scale factors"),
+    Refusal(
+      "aten.upsample_bilinear2d.vec", [image],
+      ["output_size": .ints([0, 2]), "align_corners": .bool(false), "scale_factors": .none], "0"),
+    Refusal(
+      "aten.upsample_nearest2d.vec", [image], ["output_size": .none, "scale_factors": .floats([.nan, 1])],
+      "scale_factors"),
+    Refusal("aten.embedding.default", [f32(4, 2), f32(3)], [:], "indices", "float32"),
+    Refusal("aten.embedding.default", [f32(4), spec(.int64, 3)], [:], "[rows, width]"),
+    Refusal("aten.expand.default", [f32(2, 3)], ["size": .ints([4, 3])], "[4, 3]"),
+    Refusal("aten.expand.default", [f32(2, 3)], ["size": .ints([3])], "expanded"),
+    Refusal("aten.expand.default", [f32(2)], ["size": .ints([-1, 2])], "-1"),
+    Refusal("aten.select.int", [f32(2, 3)], ["dim": .int(1), "index": .int(3)], "out of range"),
+    Refusal("aten.select.int", [f32()], ["dim": .int(0), "index": .int(0)], "scalar"),
+  ]
+
   private static let quantization: [Refusal] = [
     quantize(["scale": .float(0)], "scale"), quantize(["scale": .float(-1)], "scale"),
     quantize(["scale": .float(.nan)], "scale"), quantize(["scale": .float(.infinity)], "scale"),
@@ -170,7 +199,8 @@ extension Refusal {
       "[3]"),
     Refusal("quantized_decomposed.quantize_per_channel.default", [f32(2, 3), f32(2)], perChannel, "zero_points"),
     Refusal(
-      "quantized_decomposed.quantize_per_channel.default", [f32(2, 3), f32(2), f32(2)], perChannel, "zero_points"),
+      "quantized_decomposed.quantize_per_channel.default", [f32(2, 3), f32(2), spec(.float64, 2)], perChannel,
+      "zero_points"),
     Refusal(
       "quantized_decomposed.dequantize_per_channel.default", [spec(.int8, 2, 3), spec(.int64, 2), spec(.int64, 2)],
       perChannel, "scales"),

@@ -17,4 +17,9 @@ extension Operator {
   static let mul = Operator("aten.mul.Tensor(Tensor self, Tensor other) -> Tensor") { call throws(OperatorError) in
     try call.elementwise(.product)
   }
+
+  /// self / other, f32, broadcast as NumPy does. `other` may be a number.
+  static let div = Operator("aten.div.Tensor(Tensor self, Tensor other) -> Tensor") { call throws(OperatorError) in
+    try call.elementwise(.quotient)
+  }
 }

@@ -20,6 +20,11 @@ extension Operator {
     "aten.clone.default(Tensor self, *, MemoryFormat? memory_format=None) -> Tensor", isInPlace: true
   ) { call throws(OperatorError) in try call.reshaped("self", to: call.tensor("self").shape.dimensions) }
 
+  /// Another name for a tensor.
+  static let alias = Operator("aten.alias.default(Tensor self) -> Tensor", isInPlace: true) {
+    call throws(OperatorError) in try call.reshaped("self", to: call.tensor("self").shape.dimensions)
+  }
+
   /// Where calibration looks at a value: `observer` is the observer's number in the program. The identity.
   static let observe = Operator("quantization.observe(Tensor input, int observer) -> Tensor", isInPlace: true) {
     call throws(OperatorError) in

@@ -2,7 +2,8 @@ import TensorCore
 
 extension Operator {
   /// f32 to int8 or uint8 with a scale and a zero point per index of `axis`; arithmetic as in `quantize_per_tensor`, but
-  /// 1 / scale is divided in the type of `scales`, and with float64 scales all is computed in double precision.
+  /// 1 / scale is divided in the type of `scales`, and with float64 scales all is computed in double precision. A real
+  /// zero point is added after rounding, and the sum truncated.
   static let quantizePerChannel = Operator(
     "quantized_decomposed.quantize_per_channel.default(Tensor input, Tensor scales, Tensor zero_points, int axis, "
       + "int quant_min, int quant_max, ScalarType dtype) -> Tensor"
@@ -53,6 +54,13 @@ private func quantize<Quantum: FixedWidthInteger>(
 ) {
   channels.forEachRun { channel, offset, count in
     let source: UnsafePointer<Float> = buffers.input(input) + offset
+    if channels.hasRealZeroPoints {
+      let (scale, zeroPoint) = (channels.scale(buffers, channel), Double(channels.realZeroPoint(buffers, channel)))
+      for i in 0..<count {
+        output[offset &+ i] = quantizer.quantize(Double(source[i] * Float(1 / scale)), zeroPoint: zeroPoint)
+      }
+      return
+    }
     let zeroPoint = channels.zeroPoint(buffers, channel)
     if channels.scales.dataType == .float64 {
       let inverse = 1 / buffers.input(channels.scales, as: Double.self)[channel]
@@ -74,6 +82,11 @@ private func dequantize<Quantum: FixedWidthInteger>(
   channels.forEachRun { channel, offset, count in
     let source = buffers.input(input, as: Quantum.self) + offset
     let target = buffers.output(as: Float.self) + offset
+    if channels.hasRealZeroPoints {
+      let (scale, zeroPoint) = (channels.scale(buffers, channel), channels.realZeroPoint(buffers, channel))
+      for i in 0..<count { target[i] = (Float(Int(truncatingIfNeeded: source[i])) - zeroPoint) * Float(scale) }
+      return
+    }
     let zeroPoint = channels.zeroPoint(buffers, channel)
     if channels.scales.dataType == .float64 {
       let scale = buffers.input(channels.scales, as: Double.self)[channel]

@@ -5,6 +5,7 @@ enum ElementwiseFunction: Sendable {
   /// a + alpha · b
   case sum(alpha: Float)
   case product
+  case quotient
 }
 
 /// The second operand of an elementwise operator: `torch.export` writes `x + 1` with a number in a tensor's place.
@@ -93,6 +94,7 @@ extension StridedLoops {
     case .sum(-1): map(a, b, output) { $0 - $1 }
     case .sum(let alpha): map(a, b, output) { $0 + alpha * $1 }
     case .product: map(a, b, output) { $0 * $1 }
+    case .quotient: map(a, b, output) { $0 / $1 }
     }
   }
 

@@ -4,7 +4,7 @@ import TensorCore
 struct ChannelParameters: Sendable {
   /// float32 or float64, one per channel.
   let scales: TensorArgument
-  /// int8, int32 or int64, one per channel; nil for 0.
+  /// int8, int32, int64 or (real zero points, of embeddings) float32, one per channel; nil for 0.
   private let zeroPoints: TensorArgument?
   private let outer: Int
   private let channels: Int
@@ -21,8 +21,8 @@ struct ChannelParameters: Sendable {
       scales.dataType == .float32 || scales.dataType == .float64,
       "'scales' must be float32 or float64, not \(scales.spec)")
     try call.check(
-      [.int8, .int32, .int64].contains(zeroPoints?.dataType ?? .int64),
-      "'zero_points' must be int8, int32 or int64, not \(zeroPoints?.dataType ?? .int64)")
+      [.int8, .int32, .int64, .float32].contains(zeroPoints?.dataType ?? .int64),
+      "'zero_points' must be int8, int32, int64 or float32, not \(zeroPoints?.dataType ?? .int64)")
     for parameters in [scales, zeroPoints ?? scales] {
       try call.check(
         parameters.shape.dimensions == [channels],
@@ -30,6 +30,21 @@ struct ChannelParameters: Sendable {
     }
   }
 
+  @inline(__always)
+  func scale(_ buffers: KernelBuffers, _ channel: Int) -> Double {
+    scales.dataType == .float64
+      ? buffers.input(scales, as: Double.self)[channel] : Double(buffers.input(scales, as: Float.self)[channel])
+  }
+
+  var hasRealZeroPoints: Bool { zeroPoints?.dataType == .float32 }
+
+  /// - Precondition: `hasRealZeroPoints`.
+  @inline(__always)
+  func realZeroPoint(_ buffers: KernelBuffers, _ channel: Int) -> Float {
+    zeroPoints.map { buffers.input($0, as: Float.self)[channel] } ?? 0
+  }
+
+  /// - Precondition: not `hasRealZeroPoints`.
   @inline(__always)
   func zeroPoint(_ buffers: KernelBuffers, _ channel: Int) -> Int {
     guard let zeroPoints else { return 0 }

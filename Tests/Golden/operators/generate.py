@@ -45,6 +45,8 @@ def attribute(value):
         return {"string": value}
     if isinstance(value, torch.dtype):
         return {"dtype": str(value)[6:]}
+    if value and isinstance(value[0], float):
+        return {"floats": list(value)}
     return {"ints": list(value)}
 
 
@@ -152,6 +154,48 @@ def elementwise():
     add("aten.sub.Tensor", EXACT, rand(5), 1.5)
 
 
+def activations():
+    special = torch.tensor([-0.0, 0.0, 1.0, -1.0, float("inf"), -float("inf"), float("nan"), 6.0, 3.0, -3.0, 1e-40, -7.25])
+    wide = torch.linspace(-9, 9, 73)
+    for x in [rand(3, 4, 2) * 3, special, wide, rand(0, 3), rand()]:
+        for name in ["relu6", "neg", "abs", "square"]:
+            add(f"aten.{name}.default", EXACT, x)
+        for name in ["tanh", "hardswish", "hardsigmoid", "silu", "elu", "leaky_relu", "exp", "sqrt", "rsqrt"]:
+            add(f"aten.{name}.default", EXP, x)
+        # PyTorch's vector form has NaN for infinity.
+        add("aten.gelu.default", EXP, x.nan_to_num(0, 50, -50))
+        add("aten.gelu.default", EXP, x.nan_to_num(0, 50, -50), approximate="tanh")
+        add("aten.elu.default", EXP, x, 0.5, 2.0, 1.5)
+        add("aten.leaky_relu.default", EXACT, x, 0.25)
+        add("aten.clamp_min.default", EXACT, x, 0.5)
+        for exponent in [2, 3, 0.5, -1.5]:
+            add("aten.pow.Tensor_Scalar", EXP, x, exponent)
+    for a, b in [((2, 3, 4), (2, 3, 4)), ((2, 3, 4), (4,)), ((2, 1, 4), (3, 1))]:
+        add("aten.div.Tensor", EXACT, rand(*a), rand(*b))
+    add("aten.div.Tensor", EXACT, rand(3, 4), 0.3)
+
+
+def layers():
+    for shape, sizes in [((2, 3, 8), [8]), ((2, 3, 4, 5), [4, 5]), ((7,), [7]), ((0, 4), [4])]:
+        add("aten.layer_norm.default", SUM, rand(*shape) * 3 + 1, sizes, rand(*sizes), rand(*sizes))
+        add("aten.layer_norm.default", SUM, rand(*shape), sizes, None, None, 1e-3)
+    for shape, groups in [((2, 6, 3, 3), 3), ((1, 4, 5), 1), ((2, 4), 2)]:
+        add("aten.group_norm.default", SUM, rand(*shape), groups, rand(shape[1]), rand(shape[1]))
+        add("aten.group_norm.default", SUM, rand(*shape), groups, None, None, 1e-2)
+    image = rand(2, 3, 5, 7)
+    for size in [[10, 14], [5, 7], [3, 4], [1, 1], [11, 6]]:
+        add("aten.upsample_nearest2d.vec", EXACT, image, size, None)
+        for aligned in [False, True]:
+            add("aten.upsample_bilinear2d.vec", SUM, image, size, aligned, None)
+    for factors in [[2.0, 2.0], [1.5, 0.7], [3.3, 1.0]]:
+        add("aten.upsample_nearest2d.vec", EXACT, image, None, factors)
+        for aligned in [False, True]:
+            add("aten.upsample_bilinear2d.vec", SUM, image, None, aligned, factors)
+    for dtype in [torch.int64, torch.int32]:
+        add("aten.embedding.default", EXACT, rand(6, 4), torch.tensor([[0, 5, 2], [3, 3, 1]], dtype=dtype))
+    add("aten.embedding.default", EXACT, rand(6, 4), torch.tensor(3))
+
+
 def pooling():
     nan = rand(1, 1, 5, 5)
     nan[0, 0, 2, 2] = float("nan")
@@ -232,6 +276,12 @@ def movement():
         add("aten.squeeze.dim", EXACT, count(*shape), dim)
     for shape, dim in [((2, 3), 0), ((2, 3), 2), ((2, 3), -1), ((2, 3), -3), ((), 0)]:
         add("aten.unsqueeze.default", EXACT, count(*shape), dim)
+    for shape, size in [((3, 1), [3, 4]), ((3, 1), [-1, 4]), ((1,), [2, 3]), ((2, 3), [2, 3]), ((1, 2, 1), [4, 2, 2, 5]), ((), [2])]:
+        add("aten.expand.default", EXACT, count(*shape), size)
+    add("aten.expand.default", EXACT, count(3, 1, dtype=torch.int8), [3, 2])
+    for shape, *rest in [((3, 4), 0, 1), ((3, 4), 1, -1), ((2, 3, 4), -2, 0), ((5,), 0, 2)]:
+        add("aten.select.int", EXACT, count(*shape), *rest)
+    add("aten.alias.default", EXACT, rand(2, 3))
     add("aten.dropout.default", EXACT, rand(2, 3), 0.5, False)
     add("aten.contiguous.default", EXACT, rand(2, 3))
     add("aten.clone.default", EXACT, rand(2, 3))
@@ -275,11 +325,16 @@ def quantization():
             quanta = torch.randint(-128, 128, shape).to(torch.int8)
             for zero_points in [zeros, zeros.to(torch.int32), None, torch.zeros(4, dtype=torch.int8)]:
                 add(dq, EXACT, quanta, scales, zero_points, axis, -128, 127, torch.int8)
+    table = torch.rand(4, 6) * 5 - torch.tensor([[0.5], [9.0], [-3.0], [2.5]])
+    scales = (table.amax(1) - table.amin(1)) / 255
+    zeros = -table.amin(1) / scales
+    add(q, EXACT, table, scales, zeros, 0, 0, 255, torch.uint8)
+    add(dq, EXACT, torch.randint(0, 256, (4, 6)).to(torch.uint8), scales, zeros, 0, 0, 255, torch.uint8)
     add(dq, EXACT, torch.tensor([[100000, -5], [7, 2**31 - 1]], dtype=torch.int32), torch.tensor([0.5, 1e-3]), None, 0, -(2**31), 2**31 - 1, torch.int32)
     add(dq, EXACT, torch.tensor([[200, 5]], dtype=torch.uint8), torch.tensor([0.5, 1e-3]), torch.tensor([128, 3]), 1, 0, 255, torch.uint8)
 
 
-for make in [convolutions, normalization, elementwise, pooling, movement, quantization]:
+for make in [convolutions, normalization, elementwise, activations, layers, pooling, movement, quantization]:
     make()
 lines = ",\n".join(json.dumps(case, separators=(",", ":")) for case in cases)
 (HERE / "operators.json").write_text(f'{{"torch":"{torch.__version__}","cases":[\n{lines}\n]}}\n')

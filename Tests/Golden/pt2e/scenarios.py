@@ -238,8 +238,8 @@ CASES = {
   "duplicate_dq_none_needed": (
     Net(lambda m, x: m.b(m.a(x)), a=conv(), b=conv(3, 2)), [X4], xnnpack),
   "duplicate_dq_simple": (
-    Net(lambda m, x: (m.b(m.a(x)), m.c(m.a(x)) + 1, torch.exp(m.a(x))), a=conv(), b=conv(3, 2), c=conv(3, 2)),
-    [X4], xnnpack),
+    Net(lambda m, x: (lambda y: (m.b(y), m.c(y) + 1))(m.a(x)), a=conv(), b=conv(3, 2), c=conv(3, 2)), [X4],
+    xnnpack),
   "duplicate_dq_shared": (
     Net(lambda m, x: (lambda y: (m.b(y), m.c(y), torch.exp(y)))(m.a(x)), a=conv(), b=conv(3, 2), c=conv(3, 2)),
     [X4], xnnpack),

@@ -1,0 +1,71 @@
+import TensorCore
+
+#if canImport(Glibc)
+  import Glibc
+#elseif canImport(Musl)
+  import Musl
+#endif
+
+// Activation functions of one element, f32. Sigmoid and the clamps have files of their own.
+
+extension Operator {
+  /// x brought into [0, 6]. NaN stays NaN.
+  static let relu6 = Operator("aten.relu6.default(Tensor self) -> Tensor", isInPlace: true) {
+    call throws(OperatorError) in
+    try call.map { clamped($0, 0, 6) }
+  }
+
+  static let tanh = Operator("aten.tanh.default(Tensor self) -> Tensor", isInPlace: true) {
+    call throws(OperatorError) in
+    try call.map { tanhf($0) }
+  }
+
+  /// x · min(max(x + 3, 0), 6) / 6
+  static let hardswish = Operator("aten.hardswish.default(Tensor self) -> Tensor", isInPlace: true) {
+    call throws(OperatorError) in
+    try call.map { $0 * clamped($0 + 3, 0, 6) / 6 }
+  }
+
+  /// min(max(x + 3, 0), 6) / 6
+  static let hardsigmoid = Operator("aten.hardsigmoid.default(Tensor self) -> Tensor", isInPlace: true) {
+    call throws(OperatorError) in
+    try call.map { clamped($0 + 3, 0, 6) / 6 }
+  }
+
+  /// x / (1 + exp(−x))
+  static let silu = Operator("aten.silu.default(Tensor self) -> Tensor", isInPlace: true) {
+    call throws(OperatorError) in
+    try call.map { $0 / (1 + expf(-$0)) }
+  }
+
+  /// x · Φ(x), Φ being the normal distribution: exact, or by tanh.
+  static let gelu = Operator(
+    "aten.gelu.default(Tensor self, *, str approximate='none') -> Tensor", isInPlace: true
+  ) { call throws(OperatorError) in
+    switch try call.string("approximate") {
+    case "none": return try call.map { 0.5 * $0 * (1 + erff($0 * Float(0.5).squareRoot())) }
+    case "tanh":
+      let factor = Float((2 / Double.pi).squareRoot())
+      return try call.map { 0.5 * $0 * (1 + tanhf(factor * ($0 + 0.044715 * $0 * $0 * $0))) }
+    case let other: throw call.error("'approximate' must be 'none' or 'tanh', not '\(other)'")
+    }
+  }
+
+  /// scale · x above 0, scale · alpha · (exp(input_scale · x) − 1) elsewhere.
+  static let elu = Operator(
+    "aten.elu.default(Tensor self, Scalar alpha=1, Scalar scale=1, Scalar input_scale=1) -> Tensor", isInPlace: true
+  ) { call throws(OperatorError) in
+    let (alpha, scale) = (Float(try call.float("alpha")), Float(try call.float("scale")))
+    let inner = Float(try call.float("input_scale"))
+    let outer = alpha * scale
+    return try call.map { $0 <= 0 ? expm1f($0 * inner) * outer : $0 * scale }
+  }
+
+  /// x above 0, negative_slope · x elsewhere.
+  static let leakyRelu = Operator(
+    "aten.leaky_relu.default(Tensor self, Scalar negative_slope=0.01) -> Tensor", isInPlace: true
+  ) { call throws(OperatorError) in
+    let slope = Float(try call.float("negative_slope"))
+    return try call.map { $0 > 0 ? $0 : $0 * slope }
+  }
+}

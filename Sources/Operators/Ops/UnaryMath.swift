@@ -1,0 +1,56 @@
+import TensorCore
+
+#if canImport(Glibc)
+  import Glibc
+#elseif canImport(Musl)
+  import Musl
+#endif
+
+// Functions of one element, f32.
+
+extension Operator {
+  static let exp = Operator("aten.exp.default(Tensor self) -> Tensor", isInPlace: true) {
+    call throws(OperatorError) in
+    try call.map { expf($0) }
+  }
+
+  static let neg = Operator("aten.neg.default(Tensor self) -> Tensor", isInPlace: true) {
+    call throws(OperatorError) in
+    try call.map { -$0 }
+  }
+
+  static let abs = Operator("aten.abs.default(Tensor self) -> Tensor", isInPlace: true) {
+    call throws(OperatorError) in
+    try call.map { $0.magnitude }
+  }
+
+  static let sqrt = Operator("aten.sqrt.default(Tensor self) -> Tensor", isInPlace: true) {
+    call throws(OperatorError) in
+    try call.map { $0.squareRoot() }
+  }
+
+  static let rsqrt = Operator("aten.rsqrt.default(Tensor self) -> Tensor", isInPlace: true) {
+    call throws(OperatorError) in
+    try call.map { 1 / $0.squareRoot() }
+  }
+
+  static let square = Operator("aten.square.default(Tensor self) -> Tensor", isInPlace: true) {
+    call throws(OperatorError) in
+    try call.map { $0 * $0 }
+  }
+
+  /// self to the power of a number.
+  static let pow = Operator("aten.pow.Tensor_Scalar(Tensor self, Scalar exponent) -> Tensor", isInPlace: true) {
+    call throws(OperatorError) in
+    let exponent = Float(try call.float("exponent"))
+    if exponent == 2 { return try call.map { $0 * $0 } }
+    return try call.map { powf($0, exponent) }
+  }
+
+  /// max(x, min). NaN stays NaN.
+  static let clampMin = Operator("aten.clamp_min.default(Tensor self, Scalar min) -> Tensor", isInPlace: true) {
+    call throws(OperatorError) in
+    let bound = Float(try call.float("min"))
+    return try call.map { clamped($0, bound, .infinity) }
+  }
+}
