@@ -24,19 +24,33 @@ static enum xnx_status binary_operands(
 
 static bool within(float ratio, float min, float max) { return ratio >= min && ratio < max; }
 
+typedef enum xnx_status (*create_f32)(struct xnx_operator *, struct xnx_bounds);
+typedef enum xnx_status (*create_qs8)(
+    struct xnx_operator *, const struct xnx_quantization[3], struct xnx_bounds);
+
 // int8: fixed point. shift = 20 - exponent of the larger ratio to the output's scale; multipliers = ratio * 2^shift,
 // half to even; the sum plus 2^(shift - 1), shifted down (half up), + zero point, clamp.
-enum xnx_status xnx_create_add(const struct xnx_operands *operands, struct xnx_operator *op) {
+// SUBTRACT has the second multiplier negated.
+static enum xnx_status create_sum(
+    const struct xnx_operands *operands, struct xnx_operator *op, xnx_setup_fn setup, create_f32 f32, create_qs8 qs8) {
   struct xnx_bounds bounds;
   struct xnx_quantization q[3];
   enum xnx_status status = binary_operands(operands, op, &bounds, q);
   if (status != XNX_OK) return status;
-  op->setup = xnc_setup_add;
-  if (op->type == DS_FLOAT32) return xnc_create_add_f32(op, bounds);
+  op->setup = setup;
+  if (op->type == DS_FLOAT32) return f32(op, bounds);
   if (!within(q[0].scale / q[2].scale, 0x1p-10f, 256.0f) || !within(q[1].scale / q[2].scale, 0x1p-10f, 256.0f)) {
     return XNX_UNSUPPORTED;
   }
-  return xnc_create_add_qs8(op, q, bounds);
+  return qs8(op, q, bounds);
+}
+
+enum xnx_status xnx_create_add(const struct xnx_operands *operands, struct xnx_operator *op) {
+  return create_sum(operands, op, xnc_setup_add, xnc_create_add_f32, xnc_create_add_qs8);
+}
+
+enum xnx_status xnx_create_subtract(const struct xnx_operands *operands, struct xnx_operator *op) {
+  return create_sum(operands, op, xnc_setup_subtract, xnc_create_subtract_f32, xnc_create_subtract_qs8);
 }
 
 // int8: float of (a - a_zp) * (b - b_zp), * (a_scale * b_scale / out_scale), half to even, + zero point, clamp.

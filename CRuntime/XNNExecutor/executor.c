@@ -15,6 +15,7 @@ static const struct kind kinds[DS_KIND_COUNT] = {
     [DS_CONVOLUTION_2D] = {xnx_create_convolution, 2, 3, false},
     [DS_FULLY_CONNECTED] = {xnx_create_fully_connected, 2, 3, false},
     [DS_ADD] = {xnx_create_add, 2, 2, false},
+    [DS_SUBTRACT] = {xnx_create_subtract, 2, 2, false},
     [DS_MULTIPLY] = {xnx_create_multiply, 2, 2, false},
     [DS_MAX_POOLING_2D] = {xnx_create_max_pooling, 1, 1, false},
     [DS_AVERAGE_POOLING_2D] = {xnx_create_average_pooling, 1, 1, false},

@@ -113,6 +113,7 @@ enum xnx_status xnx_images_of(const struct xnx_operands *operands, struct xnx_op
 enum xnx_status xnx_create_convolution(const struct xnx_operands *operands, struct xnx_operator *op);
 enum xnx_status xnx_create_fully_connected(const struct xnx_operands *operands, struct xnx_operator *op);
 enum xnx_status xnx_create_add(const struct xnx_operands *operands, struct xnx_operator *op);
+enum xnx_status xnx_create_subtract(const struct xnx_operands *operands, struct xnx_operator *op);
 enum xnx_status xnx_create_multiply(const struct xnx_operands *operands, struct xnx_operator *op);
 enum xnx_status xnx_create_max_pooling(const struct xnx_operands *operands, struct xnx_operator *op);
 enum xnx_status xnx_create_average_pooling(const struct xnx_operands *operands, struct xnx_operator *op);

@@ -101,6 +101,7 @@ static inline bool xnc_depthwise_is_exact(const int8_t *filter, size_t elements)
 }
 
 XNC_BINARY(add)
+XNC_BINARY(subtract)
 XNC_BINARY(multiply)
 
 static inline enum xnx_status xnc_create_max_pooling(

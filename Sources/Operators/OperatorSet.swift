@@ -10,8 +10,15 @@ public enum OperatorSet {
 
   /// Operators of PyTorch's core library, f32 (data movement: any type), contiguous tensors.
   static let atenOperators: [Operator] = [
+    .conv1d,
+    .conv1dPadding,
     .conv2d,
+    .conv2dPadding,
+    .convTranspose2d,
     .linear,
+    .matmul,
+    .bmm,
+    .mm,
     .batchNorm,
     .layerNorm,
     .groupNorm,
@@ -79,7 +86,9 @@ public enum OperatorSet {
   static let fusedOperators: [Operator] = [
     .fusedConv2d,
     .fusedLinear,
+    .fusedMatmul,
     .fusedAdd,
+    .fusedSub,
     .fusedMul,
     .fusedMaxPool2d,
     .fusedAvgPool2d,
@@ -89,6 +98,11 @@ public enum OperatorSet {
     .fusedCat,
     .fusedSlice,
     .fusedLUT,
+    .fusedSoftmax,
+    .fusedLayerNorm,
+    .fusedUpsampleNearest2d,
+    .fusedUpsampleBilinear2d,
+    .fusedExpand,
     .fusedQuantize,
     .fusedDequantize,
     .fusedView,

@@ -7,7 +7,8 @@ public struct Schema: Sendable, Hashable {
   public enum Kind: Sendable, Hashable {
     case tensor, optionalTensor, tensors
     case int, optionalInt
-    case ints(count: Int?), floats
+    case ints(count: Int?)
+    case floats
     case float, optionalFloat, bool, string, dataType
   }
 

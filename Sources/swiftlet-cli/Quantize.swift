@@ -35,7 +35,8 @@ struct Quantize: ParsableCommand {
   var output: String
 
   @Option(
-    help: ArgumentHelp("An image folder or an .npz with samples; not needed for dynamic quantization.", valueName: "data"))
+    help: ArgumentHelp(
+      "An image folder or an .npz with samples; not needed for dynamic quantization.", valueName: "data"))
   var calibrate: String?
 
   @Option(help: "Use the first samples only.")

@@ -155,6 +155,22 @@ extension Refusal {
   }
 
   private static let layers: [Refusal] = [
+    Refusal("aten.conv1d.default", [f32(1, 3, 8, 8), f32(4, 3, 3)], [:], "[N, C, L]"),
+    Refusal("aten.conv1d.default", [f32(1, 3, 8), f32(4, 3, 3, 3)], [:], "[O, C / groups, k]"),
+    Refusal("aten.conv1d.default", [f32(1, 3, 8), f32(4, 3, 3)], ["stride": .ints([1, 1])], "stride"),
+    Refusal("aten.conv1d.padding", [f32(1, 3, 8), f32(4, 3, 3)], ["padding": .string("full")], "full"),
+    Refusal(
+      "aten.conv2d.padding", [image, filter], ["padding": .string("same"), "stride": .ints([2, 2])], "stride 1", "[2, 2]"),
+    Refusal("aten.conv_transpose2d.input", [image, f32(4, 3, 3, 3)], [:], "3"),
+    Refusal("aten.conv_transpose2d.input", [image, f32(3, 3, 3)], [:], "[C, O / groups, kh, kw]"),
+    Refusal(
+      "aten.conv_transpose2d.input", [image, f32(3, 2, 3, 3)], ["output_padding": .ints([1, 1])], "output_padding"),
+    Refusal("aten.conv_transpose2d.input", [image, f32(3, 2, 3, 3)], ["padding": .ints([9, 9])], "long"),
+    Refusal("aten.matmul.default", [f32(2, 3), f32(4, 2)], [:], "inner sizes", "3 and 4"),
+    Refusal("aten.matmul.default", [f32(2, 2, 3), f32(3, 3, 2)], [:], "broadcast"),
+    Refusal("aten.matmul.default", [f32(), f32(3)], [:], "dimensions"),
+    Refusal("aten.matmul.default", [spec(.int8, 2, 2), f32(2, 2)], [:], "float32"),
+    Refusal("aten.bmm.default", [f32(2, 3), f32(3, 2)], [:], "dimensions"),
     Refusal("aten.gelu.default", [f32(2)], ["approximate": .string("fast")], "approximate", "fast"),
     Refusal("aten.layer_norm.default", [f32(2, 3)], ["normalized_shape": .ints([2])], "normalized_shape", "[2, 3]"),
     Refusal("aten.layer_norm.default", [f32(2, 3)], ["normalized_shape": .ints([])], "normalized_shape"),

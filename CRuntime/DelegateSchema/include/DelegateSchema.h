@@ -14,6 +14,7 @@
   X(CONVOLUTION_2D,         "convolution_2d")              \
   X(FULLY_CONNECTED,        "fully_connected")             \
   X(ADD,                    "add")                         \
+  X(SUBTRACT,               "subtract")                    \
   X(MULTIPLY,               "multiply")                    \
   X(MAX_POOLING_2D,         "max_pooling_2d")              \
   X(AVERAGE_POOLING_2D,     "average_pooling_2d")          \

@@ -4,52 +4,92 @@ import TensorCore
 
 extension Fuser {
   static let convolutionRules: [FusionRule] = [
-    FusionRule(["aten.conv2d.default"]) { fuser, node throws(GraphError) in try fuser.fuseConvolution(node) },
+    FusionRule([
+      "aten.conv2d.default", "aten.conv2d.padding", "aten.conv1d.default", "aten.conv1d.padding",
+      "aten.conv_transpose2d.input",
+    ]) { fuser, node throws(GraphError) in try fuser.fuseConvolution(node) },
     FusionRule(["aten.linear.default"]) { fuser, node throws(GraphError) in try fuser.fuseLinear(node) },
   ]
 
   private mutating func fuseConvolution(_ node: Node) throws(GraphError) -> FusionOutcome {
-    guard let input = node.value("input"), let weightID = node.value("weight"), let weight = try weight(weightID) else {
+    guard let input = node.value("input"), let weightID = node.value("weight"), let given = try weight(weightID) else {
       return .refused("its weight is not a constant")
     }
-    guard source.graph.spec(input).shape.rank == 4 else { return .refused("its input is not 4-D") }
+    let geometry: ConvolutionGeometry
+    switch try convolutionGeometry(node, given.tensor.shape) {
+    case .success(let value): geometry = value
+    case .failure(let reason): return .refused(reason.text)
+    }
+    guard source.graph.spec(input).shape.rank == geometry.rank else { return .refused("its input has no batch") }
+    let weight = geometry.images(given)
     var chain = try outputChain(of: node)
     var activation = try form(input)
     let isQuantized = try settleInt8(&chain, activation, weight)
     if !isQuantized, weight.quantization != nil || spec(activation.id).quantization != nil {
       return .refused(unquantizedReason(chain, activation, weight))
     }
-    let call = try call(node)
-    let (stride, padding, dilation, groups) = try reading { () throws(OperatorError) in
-      (try call.pair("stride"), try call.pair("padding"), try call.pair("dilation"), try call.int("groups"))
-    }
-    var pads = [padding.height, padding.width, padding.height, padding.width]
-    if let pending = activation.pendingPad {
+    var pads = geometry.padding
+    if let pending = activation.pendingPad, geometry.stuffing == nil {
       pads = zip(pads, pending).map(+)
       activation.pendingPad = nil
     }
-    let value = convert(try settle(activation), to: .channelsLast)
+    var value = try settle(activation)
+    if geometry.isFlat {
+      value = emitView(value, name: lowered.graph[value].name + "_image", geometry.withHeight(spec(value).shape))
+    }
+    value = convert(value, to: .channelsLast)
+    if let stuffing = geometry.stuffing { value = emitStuffed(value, stuffing, node) }
     guard case .constant(let bias) = try addBias(node, weight, isQuantized ? spec(value).quantization : nil) else {
       return .refused("its bias is not a constant")
     }
     let window: [(String, Operand)] = [
-      ("stride", .attribute(.ints([stride.height, stride.width]))), ("padding", .attribute(.ints(pads))),
-      ("dilation", .attribute(.ints([dilation.height, dilation.width]))),
+      ("stride", .attribute(.ints(geometry.stride))), ("padding", .attribute(.ints(pads))),
+      ("dilation", .attribute(.ints(geometry.dilation))),
     ]
     if let total = emitInCalibrationOrder(
-      chain, input: value, sourceShape: source.graph.spec(input).shape, weight: weight.tensor, bias: bias,
-      groups: groups, window: window)
+      chain, input: value, sourceShape: spec(value).shape, weight: weight.tensor, bias: bias, groups: geometry.groups,
+      window: window)
     {
-      finish(chain, total)
+      finish(chain, flattened(total, geometry, chain))
       return .fused
     }
     let kernel = addWeight(source.graph[weightID].name, weight, weight.tensor.channelsLast())
     let arguments: [(String, Operand)] =
       [("input", .value(value)), ("weight", .value(kernel))] + (bias.map { [("bias", .value($0))] } ?? []) + window
-      + [("groups", .attribute(.int(groups)))] + chain.bounds()
-    finish(
-      chain, emit("fused.conv2d", name: chain.name, arguments, output: outputSpec(chain), sources: chain.nodes))
+      + [("groups", .attribute(.int(geometry.groups)))] + chain.bounds()
+    var output = outputSpec(chain)
+    if geometry.isFlat {
+      output = TensorSpec(
+        output.dataType, geometry.withHeight(output.shape), dimOrder: .channelsLast, quantization: output.quantization)
+    }
+    let result = emit("fused.conv2d", name: chain.name, arguments, output: output, sources: chain.nodes)
+    finish(chain, flattened(result, geometry, chain))
     return .fused
+  }
+
+  /// The result of a 1-D convolution, which was computed as an image of height 1.
+  private mutating func flattened(_ value: ValueID, _ geometry: ConvolutionGeometry, _ chain: OutputChain) -> ValueID {
+    guard geometry.isFlat else { return value }
+    return emitView(
+      convert(value, to: .contiguous), name: lowered.graph[value].name + "_flat",
+      source.graph.spec(chain.result).shape)
+  }
+
+  /// Zeros between and around the elements of an image, as a transposed convolution sees it.
+  private mutating func emitStuffed(_ value: ValueID, _ stuffing: ConvolutionGeometry.Stuffing, _ node: Node) -> ValueID
+  {
+    if stuffing.interior == [0, 0], stuffing.padding == [0, 0, 0, 0] { return value }
+    var output = spec(value)
+    let (interior, pads) = ([0, 0] + stuffing.interior, stuffing.padding)
+    let (pre, post) = ([0, 0, pads[0], pads[3]], [0, 0, pads[2], pads[1]])
+    output.shape = Shape(
+      (0..<4).map { output.shape[$0] + max(0, output.shape[$0] - 1) * interior[$0] + pre[$0] + post[$0] })
+    return emit(
+      "fused.pad", name: node.name + "_stuffed",
+      [
+        ("self", .value(value)), ("pre", .attribute(.ints(pre))), ("post", .attribute(.ints(post))),
+        ("interior", .attribute(.ints(interior))),
+      ], output: output, sources: [node])
   }
 
   private mutating func fuseLinear(_ node: Node) throws(GraphError) -> FusionOutcome {

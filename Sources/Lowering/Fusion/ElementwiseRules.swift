@@ -5,12 +5,18 @@ import TensorCore
 extension Fuser {
   static let elementwiseRules: [FusionRule] = [
     FusionRule(["aten.add.Tensor"]) { fuser, node throws(GraphError) in try fuser.fuseBinary(node, "fused.add") },
+    FusionRule(["aten.sub.Tensor"]) { fuser, node throws(GraphError) in try fuser.fuseBinary(node, "fused.sub") },
     FusionRule(["aten.mul.Tensor"]) { fuser, node throws(GraphError) in try fuser.fuseBinary(node, "fused.mul") },
-    FusionRule(["aten.relu.default", "aten.hardtanh.default", "aten.clamp.default"]) {
+    FusionRule(["aten.relu.default", "aten.relu6.default", "aten.hardtanh.default", "aten.clamp.default"]) {
       fuser, node throws(GraphError) in
       try fuser.fuseClamp(node)
     },
-    FusionRule(["aten.sigmoid.default"]) { fuser, node throws(GraphError) in
+    FusionRule([
+      "aten.sigmoid.default", "aten.tanh.default", "aten.hardswish.default", "aten.hardsigmoid.default",
+      "aten.silu.default", "aten.gelu.default", "aten.elu.default", "aten.leaky_relu.default", "aten.exp.default",
+      "aten.neg.default", "aten.abs.default", "aten.sqrt.default", "aten.rsqrt.default", "aten.square.default",
+      "aten.pow.Tensor_Scalar", "aten.clamp_min.default",
+    ]) { fuser, node throws(GraphError) in
       guard let input = node.inputs.first, let value = try fuser.int8(input) else {
         return .refused("its input is not quantized")
       }
@@ -20,24 +26,25 @@ extension Fuser {
 
   private mutating func fuseBinary(_ node: Node, _ operatorName: String) throws(GraphError) -> FusionOutcome {
     guard let a = node.value("self"), let b = node.value("other") else { return .refused("an operand is a scalar") }
-    guard constant(a) == nil, constant(b) == nil else { return .refused("an operand is a constant") }
-    guard source.graph.spec(a) == source.graph.spec(b) else {
-      return .refused("its operands differ in shape: \(source.graph.spec(a)) and \(source.graph.spec(b))")
+    let (first, second) = (try weight(a), try weight(b))
+    guard first == nil || second == nil else { return .refused("its operands are constants") }
+    guard source.graph.spec(a).dataType == .float32, source.graph.spec(b).dataType == .float32 else {
+      return .refused("it does not compute floats")
     }
-    guard source.graph.spec(a).dataType == .float32 else { return .refused("it does not compute floats") }
-    if node.operatorName == "aten.add.Tensor" {
+    if node.operatorName != "aten.mul.Tensor" {
       let call = try call(node)
       let alpha = try reading { () throws(OperatorError) in try call.float("alpha") }
       guard alpha == 1 else { return .refused("alpha is \(alpha), not 1") }
     }
     var chain = try outputChain(of: node)
-    let order = preferredOrder(a, b)
-    var operands: [ValueID]
-    if let x = try int8(a), let y = try int8(b), chain.quantization != nil {
-      operands = [convert(x, to: order), convert(y, to: order)]
+    let shape = source.graph.spec(node.output).shape
+    let order = shape.rank == 4 ? preferredOrder(a, b) : .contiguous
+    var operands: [ValueID] = []
+    if try isInt8(a), try isInt8(b), chain.quantization != nil {
+      for id in [a, b] { operands.append(try operand(id, shape, order, isInt8: true)) }
     } else {
       chain.quantization = nil
-      operands = [try real(a, order), try real(b, order)]
+      for id in [a, b] { operands.append(try operand(id, shape, order, isInt8: false)) }
     }
     var output = outputSpec(chain)
     output.dimOrder = spec(operands[0]).dimOrder
@@ -45,6 +52,43 @@ extension Fuser {
       [("self", .value(operands[0])), ("other", .value(operands[1]))] + chain.bounds()
     finish(chain, emit(operatorName, name: chain.name, arguments, output: output, sources: chain.nodes))
     return .fused
+  }
+
+  /// Whether the operators here can take a value as int8: it is computed so, or a constant with one scale.
+  private mutating func isInt8(_ id: ValueID) throws(GraphError) -> Bool {
+    if let constant = try weight(id) { return constant.quantization.map { !$0.isPerChannel } ?? false }
+    return try int8(id) != nil
+  }
+
+  /// An operand broadcast to `shape`: a computed value by an operator, a constant ahead of time.
+  private mutating func operand(
+    _ id: ValueID, _ shape: Shape, _ order: DimOrder, isInt8: Bool
+  ) throws(GraphError) -> ValueID {
+    let own = source.graph.spec(id).shape
+    let aligned = Shape([Int](repeating: 1, count: max(0, shape.rank - own.rank)) + own.dimensions)
+    var value: ValueID
+    if let constant = try weight(id), isInt8 || constant.quantization == nil {
+      let spec = TensorSpec(constant.tensor.dataType, aligned, quantization: isInt8 ? constant.quantization : nil)
+      value = convert(
+        addConstant(source.graph[id].name, constant.tensor.aligned().reinterpreted(as: spec)), to: order)
+      return aligned == shape ? value : emitExpand(value, shape)
+    }
+    if isInt8, let quantized = try int8(id) {
+      value = quantized
+    } else {
+      value = try real(id, own.rank == 4 ? order : .contiguous)
+    }
+    if aligned != own { value = emitView(value, name: lowered.graph[value].name + "_view", aligned) }
+    value = convert(value, to: order)
+    return aligned == shape ? value : emitExpand(value, shape)
+  }
+
+  private mutating func emitExpand(_ value: ValueID, _ shape: Shape) -> ValueID {
+    var output = spec(value)
+    output.shape = shape
+    return emit(
+      "fused.expand", name: lowered.graph[value].name + "_expand",
+      [("self", .value(value)), ("size", .attribute(.ints(shape.dimensions)))], output: output)
   }
 
   /// Channels last if one of the operands already is.

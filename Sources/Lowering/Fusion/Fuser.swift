@@ -43,7 +43,7 @@ struct FusionRule: Sendable {
 struct Fuser {
   /// Every rule, in the order of Fusion/'s files.
   static let rules: [FusionRule] =
-    quantizationRules + convolutionRules + elementwiseRules + poolingRules + movementRules
+    quantizationRules + convolutionRules + elementwiseRules + realRules + poolingRules + movementRules
 
   private static let ruleByOperator: [String: FusionRule] = {
     var table: [String: FusionRule] = [:]

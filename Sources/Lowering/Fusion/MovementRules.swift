@@ -6,8 +6,8 @@ extension Fuser {
   /// Operators that only move elements, so that quantizing before or after them is the same.
   static let movementOperators: Set<String> = [
     "aten.view.default", "aten.reshape.default", "aten.flatten.using_ints", "aten.dropout.default",
-    "aten.contiguous.default", "aten.clone.default", "aten.slice.Tensor", "aten.squeeze.dim", "aten.unsqueeze.default",
-    "aten.max_pool2d.default",
+    "aten.contiguous.default", "aten.clone.default", "aten.alias.default", "aten.slice.Tensor", "aten.squeeze.dim",
+    "aten.unsqueeze.default", "aten.permute.default", "aten.transpose.int", "aten.max_pool2d.default",
   ]
 
   static let movementRules: [FusionRule] = [
@@ -17,6 +17,9 @@ extension Fuser {
     ]) { fuser, node throws(GraphError) in try fuser.fuseView(node) },
     FusionRule(["aten.pad.default", "aten.constant_pad_nd.default"]) { fuser, node throws(GraphError) in
       try fuser.fusePad(node)
+    },
+    FusionRule(["aten.permute.default", "aten.transpose.int"]) { fuser, node throws(GraphError) in
+      try fuser.fusePermutation(node)
     },
     FusionRule(["aten.slice.Tensor"]) { fuser, node throws(GraphError) in try fuser.fuseSlice(node) },
     FusionRule(["aten.cat.default"]) { fuser, node throws(GraphError) in try fuser.fuseConcatenation(node) },
@@ -45,11 +48,16 @@ extension Fuser {
   }
 
   private mutating func emitView(_ node: Node, _ value: ValueID, _ shape: Shape) -> ValueID {
+    emitView(value, name: node.name, shape, [node])
+  }
+
+  /// The elements of a contiguous value under another shape.
+  mutating func emitView(_ value: ValueID, name: String, _ shape: Shape, _ sources: [Node] = []) -> ValueID {
     let input = spec(value)
     return emit(
-      "fused.view", name: node.name,
+      "fused.view", name: name,
       [("self", .value(value)), ("size", .attribute(.ints(shape.dimensions)))],
-      output: TensorSpec(input.dataType, shape, quantization: input.quantization), sources: [node])
+      output: TensorSpec(input.dataType, shape, quantization: input.quantization), sources: sources)
   }
 
   /// Whether all that happens to a value, quantization aside, is to be a linear's input.
@@ -82,6 +90,20 @@ extension Fuser {
     return emit(
       "fused.view", name: lowered.graph[value].name + "_flat",
       [("self", .value(permuted)), ("size", .attribute(.ints(flat.shape.dimensions)))], output: flat)
+  }
+
+  /// A permutation of int8 is the ATen operator itself, which takes any element type.
+  private mutating func fusePermutation(_ node: Node) throws(GraphError) -> FusionOutcome {
+    guard let input = node.inputs.first, constant(input) == nil, let value = try int8(input) else {
+      return .refused("its input is not quantized")
+    }
+    let plain = convert(value, to: .contiguous)
+    var output = spec(plain)
+    output.shape = source.graph.spec(node.output).shape
+    let rest = node.arguments.filter { $0.name != "self" }.map { ($0.name, $0.operand) }
+    forms[node.output] = Form(
+      emit(node.operatorName, name: node.name, [("self", .value(plain))] + rest, output: output, sources: [node]))
+    return .fused
   }
 
   // MARK: Padding, slices, concatenation

@@ -42,6 +42,7 @@ extension Fuser {
     let bounds: (low: Double, high: Double)
     switch node.operatorName {
     case "aten.relu.default": return (0, .infinity)
+    case "aten.relu6.default": return (0, 6)
     case "aten.hardtanh.default":
       let call = try call(node)
       bounds = try reading { () throws(OperatorError) in (try call.float("min_val"), try call.float("max_val")) }

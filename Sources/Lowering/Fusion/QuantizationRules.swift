@@ -17,7 +17,7 @@ extension Fuser {
     FusionRule(["quantization.observe"]) { fuser, node throws(GraphError) in
       try fuser.observe(node)
     },
-    FusionRule(["aten.dropout.default", "aten.contiguous.default", "aten.clone.default"]) {
+    FusionRule(["aten.dropout.default", "aten.contiguous.default", "aten.clone.default", "aten.alias.default"]) {
       fuser, node throws(GraphError) in
       guard let input = node.inputs.first, fuser.forms[input] != nil else { return .refused("its input is a constant") }
       fuser.forms[node.output] = try fuser.form(input)

@@ -7,31 +7,39 @@ extension Operator {
   static let conv2d = Operator(
     "aten.conv2d.default(Tensor input, Tensor weight, Tensor? bias=None, SymInt[2] stride=1, SymInt[2] padding=0, "
       + "SymInt[2] dilation=1, SymInt groups=1) -> Tensor"
-  ) { call throws(OperatorError) in
-    let input = try call.images("input")
-    let weight = try call.floatTensor("weight")
-    let groups = try checkedGroups(call, input.shape, weight.shape)
-    let outputs = weight.shape[0]
-    let bias = try call.optionalVector("bias", count: outputs)
-    let window = try Window2d(call, input: input.shape, kernel: (weight.shape[2], weight.shape[3]))
-    let shape = try call.checkedShape(
-      input.shape.dimensions.dropLast(3) + [outputs, window.height.output, window.width.output])
-    let batch = input.shape.rank == 4 ? input.shape[0] : 1
-    return KernelPlan(TensorSpec(.float32, shape)) { () throws(OperatorError) in
-      if weight.shape[1] == 1 {
-        let convolution = DepthwiseConvolution(window: window, batch: batch, channels: groups, outputs: outputs)
-        return PreparedKernel { buffers in
-          convolution.run(
-            input: buffers.input(input), weights: buffers.input(weight), bias: bias.map { buffers.input($0) },
-            output: buffers.output())
-        }
+  ) { call throws(OperatorError) in try convolutionPlan(call) }
+
+  /// As `conv2d`, padding by name.
+  static let conv2dPadding = Operator(
+    "aten.conv2d.padding(Tensor input, Tensor weight, Tensor? bias=None, SymInt[2] stride=1, str padding=\"valid\", "
+      + "SymInt[2] dilation=1, SymInt groups=1) -> Tensor"
+  ) { call throws(OperatorError) in try convolutionPlan(call) }
+}
+
+private func convolutionPlan(_ call: OperatorCall) throws(OperatorError) -> KernelPlan {
+  let input = try call.images("input")
+  let weight = try call.floatTensor("weight")
+  let groups = try checkedGroups(call, input.shape, weight.shape)
+  let outputs = weight.shape[0]
+  let bias = try call.optionalVector("bias", count: outputs)
+  let window = try Window2d(call, input: input.shape, kernel: (weight.shape[2], weight.shape[3]))
+  let shape = try call.checkedShape(
+    input.shape.dimensions.dropLast(3) + [outputs, window.height.output, window.width.output])
+  let batch = input.shape.rank == 4 ? input.shape[0] : 1
+  return KernelPlan(TensorSpec(.float32, shape)) { () throws(OperatorError) in
+    if weight.shape[1] == 1 {
+      let convolution = DepthwiseConvolution(window: window, batch: batch, channels: groups, outputs: outputs)
+      return PreparedKernel { buffers in
+        convolution.run(
+          input: buffers.input(input), weights: buffers.input(weight), bias: bias.map { buffers.input($0) },
+          output: buffers.output())
       }
-      return try gemmKernel(
-        call, input,
-        Convolution2d(
-          window: window, batch: batch, groups: groups, channelsPerGroup: weight.shape[1],
-          outputsPerGroup: outputs / groups))
     }
+    return try gemmKernel(
+      call, input,
+      Convolution2d(
+        window: window, batch: batch, groups: groups, channelsPerGroup: weight.shape[1],
+        outputsPerGroup: outputs / groups))
   }
 }
 

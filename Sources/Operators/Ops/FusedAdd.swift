@@ -11,37 +11,50 @@ extension Operator {
   ///
   /// that is, rounded half up. Outside those ratios it is RNE(clamp(Float(a − za)·ra + Float(b − zb)·rb)) + zp in
   /// Float. `infer` leaves the quantization parameters of an int8 output open.
-  static let fusedAdd = Operator(
-    "fused.add(Tensor self, Tensor other, float output_min=-inf, float output_max=inf) -> Tensor", isInPlace: true,
-    infer: { call throws(OperatorError) in try call.elementwiseOutputs() },
-    prepare: { call throws(OperatorError) in
-      let (a, b) = try call.elementwiseOperands()
-      let output = try call.checkedOutput(try call.elementwiseOutputs())
-      let (indexA, indexB) = (try call.position("self"), try call.position("other"))
-      let count = output.shape.elementCount
-      if a.dataType == .int8 {
-        let sum = try Int8Sum(call, a, b, output)
-        return PreparedKernel { buffers in
-          sum.run(buffers.input(indexA), buffers.input(indexB), buffers.output(), count)
+  static let fusedAdd = Operator(sum: "fused.add", sign: 1)
+
+  /// Elementwise difference with clamp: as `fused.add`, with −mb and −rb.
+  static let fusedSub = Operator(sum: "fused.sub", sign: -1)
+
+  private init(sum name: String, sign: Int32) {
+    self.init(
+      "\(name)(Tensor self, Tensor other, float output_min=-inf, float output_max=inf) -> Tensor", isInPlace: true,
+      infer: { call throws(OperatorError) in try call.elementwiseOutputs() },
+      prepare: { call throws(OperatorError) in
+        let (a, b) = try call.elementwiseOperands()
+        let output = try call.checkedOutput(try call.elementwiseOutputs())
+        let (indexA, indexB) = (try call.position("self"), try call.position("other"))
+        let count = output.shape.elementCount
+        if a.dataType == .int8 {
+          let sum = try Int8Sum(call, a, b, output, sign: sign)
+          return PreparedKernel { buffers in
+            sum.run(buffers.input(indexA), buffers.input(indexB), buffers.output(), count)
+          }
         }
-      }
-      let (lower, upper) = try call.floatBounds()
-      return PreparedKernel { buffers in
-        let (x, y) = (buffers.input(indexA, as: Float.self), buffers.input(indexB, as: Float.self))
-        let target = buffers.output(as: Float.self)
-        for i in 0..<count { target[i] = clamped(x[i] + y[i], lower, upper) }
-      }
-    })
+        let (lower, upper) = try call.floatBounds()
+        let factor = Float(sign)
+        return PreparedKernel { buffers in
+          let (x, y) = (buffers.input(indexA, as: Float.self), buffers.input(indexB, as: Float.self))
+          let target = buffers.output(as: Float.self)
+          for i in 0..<count { target[i] = clamped(x[i] + factor * y[i], lower, upper) }
+        }
+      })
+  }
 }
 
-/// The int8 sum of two tensors with parameters of their own.
+/// The int8 sum, or difference, of two tensors with parameters of their own.
 private struct Int8Sum: Sendable {
   private let zeroPointA, zeroPointB: Int32
   private let ratioA, ratioB: Float
+  /// 1 or −1, for the second operand.
+  private let sign: Int32
   private let requantizer: Requantizer
   private let bounds: (lower: Int32, upper: Int32)
 
-  init(_ call: OperatorCall, _ a: TensorSpec, _ b: TensorSpec, _ output: TensorSpec) throws(OperatorError) {
+  init(
+    _ call: OperatorCall, _ a: TensorSpec, _ b: TensorSpec, _ output: TensorSpec, sign: Int32
+  ) throws(OperatorError) {
+    self.sign = sign
     let (a, b) = (try call.int8Parameters(a, "self"), try call.int8Parameters(b, "other"))
     let scale = try call.int8Parameters(output, "output").scale
     (ratioA, ratioB) = (a.scale / scale, b.scale / scale)
@@ -69,7 +82,7 @@ private struct Int8Sum: Sendable {
     let shift = 20 - Int32(max(ratioA, ratioB).exponent)
     let power = Float(sign: .plus, exponent: Int(shift), significand: 1)
     let multiplierA = Int32((ratioA * power).rounded(.toNearestOrEven))
-    let multiplierB = Int32((ratioB * power).rounded(.toNearestOrEven))
+    let multiplierB = sign &* Int32((ratioB * power).rounded(.toNearestOrEven))
     let bias = (1 &<< (shift &- 1)) &- zeroPointA &* multiplierA &- zeroPointB &* multiplierB
     let (lower, upper, zeroPoint) = (bounds.lower, bounds.upper, requantizer.zeroPoint)
     for i in 0..<count {
@@ -82,7 +95,7 @@ private struct Int8Sum: Sendable {
   private func floatingPoint(
     _ a: UnsafePointer<Int8>, _ b: UnsafePointer<Int8>, _ target: UnsafeMutablePointer<Int8>, _ count: Int
   ) {
-    let (zeroPointA, zeroPointB, ratioA, ratioB) = (zeroPointA, zeroPointB, ratioA, ratioB)
+    let (zeroPointA, zeroPointB, ratioA, ratioB) = (zeroPointA, zeroPointB, ratioA, Float(sign) * ratioB)
     let requantizer = requantizer
     for i in 0..<count {
       let (x, y) = (Float(Int32(a[i]) &- zeroPointA), Float(Int32(b[i]) &- zeroPointB))

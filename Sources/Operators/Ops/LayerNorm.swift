@@ -23,7 +23,8 @@ extension Operator {
         let bias = bias.map { buffers.input($0, as: Float.self) }
         for row in 0..<rows {
           normalize(
-            buffers.input(input, as: Float.self) + row &* count, count, eps, buffers.output(as: Float.self) + row &* count
+            buffers.input(input, as: Float.self) + row &* count, count, eps,
+            buffers.output(as: Float.self) + row &* count
           ) { index, value in value * (weight.map { $0[index] } ?? 1) + (bias.map { $0[index] } ?? 0) }
         }
       }
@@ -55,7 +56,8 @@ extension Operator {
         for row in 0..<(count == 0 ? 0 : batch &* groups) {
           let first = row % groups &* perGroup
           normalize(
-            buffers.input(input, as: Float.self) + row &* count, count, eps, buffers.output(as: Float.self) + row &* count
+            buffers.input(input, as: Float.self) + row &* count, count, eps,
+            buffers.output(as: Float.self) + row &* count
           ) { index, value in
             let channel = first &+ index / area
             return value * (weight.map { $0[channel] } ?? 1) + (bias.map { $0[channel] } ?? 0)

@@ -44,6 +44,8 @@ extension Operator {
     call throws(OperatorError) in
     let exponent = Float(try call.float("exponent"))
     if exponent == 2 { return try call.map { $0 * $0 } }
+    if exponent == 3 { return try call.map { $0 * $0 * $0 } }
+    if exponent == 0.5 { return try call.map { $0.squareRoot() } }
     return try call.map { powf($0, exponent) }
   }
 

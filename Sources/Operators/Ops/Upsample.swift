@@ -34,7 +34,9 @@ extension Operator {
         let (source, target) = (buffers.input(resize.input, as: Float.self), buffers.output(as: Float.self))
         resize.forEachRow { from, to, y in
           let row = rows[y]
-          let (top, bottom) = (source + (from &+ row.low &* resize.width.input), source + (from &+ row.high &* resize.width.input))
+          let (top, bottom) = (
+            source + (from &+ row.low &* resize.width.input), source + (from &+ row.high &* resize.width.input)
+          )
           for x in 0..<resize.width.output {
             let c = columns[x]
             let upper = (1 - c.weight) * top[c.low] + c.weight * top[c.high]

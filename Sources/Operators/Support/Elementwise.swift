@@ -10,7 +10,9 @@ extension OperatorCall {
     let count = input.shape.elementCount
     return KernelPlan(TensorSpec(.float32, input.shape)) {
       PreparedKernel { buffers in
-        let (source, target): (UnsafePointer<Float>, UnsafeMutablePointer<Float>) = (buffers.input(input), buffers.output())
+        let (source, target): (UnsafePointer<Float>, UnsafeMutablePointer<Float>) = (
+          buffers.input(input), buffers.output()
+        )
         for i in 0..<count { target[i] = function(source[i]) }
       }
     }

@@ -7,7 +7,9 @@ struct Window2d: Sendable {
     var input: Int
     var kernel: Int
     var stride: Int
+    /// Before the image; as much behind it, and `extraPadding`.
     var padding: Int
+    var extraPadding = 0
     var dilation = 1
     var output = 0
   }
@@ -15,7 +17,7 @@ struct Window2d: Sendable {
   var height: Axis
   var width: Axis
 
-  /// Reads `stride` (empty: the kernel), `padding` and, where the schema has it, `dilation`.
+  /// Reads `stride` (empty: the kernel), `padding` (sizes, or `'valid'` and `'same'`) and, where the schema has it, `dilation`.
   ///
   /// Rounding up, a last window that would start in the padding behind the image is left out.
   init(
@@ -23,17 +25,36 @@ struct Window2d: Sendable {
   ) throws(OperatorError) {
     let rank = input.rank
     let stride = try call.ints("stride").isEmpty ? kernel : call.boundedPair("stride", in: 1...sizeLimit)
-    let padding = try call.boundedPair("padding", in: 0...sizeLimit)
-    height = Axis(input: input[rank - 2], kernel: kernel.height, stride: stride.height, padding: padding.height)
-    width = Axis(input: input[rank - 1], kernel: kernel.width, stride: stride.width, padding: padding.width)
+    height = Axis(input: input[rank - 2], kernel: kernel.height, stride: stride.height, padding: 0)
+    width = Axis(input: input[rank - 1], kernel: kernel.width, stride: stride.width, padding: 0)
     if call.schema.parameter(named: "dilation") != nil {
       let dilation = try call.boundedPair("dilation", in: 1...sizeLimit)
       (height.dilation, width.dilation) = (dilation.height, dilation.width)
     }
+    if call.schema.parameter(named: "padding")?.kind == .string {
+      try pad(call)
+    } else {
+      let padding = try call.boundedPair("padding", in: 0...sizeLimit)
+      (height.padding, width.padding) = (padding.height, padding.width)
+    }
     guard height.slide(roundingUp: roundingUp), width.slide(roundingUp: roundingUp) else {
       throw call.error(
         "the kernel [\(kernel.height), \(kernel.width)] with dilation [\(height.dilation), \(width.dilation)] does not fit "
-          + "in \(input) with padding [\(padding.height), \(padding.width)]")
+          + "in \(input) with padding [\(height.padding), \(width.padding)]")
+    }
+  }
+
+  /// `padding` by name: none, or as much as keeps the image's size, an odd element more behind it.
+  private mutating func pad(_ call: OperatorCall) throws(OperatorError) {
+    switch try call.string("padding") {
+    case "valid": return
+    case "same":
+      try call.check(
+        height.stride == 1 && width.stride == 1,
+        "padding 'same' needs stride 1, not [\(height.stride), \(width.stride)]")
+      height.padToSame()
+      width.padToSame()
+    case let other: throw call.error("'padding' must be 'valid' or 'same', not '\(other)'")
     }
   }
 
@@ -69,9 +90,14 @@ extension Window2d.Axis {
     return first..<max(first, end)
   }
 
+  fileprivate mutating func padToSame() {
+    let total = dilation * (kernel - 1)
+    (padding, extraPadding) = (total / 2, total % 2)
+  }
+
   /// Computes `output`; false when not even one window fits.
   fileprivate mutating func slide(roundingUp: Bool) -> Bool {
-    let spare = input + 2 * padding - dilation * (kernel - 1) - 1 + (roundingUp ? stride - 1 : 0)
+    let spare = input + 2 * padding + extraPadding - dilation * (kernel - 1) - 1 + (roundingUp ? stride - 1 : 0)
     guard spare >= 0 else { return false }
     output = spare / stride + 1
     if roundingUp, (output - 1) * stride >= input + padding { output -= 1 }

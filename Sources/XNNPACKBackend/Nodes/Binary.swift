@@ -3,13 +3,19 @@ import Operators
 import TensorCore
 
 extension DelegatedNode {
-  static let add = DelegatedNode(operatorName: "fused.add") { call throws(OperatorError) in
-    try reasonAgainstBinary(call) { a, b, y in
-      Capabilities.reasonAgainstRatio("first input scale / output scale", a / y, -10, 8)
-        ?? Capabilities.reasonAgainstRatio("second input scale / output scale", b / y, -10, 8)
+  static let add = sum("fused.add", DS_ADD)
+  static let subtract = sum("fused.sub", DS_SUBTRACT)
+
+  private static func sum(_ operatorName: String, _ kind: ds_kind) -> DelegatedNode {
+    let code = kind.rawValue
+    return DelegatedNode(operatorName: operatorName) { call throws(OperatorError) in
+      try reasonAgainstBinary(call) { a, b, y in
+        Capabilities.reasonAgainstRatio("first input scale / output scale", a / y, -10, 8)
+          ?? Capabilities.reasonAgainstRatio("second input scale / output scale", b / y, -10, 8)
+      }
+    } encode: { call, node throws(OperatorError) in
+      node.kind = code
     }
-  } encode: { call, node throws(OperatorError) in
-    node.set(DS_ADD)
   }
 
   static let multiply = DelegatedNode(operatorName: "fused.mul") { call throws(OperatorError) in

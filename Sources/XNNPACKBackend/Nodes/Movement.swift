@@ -6,6 +6,7 @@ extension DelegatedNode {
   static let constantPad = DelegatedNode(operatorName: "fused.pad") { call throws(OperatorError) in
     if let reason = try Capabilities.reasonAgainstLayout(call) { return reason }
     guard try call.output().shape.rank == 4 else { return "only 4-D tensors are padded in a delegate" }
+    guard try call.ints("interior").allSatisfy({ $0 == 0 }) else { return "XNNPACK pads around an image, not within" }
     return nil
   } encode: { call, node throws(OperatorError) in
     node.set(DS_CONSTANT_PAD)

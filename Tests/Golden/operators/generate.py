@@ -112,6 +112,35 @@ def convolutions():
     add("aten.linear.default", SUM, rand(0, 7), rand(2, 7), None)
 
 
+def moreConvolutions():
+    for x, w, *rest in [
+        (rand(2, 3, 9), rand(4, 3, 3)), (rand(1, 4, 11), rand(6, 2, 3), [2], [1], [1], 2), (rand(3, 8), rand(2, 3, 2), [1], [2], [3]),
+        (rand(1, 3, 7), rand(3, 1, 3), [1], [1], [1], 3),
+    ]:
+        add("aten.conv1d.default", SUM, x, w, rand(w.shape[0]), *rest)
+    for x, w, *rest in [(rand(1, 3, 8), rand(2, 3, 4), [1], "same"), (rand(1, 3, 8), rand(2, 3, 3), [2], "valid"), (rand(1, 2, 9), rand(2, 2, 4), [1], "same", [2])]:
+        add("aten.conv1d.padding", SUM, x, w, rand(w.shape[0]), *rest)
+    for x, w, *rest in [
+        (rand(1, 3, 6, 7), rand(2, 3, 2, 4), [1, 1], "same"), (rand(2, 3, 8, 8), rand(2, 3, 3, 3), [2, 1], "valid"),
+        (rand(1, 4, 9, 7), rand(4, 1, 2, 3), [1, 1], "same", [3, 2], 4), (rand(1, 2, 5, 5), rand(3, 2, 3, 3), [1, 1], "same"),
+    ]:
+        add("aten.conv2d.padding", SUM, x, w, rand(w.shape[0]), *rest)
+    for x, w, o, *rest in [
+        (rand(1, 3, 4, 5), rand(3, 2, 3, 3), 2), (rand(2, 4, 3, 3), rand(4, 3, 2, 2), 3, [2, 2]),
+        (rand(1, 4, 5, 4), rand(4, 2, 3, 3), 4, [2, 2], [1, 1], [1, 1], 2), (rand(1, 2, 4, 4), rand(2, 3, 3, 2), 3, [2, 1], [1, 0], [1, 0], 1, [2, 1]),
+        (rand(3, 5, 5), rand(3, 2, 2, 2), 2), (rand(1, 4, 4, 4), rand(4, 1, 3, 3), 4, [1, 1], [2, 2], [0, 0], 4),
+    ]:
+        add("aten.conv_transpose2d.input", SUM, x, w, rand(o), *rest)
+    add("aten.conv_transpose2d.input", SUM, rand(1, 3, 4, 4), rand(3, 2, 2, 2))
+    for a, b in [
+        ((3, 4), (4, 5)), ((2, 3, 4), (2, 4, 5)), ((2, 3, 4), (4, 5)), ((4,), (4, 5)), ((3, 4), (4,)), ((4,), (4,)),
+        ((2, 1, 3, 4), (5, 4, 2)), ((1, 3, 4), (2, 4, 1)), ((3, 0), (0, 2)), ((2, 3, 2, 4), (4,)),
+    ]:
+        add("aten.matmul.default", SUM, rand(*a), rand(*b))
+    add("aten.bmm.default", SUM, rand(2, 3, 4), rand(2, 4, 5))
+    add("aten.mm.default", SUM, rand(3, 4), rand(4, 2))
+
+
 def normalization():
     def norm(x, weight=True, bias=True, eps=1e-5):
         c = x.shape[1]
@@ -334,7 +363,7 @@ def quantization():
     add(dq, EXACT, torch.tensor([[200, 5]], dtype=torch.uint8), torch.tensor([0.5, 1e-3]), torch.tensor([128, 3]), 1, 0, 255, torch.uint8)
 
 
-for make in [convolutions, normalization, elementwise, activations, layers, pooling, movement, quantization]:
+for make in [convolutions, moreConvolutions, normalization, elementwise, activations, layers, pooling, movement, quantization]:
     make()
 lines = ",\n".join(json.dumps(case, separators=(",", ":")) for case in cases)
 (HERE / "operators.json").write_text(f'{{"torch":"{torch.__version__}","cases":[\n{lines}\n]}}\n')

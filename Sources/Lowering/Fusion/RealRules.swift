@@ -1,0 +1,59 @@
+import GraphIR
+import Operators
+import TensorCore
+
+extension Fuser {
+  /// Operators on int8 that are computed on reals inside, and products of activations: contiguous.
+  static let realRules: [FusionRule] = [
+    FusionRule(["aten.softmax.int"]) { fuser, node throws(GraphError) in
+      try fuser.fuseReal(node, "fused.softmax", ["self"])
+    },
+    FusionRule(["aten.layer_norm.default"]) { fuser, node throws(GraphError) in
+      try fuser.fuseReal(node, "fused.layer_norm", ["input"])
+    },
+    FusionRule(["aten.upsample_nearest2d.vec"]) { fuser, node throws(GraphError) in
+      try fuser.fuseReal(node, "fused.upsample_nearest2d", ["input"])
+    },
+    FusionRule(["aten.upsample_bilinear2d.vec"]) { fuser, node throws(GraphError) in
+      try fuser.fuseReal(node, "fused.upsample_bilinear2d", ["input"])
+    },
+    FusionRule(["aten.matmul.default", "aten.bmm.default", "aten.mm.default"]) { fuser, node throws(GraphError) in
+      try fuser.fuseReal(node, "fused.matmul", ["self", "other", "mat2"])
+    },
+  ]
+
+  /// The operator of that name on int8 `operands`; other tensors of the node must be constants, and stay as they are.
+  private mutating func fuseReal(
+    _ node: Node, _ operatorName: String, _ operands: [String]
+  ) throws(GraphError) -> FusionOutcome {
+    guard let target = try quantization(of: node.output) else { return .refused("its output is not quantized") }
+    var arguments: [(String, Operand)] = []
+    for argument in node.arguments {
+      guard case .value(let id) = argument.operand else {
+        arguments.append((argument.name, argument.operand))
+        continue
+      }
+      if operands.contains(argument.name) {
+        guard let value = try int8Operand(id) else {
+          return .refused("'\(source.graph[id].name)' is not quantized")
+        }
+        // `bmm` and `mm` call their second operand `mat2`.
+        arguments.append((argument.name == "mat2" ? "other" : argument.name, .value(convert(value, to: .contiguous))))
+      } else {
+        guard let tensor = constant(id) else { return .refused("'\(source.graph[id].name)' is not a constant") }
+        arguments.append((argument.name, .value(addConstant(source.graph[id].name, tensor))))
+      }
+    }
+    let output = TensorSpec(.int8, source.graph.spec(node.output).shape, quantization: target)
+    forms[node.output] = Form(emit(operatorName, name: node.name, arguments, output: output, sources: [node]))
+    return .fused
+  }
+
+  /// A computed int8 value, or a constant with one scale.
+  private mutating func int8Operand(_ id: ValueID) throws(GraphError) -> ValueID? {
+    guard let constant = try weight(id) else { return try int8(id) }
+    guard let quantization = constant.quantization, !quantization.isPerChannel else { return nil }
+    let spec = TensorSpec(.int8, constant.tensor.shape, quantization: quantization)
+    return addConstant(source.graph[id].name, constant.tensor.reinterpreted(as: spec))
+  }
+}
