@@ -79,6 +79,13 @@ public enum OperatorSet {
     .dequantizePerTensor,
     .quantizePerChannel,
     .dequantizePerChannel,
+    .chooseQParams,
+    .chooseQParamsSymmetric,
+    .chooseQParamsPerToken,
+    .quantizePerTensorTensor,
+    .dequantizePerTensorTensor,
+    .quantizePerToken,
+    .dequantizePerToken,
     .observe,
   ]
 
@@ -87,6 +94,8 @@ public enum OperatorSet {
     .fusedConv2d,
     .fusedLinear,
     .fusedMatmul,
+    .fusedDynamicLinear,
+    .fusedDynamicConv2d,
     .fusedAdd,
     .fusedSub,
     .fusedMul,

@@ -8,7 +8,7 @@ struct OpCase: Sendable, CustomStringConvertible {
   let operatorName: String
   let arguments: [String: CallArgument]
   let inputs: [Tensor]
-  let expected: Tensor
+  let expected: [Tensor]
   let relativeTolerance: Double
   let absoluteTolerance: Double
 
@@ -48,7 +48,7 @@ enum OperatorGolden {
     return try file.cases.enumerated().map { number, entry in
       OpCase(
         number: number, operatorName: entry.operator, arguments: try entry.arguments.mapValues { try $0.argument() },
-        inputs: entry.inputs.map { $0.tensor(storage) }, expected: entry.output.tensor(storage),
+        inputs: entry.inputs.map { $0.tensor(storage) }, expected: entry.outputs.map { $0.tensor(storage) },
         relativeTolerance: entry.rtol ?? 0, absoluteTolerance: entry.atol ?? 0)
     }
   }
@@ -61,7 +61,7 @@ enum OperatorGolden {
     var `operator`: String
     var arguments: [String: Argument]
     var inputs: [TensorEntry]
-    var output: TensorEntry
+    var outputs: [TensorEntry]
     var rtol: Double?
     var atol: Double?
   }

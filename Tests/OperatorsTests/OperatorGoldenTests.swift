@@ -12,12 +12,13 @@ import Testing
     for opCase in cases {
       let (op, call) = try opCase.call()
       let output = try op.execute(call, inputs: opCase.inputs)
-      expect(output[0], opCase, "computed")
+      #expect(output.count == opCase.expected.count)
+      for (actual, expected) in zip(output, opCase.expected) { expect(actual, expected, opCase, "computed") }
       // Weights known ahead of time are packed in another place, which must not show.
       let (_, constantCall) = try opCase.call(firstConstant: 1)
       let packed = try op.execute(constantCall, inputs: opCase.inputs)
       #expect(bytes(packed[0]) == bytes(output[0]), "constants change the result of \(opCase)")
-      if op.isInPlace { expect(try runInPlace(op, call, opCase), opCase, "in place") }
+      if op.isInPlace { expect(try runInPlace(op, call, opCase), opCase.expected[0], opCase, "in place") }
     }
   }
 
@@ -55,8 +56,7 @@ import Testing
 
   private func bytes(_ tensor: Tensor) -> [UInt8] { tensor.withUnsafeBytes { Array($0) } }
 
-  private func expect(_ actual: Tensor, _ opCase: OpCase, _ how: String) {
-    let expected = opCase.expected
+  private func expect(_ actual: Tensor, _ expected: Tensor, _ opCase: OpCase, _ how: String) {
     guard actual.spec == expected.spec else {
       Issue.record("\(opCase) \(how): \(actual.spec) instead of \(expected.spec)")
       return

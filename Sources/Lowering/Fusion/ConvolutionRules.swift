@@ -15,6 +15,7 @@ extension Fuser {
     guard let input = node.value("input"), let weightID = node.value("weight"), let given = try weight(weightID) else {
       return .refused("its weight is not a constant")
     }
+    if let dynamic = dynamicInputs[input] { return try fuseDynamicConvolution(node, dynamic, given) }
     let geometry: ConvolutionGeometry
     switch try convolutionGeometry(node, given.tensor.shape) {
     case .success(let value): geometry = value
@@ -96,6 +97,7 @@ extension Fuser {
     guard let input = node.value("input"), let weightID = node.value("weight"), let weight = try weight(weightID) else {
       return .refused("its weight is not a constant")
     }
+    if let dynamic = dynamicInputs[input] { return try fuseDynamicLinear(node, dynamic, weight) }
     var chain = try outputChain(of: node)
     var activation = try form(input)
     let isQuantized = try settleInt8(&chain, activation, weight)
@@ -140,7 +142,7 @@ extension Fuser {
     return "its output is not quantized"
   }
 
-  private mutating func addWeight(_ name: String, _ weight: Weight, _ tensor: Tensor) -> ValueID {
+  mutating func addWeight(_ name: String, _ weight: Weight, _ tensor: Tensor) -> ValueID {
     var spec = tensor.spec
     spec.quantization = weight.quantization
     return addConstant(name, tensor.reinterpreted(as: spec))

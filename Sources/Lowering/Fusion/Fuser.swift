@@ -43,7 +43,7 @@ struct FusionRule: Sendable {
 struct Fuser {
   /// Every rule, in the order of Fusion/'s files.
   static let rules: [FusionRule] =
-    quantizationRules + convolutionRules + elementwiseRules + realRules + poolingRules + movementRules
+    quantizationRules + dynamicRules + convolutionRules + elementwiseRules + realRules + poolingRules + movementRules
 
   private static let ruleByOperator: [String: FusionRule] = {
     var table: [String: FusionRule] = [:]
@@ -63,6 +63,8 @@ struct Fuser {
   var forms: [ValueID: Form] = [:]
   /// Integer outputs of quantize nodes in the source graph → lowered int8 form.
   var quantized: [ValueID: Form] = [:]
+  /// Values that are dequantized with parameters of the moment → what they are made of.
+  var dynamicInputs: [ValueID: DynamicInput] = [:]
   /// Source nodes that an earlier rule has already covered.
   var covered: Set<String> = []
   /// Layout conversions already made: (lowered value, dim order) → converted value.

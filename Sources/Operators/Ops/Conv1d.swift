@@ -18,7 +18,9 @@ extension Operator {
       schema,
       infer: { call throws(OperatorError) in
         let images = try call.asImages(image)
-        do throws(OperatorError) { return try image.infer(images).map { $0.withoutHeight() } } catch { throw call.error(error.reason) }
+        do throws(OperatorError) { return try image.infer(images).map { $0.withoutHeight() } } catch {
+          throw call.error(error.reason)
+        }
       },
       prepare: { call throws(OperatorError) in
         let images = try call.asImages(image)

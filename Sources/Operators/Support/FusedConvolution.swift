@@ -21,20 +21,43 @@ struct FusedConvolution: Sendable {
     _ gemm: Int8Gemm, input: UnsafePointer<Int8>, zeroPoint: Int16, packed: UnsafeRawPointer,
     rows: UnsafeMutablePointer<Int16>, tileRows: Int, output: UnsafeMutablePointer<Int8>
   ) {
-    let stride = gemm.rowStride
+    forEachTile(gemm, input, zeroPoint, rows, tileRows) { count, group, offset in
+      gemm.multiply(
+        rows, rowCount: count, packed: packed, group: group, output: output + offset, outputStride: outputs)
+    }
+  }
+
+  /// As `runInt8`, to reals; `rowScales` holds the input's scale `tileRows` times.
+  func runDynamic(
+    _ gemm: Int8Gemm, input: UnsafePointer<Int8>, zeroPoint: Int16, rowScales: UnsafePointer<Float>,
+    packed: UnsafeRawPointer, rows: UnsafeMutablePointer<Int16>, tileRows: Int, bounds: (lower: Float, upper: Float),
+    output: UnsafeMutablePointer<Float>
+  ) {
+    forEachTile(gemm, input, zeroPoint, rows, tileRows) { count, group, offset in
+      gemm.multiplyReal(
+        rows, rowCount: count, rowScales: rowScales, packed: packed, group: group, bounds: bounds,
+        output: output + offset, outputStride: outputs)
+    }
+  }
+
+  /// Lays tiles of windows out as rows and calls `body` for each with its number of rows, its group, and where its first
+  /// row's first channel lies in the output.
+  @inline(__always)
+  private func forEachTile(
+    _ gemm: Int8Gemm, _ input: UnsafePointer<Int8>, _ zeroPoint: Int16, _ rows: UnsafeMutablePointer<Int16>,
+    _ tileRows: Int, _ body: (_ count: Int, _ group: Int, _ offset: Int) -> Void
+  ) {
     for image in 0..<batch {
       let source = input + image &* window.inputHeight &* window.inputWidth &* channels
-      let target = output + image &* pixels &* outputs
       for group in 0..<groups {
         var first = 0
         while first < pixels {
           let count = min(tileRows, pixels &- first)
           for row in 0..<count {
-            fillInt8(rows + row &* stride, pixel: first &+ row, source + group &* channelsPerGroup, zeroPoint)
+            fillInt8(
+              rows + row &* gemm.rowStride, pixel: first &+ row, source + group &* channelsPerGroup, zeroPoint)
           }
-          gemm.multiply(
-            rows, rowCount: count, packed: packed, group: group,
-            output: target + (first &* outputs &+ group &* gemm.outputsPerGroup), outputStride: outputs)
+          body(count, group, (image &* pixels &+ first) &* outputs &+ group &* gemm.outputsPerGroup)
           first &+= count
         }
       }

@@ -88,6 +88,36 @@ struct Int8Gemm: Sendable {
     }
   }
 
+  /// As `multiply`, for rows quantized at run time: `Float(sum) · (row scale · channel scale) + bias`, clamped, in Float.
+  /// The packed biases are Floats, by their bits, and `scales` the weights'.
+  func multiplyReal(
+    _ rows: UnsafePointer<Int16>, rowCount: Int, rowScales: UnsafePointer<Float>, packed: UnsafeRawPointer, group: Int,
+    bounds: (lower: Float, upper: Float), output: UnsafeMutablePointer<Float>, outputStride: Int
+  ) {
+    let steps = steps
+    for block in 0..<blocks {
+      let base = packed + (group &* blocks &+ block) &* blockByteCount
+      let biases = base.load(as: SIMD4<Float>.self)
+      let blockScales = (base + 16).load(as: SIMD4<Float>.self)
+      let weights = (base + 32).assumingMemoryBound(to: SIMD8<Int16>.self)
+      let valid = min(4, outputsPerGroup &- block &* 4)
+      var row = 0
+      while row < rowCount {
+        let hasSecond = row &+ 1 < rowCount
+        let first = UnsafeRawPointer(rows + row &* steps &* 8).assumingMemoryBound(to: SIMD8<Int16>.self)
+        let sums = Int8Gemm.tile(first, hasSecond ? first + steps : first, weights, steps)
+        let target = output + (row &* outputStride &+ block &* 4)
+        let real = SIMD4<Float>(sums.0) * (blockScales * rowScales[row]) + biases
+        for lane in 0..<valid { target[lane] = clamped(real[lane], bounds.lower, bounds.upper) }
+        if hasSecond {
+          let real = SIMD4<Float>(sums.1) * (blockScales * rowScales[row &+ 1]) + biases
+          for lane in 0..<valid { target[outputStride &+ lane] = clamped(real[lane], bounds.lower, bounds.upper) }
+        }
+        row &+= 2
+      }
+    }
+  }
+
   @inline(__always)
   static func store(_ quanta: SIMD4<Int8>, at target: UnsafeMutablePointer<Int8>, count: Int) {
     if count == 4 {

@@ -46,7 +46,8 @@ struct FusedWeights: Sendable {
 
 extension OperatorCall {
   /// Checks filter and bias of a convolution or linear, of `outputs` channels (the filter's dimension 0).
-  func checkWeights(input: TensorSpec) throws(OperatorError) {
+  /// An int8 operator's bias is int32, but for dynamic ones', whose result is real.
+  func checkWeights(input: TensorSpec, isDynamic: Bool = false) throws(OperatorError) {
     let weight = try spec("weight")
     let outputs = weight.shape[0]
     let limit = Int(Int32.max)
@@ -61,14 +62,14 @@ extension OperatorCall {
       try check(weight.quantization == nil, "'weight' is float32 but has quantization parameters")
     }
     guard let bias = try optionalSpec("bias") else { return }
-    let biasType: DataType = input.dataType == .int8 ? .int32 : .float32
+    let biasType: DataType = input.dataType == .int8 && !isDynamic ? .int32 : .float32
     try check(
       bias.dataType == biasType && bias.shape == Shape([outputs]) && bias.dimOrder == .contiguous,
       "'bias' must be \(biasType)[\(outputs)], not \(bias)")
   }
 
   /// The scales of an int8 filter: one, or one per output channel; symmetric.
-  private func weightScales(_ weight: TensorSpec) throws(OperatorError) -> [Float] {
+  func weightScales(_ weight: TensorSpec) throws(OperatorError) -> [Float] {
     guard let quantization = weight.quantization else {
       throw error("'weight' is int8 without quantization parameters")
     }

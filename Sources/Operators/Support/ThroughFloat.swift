@@ -11,7 +11,9 @@ extension Operator {
       schema,
       infer: { call throws(OperatorError) in
         let real = try call.dequantized(float)
-        do throws(OperatorError) { return try float.infer(real).map { TensorSpec(.int8, $0.shape) } } catch { throw call.error(error.reason) }
+        do throws(OperatorError) { return try float.infer(real).map { TensorSpec(.int8, $0.shape) } } catch {
+          throw call.error(error.reason)
+        }
       },
       prepare: { call throws(OperatorError) in
         let output = try call.output()

@@ -62,6 +62,7 @@ def add(operator, tolerance, *positional, compute=None, **keywords):
     else:
         arguments = keywords
         expected = compute
+    expected = expected if isinstance(expected, (list, tuple)) else [expected]
     inputs, recorded = [], {}
     for name, value in arguments.items():
         if isinstance(value, torch.Tensor):
@@ -72,7 +73,7 @@ def add(operator, tolerance, *positional, compute=None, **keywords):
             inputs += [store(each) for each in value]
         else:
             recorded[name] = attribute(value)
-    case = {"operator": operator, "arguments": recorded, "inputs": inputs, "output": store(expected)}
+    case = {"operator": operator, "arguments": recorded, "inputs": inputs, "outputs": [store(each) for each in expected]}
     if tolerance != EXACT:
         case |= {"rtol": tolerance[0], "atol": tolerance[1]}
     cases.append(case)
@@ -354,6 +355,20 @@ def quantization():
             quanta = torch.randint(-128, 128, shape).to(torch.int8)
             for zero_points in [zeros, zeros.to(torch.int32), None, torch.zeros(4, dtype=torch.int8)]:
                 add(dq, EXACT, quanta, scales, zero_points, axis, -128, 127, torch.int8)
+    for x in [rand(2, 3, 8) * 3, rand(1, 5) + 4, -rand(3, 4).abs(), torch.zeros(2, 3), rand(1, 1), torch.full((2, 2), 1e-9)]:
+        for low, high in [(-128, 127), (-127, 127), (-100, 50)]:
+            for name in ["choose_qparams", "choose_qparams_symmetric"]:
+                add(f"quantized_decomposed.{name}.tensor", EXACT, x, low, high, 2.0**-12, torch.int8)
+        scale, zero = torch.ops.quantized_decomposed.choose_qparams.tensor(x, -128, 127, 2.0**-12, torch.int8)
+        add("quantized_decomposed.quantize_per_tensor.tensor", EXACT, x, scale, zero, -128, 127, torch.int8)
+        q8 = torch.randint(-128, 128, x.shape).to(torch.int8)
+        add("quantized_decomposed.dequantize_per_tensor.tensor", EXACT, q8, scale, zero, -128, 127, torch.int8)
+        add("quantized_decomposed.choose_qparams_per_token_asymmetric.default", EXACT, x, torch.int8)
+        scale, zero = torch.ops.quantized_decomposed.choose_qparams_per_token_asymmetric(x, torch.int8)
+        add("quantized_decomposed.quantize_per_token.default", EXACT, x, scale, zero, -128, 127, torch.int8)
+        ties = ((torch.arange(x.shape[-1]) - 2 + 0.5 - zero) * scale).to(torch.float32)
+        add("quantized_decomposed.quantize_per_token.default", EXACT, ties, scale, zero, -128, 127, torch.int8)
+        add("quantized_decomposed.dequantize_per_token.default", EXACT, q8, scale, zero, -128, 127, torch.int8, torch.float32)
     table = torch.rand(4, 6) * 5 - torch.tensor([[0.5], [9.0], [-3.0], [2.5]])
     scales = (table.amax(1) - table.amin(1)) / 255
     zeros = -table.amin(1) / scales
