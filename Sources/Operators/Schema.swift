@@ -28,7 +28,7 @@ public struct Schema: Sendable, Hashable {
 
   /// - Precondition: `text` is a well-formed schema; schemas are literals of this package, checked by the tests.
   public init(_ text: String) {
-    guard let open = text.firstIndex(of: "("), let close = text.lastIndex(of: ")") else {
+    guard let open = text.firstIndex(of: "("), let close = text.firstIndex(of: ")") else {
       preconditionFailure("schema without parameters: \(text)")
     }
     name = String(text[..<open])
