@@ -92,7 +92,7 @@ import Testing
     for _ in 0..<2000 {
       let call = generator.call(op, cases)
       guard let outputs = try? op.infer(call) else { continue }
-      #expect(outputs.count == 1 && outputs[0].shape.elementCount >= 0)
+      #expect(outputs.count >= 1 && outputs[0].shape.elementCount >= 0)
       let isSmall = (outputs + call.inputs).allSatisfy { $0.shape.elementCount <= Self.computedElements }
       guard isSmall else { continue }
       _ = try op.execute(call, inputs: call.inputs.map { generator.tensor($0) })
