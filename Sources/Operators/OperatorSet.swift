@@ -71,6 +71,10 @@ public enum OperatorSet {
     .contiguous,
     .clone,
     .alias,
+    .toDtype,
+    .round,
+    .bitwiseRightShift,
+    .sumDim,
   ]
 
   /// Operators of Q/DQ graphs.

@@ -58,7 +58,7 @@ extension Refusal {
     "training": .bool(false), "momentum": .float(0.1), "eps": .float(1e-5), "cudnn_enabled": .bool(true),
   ]
 
-  static let all: [Refusal] = weighted + layers + elementwise + pooling + movement + quantization
+  static let all: [Refusal] = weighted + layers + elementwise + pooling + movement + quantization + integers
 
   private static let weighted: [Refusal] = [
     Refusal("aten.conv2d.default", [image, f32(4, 5, 3, 3)], [:], "[4, 5, 3, 3]", "[1, 3, 8, 8]"),
@@ -149,6 +149,29 @@ extension Refusal {
     Refusal("quantization.observe", [image], [:], "observer"),
   ]
 
+  private static let pixels = spec(.int32, 1, 3, 8, 8)
+
+  private static let integers: [Refusal] = [
+    Refusal("aten.conv2d.default", [pixels, filter], [:], "int32", "float32"),
+    Refusal("aten.conv2d.default", [pixels, spec(.int32, 4, 3, 3, 3), f32(4)], [:], "bias", "int32"),
+    Refusal("aten.linear.default", [spec(.int32, 2, 7), spec(.int8, 3, 7)], [:], "int32", "int8"),
+    Refusal("aten.add.Tensor", [spec(.int32, 2), f32(2)], [:], "int32", "float32"),
+    Refusal("aten.add.Tensor", [spec(.int32, 2), spec(.int32, 2)], ["alpha": .float(0.5)], "alpha"),
+    Refusal("aten.mul.Tensor", [spec(.int32, 2)], ["other": .float(2)], "other"),
+    Refusal("aten.sub.Tensor", [spec(.int32, 2)], ["other": .int(1 << 31)], "other"),
+    Refusal("aten.clamp.default", [spec(.int8, 2)], ["min": .float(0.5)], "integer"),
+    Refusal("aten.clamp.default", [spec(.int16, 2)], ["min": .int(0)], "int16"),
+    Refusal("aten.max_pool2d.default", [pixels], ["kernel_size": .ints([2])], "int32"),
+    Refusal("aten.sum.dim_IntList", [f32(2)], ["dim": .ints([0]), "dtype": .dataType(.int32)], "float32"),
+    Refusal("aten.sum.dim_IntList", [spec(.int32, 2)], ["dim": .ints([0])], "dtype"),
+    Refusal("aten.sum.dim_IntList", [spec(.int32, 2)], ["dim": .ints([1]), "dtype": .dataType(.int32)], "dim"),
+    Refusal("aten.bitwise_right_shift.Tensor_Scalar", [spec(.int32, 2)], ["other": .int(32)], "0...31"),
+    Refusal("aten.bitwise_right_shift.Tensor_Scalar", [spec(.int8, 2)], ["other": .int(1)], "int8"),
+    Refusal("aten.round.default", [spec(.int32, 2)], [:], "int32"),
+    Refusal("aten.to.dtype", [f32(2)], ["dtype": .dataType(.float16)], "float16"),
+    Refusal("aten.to.dtype", [spec(.bfloat16, 2)], ["dtype": .dataType(.float32)], "bfloat16"),
+  ]
+
   private static func quantize(_ changes: [String: Attribute], _ word: String) -> Refusal {
     Refusal(
       "quantized_decomposed.quantize_per_tensor.default", [f32(2)], perTensor.merging(changes) { $1 }, word)
@@ -160,7 +183,8 @@ extension Refusal {
     Refusal("aten.conv1d.default", [f32(1, 3, 8), f32(4, 3, 3)], ["stride": .ints([1, 1])], "stride"),
     Refusal("aten.conv1d.padding", [f32(1, 3, 8), f32(4, 3, 3)], ["padding": .string("full")], "full"),
     Refusal(
-      "aten.conv2d.padding", [image, filter], ["padding": .string("same"), "stride": .ints([2, 2])], "stride 1", "[2, 2]"),
+      "aten.conv2d.padding", [image, filter], ["padding": .string("same"), "stride": .ints([2, 2])], "stride 1",
+      "[2, 2]"),
     Refusal("aten.conv_transpose2d.input", [image, f32(4, 3, 3, 3)], [:], "3"),
     Refusal("aten.conv_transpose2d.input", [image, f32(3, 3, 3)], [:], "[C, O / groups, kh, kw]"),
     Refusal(

@@ -100,7 +100,9 @@ struct Fuser {
     }
     for node in source.graph.nodes where !covered.contains(node.name) {
       var reason = "no fused operator for it"
-      if let rule = Fuser.ruleByOperator[node.operatorName] {
+      if computesIntegers(node) {
+        reason = "it computes integers"
+      } else if let rule = Fuser.ruleByOperator[node.operatorName] {
         switch try rule.apply(&self, node) {
         case .fused: continue
         case .refused(let why): reason = why
@@ -116,7 +118,14 @@ struct Fuser {
     lowered.removeUnusedConstants()
   }
 
-  /// The node as it stands, on contiguous floats.
+  /// Whether an operator that is none of quantization reads integers that lie open in the source graph, as in a reference
+  /// representation. The rules are for reals.
+  private func computesIntegers(_ node: Node) -> Bool {
+    !node.operatorName.hasPrefix("quantized_decomposed.")
+      && node.inputs.contains { !source.graph.spec($0).dataType.isFloatingPoint }
+  }
+
+  /// The node as it stands, on contiguous tensors.
   mutating func emitUnfused(_ node: Node, reason: String) throws(GraphError) {
     var copy = node
     var failure: GraphError?

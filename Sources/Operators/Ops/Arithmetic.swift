@@ -1,19 +1,19 @@
 import TensorCore
 
 extension Operator {
-  /// self + alpha · other, f32, broadcast as NumPy does. `other` may be a number.
+  /// self + alpha · other, f32 or int32 (wrapping), broadcast as NumPy does. `other` may be a number.
   static let add = Operator("aten.add.Tensor(Tensor self, Tensor other, *, Scalar alpha=1) -> Tensor") {
     call throws(OperatorError) in
     try call.elementwise(.sum(alpha: Float(call.float("alpha"))))
   }
 
-  /// self − alpha · other, f32, broadcast as NumPy does. `other` may be a number.
+  /// self − alpha · other, f32 or int32 (wrapping), broadcast as NumPy does. `other` may be a number.
   static let sub = Operator("aten.sub.Tensor(Tensor self, Tensor other, *, Scalar alpha=1) -> Tensor") {
     call throws(OperatorError) in
     try call.elementwise(.sum(alpha: -Float(call.float("alpha"))))
   }
 
-  /// self · other, f32, broadcast as NumPy does. `other` may be a number.
+  /// self · other, f32 or int32 (wrapping), broadcast as NumPy does. `other` may be a number.
   static let mul = Operator("aten.mul.Tensor(Tensor self, Tensor other) -> Tensor") { call throws(OperatorError) in
     try call.elementwise(.product)
   }

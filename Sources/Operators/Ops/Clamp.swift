@@ -16,13 +16,18 @@ extension Operator {
     return try clampPlan(call, lower: lower, upper: upper)
   }
 
-  /// min(max(x, min), max), f32; with min above max the result is max. NaN stays NaN.
+  /// min(max(x, min), max), f32, int8 or int32 (whole bounds); with min above max the result is max. NaN stays NaN.
   static let clamp = Operator(
     "aten.clamp.default(Tensor self, Scalar? min=None, Scalar? max=None) -> Tensor", isInPlace: true
   ) { call throws(OperatorError) in
     let (lower, upper) = (try call.optionalFloat("min"), try call.optionalFloat("max"))
     try call.check(lower != nil || upper != nil, "at least one of 'min' and 'max' must be given")
     try call.check(!(lower ?? 0).isNaN && !(upper ?? 0).isNaN, "a bound is NaN")
+    switch try call.spec("self").dataType {
+    case .int8: return try integerClampPlan(call, Int8.self, lower, upper)
+    case .int32: return try integerClampPlan(call, Int32.self, lower, upper)
+    default: break
+    }
     return try clampPlan(call, lower: lower ?? -.infinity, upper: upper ?? .infinity)
   }
 }
@@ -40,4 +45,23 @@ private func clampElements(
   _ input: UnsafePointer<Float>, _ count: Int, _ lower: Float, _ upper: Float, _ output: UnsafeMutablePointer<Float>
 ) {
   for i in 0..<count { output[i] = clamped(input[i], lower, upper) }
+}
+
+/// Bounds outside the type bound nothing, or everything.
+private func integerClampPlan<Element: TensorElement & FixedWidthInteger>(
+  _ call: OperatorCall, _ type: Element.Type, _ lower: Double?, _ upper: Double?
+) throws(OperatorError) -> KernelPlan {
+  let input = try call.tensor("self")
+  for bound in [lower, upper].compactMap({ $0 }) {
+    try call.check(Int32(exactly: bound) != nil, "a bound of \(input.dataType) must be an integer, not \(bound)")
+  }
+  let count = input.shape.elementCount
+  return KernelPlan(TensorSpec(input.dataType, input.shape)) {
+    let low = Element(clamping: Int(lower ?? Double(Element.min)))
+    let high = Element(clamping: Int(upper ?? Double(Element.max)))
+    return PreparedKernel { buffers in
+      let (source, target) = (buffers.input(input, as: Element.self), buffers.output(as: Element.self))
+      for i in 0..<count { target[i] = min(max(source[i], low), high) }
+    }
+  }
 }

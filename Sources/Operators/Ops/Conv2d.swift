@@ -1,7 +1,7 @@
 import TensorCore
 
 extension Operator {
-  /// Cross-correlation with zero padding, f32: input [N, C, H, W] or [C, H, W], weight [O, C / groups, kh, kw], bias [O].
+  /// Cross-correlation with zero padding, f32 or int32 (wrapping): input [N, C, H, W] or [C, H, W], weight [O, C / groups, kh, kw], bias [O].
   ///
   /// The products are added one by one in the order (C / groups, kh, kw), starting from the bias.
   static let conv2d = Operator(
@@ -17,16 +17,28 @@ extension Operator {
 }
 
 private func convolutionPlan(_ call: OperatorCall) throws(OperatorError) -> KernelPlan {
-  let input = try call.images("input")
-  let weight = try call.floatTensor("weight")
+  let input = try call.images("input", orInteger: .int32)
+  let weight = try call.tensor("weight")
+  try call.check(
+    weight.dataType == input.dataType, "'weight' must be \(input.dataType) like 'input', not \(weight.dataType)")
   let groups = try checkedGroups(call, input.shape, weight.shape)
   let outputs = weight.shape[0]
-  let bias = try call.optionalVector("bias", count: outputs)
+  let bias = try call.optionalVector("bias", count: outputs, input.dataType)
   let window = try Window2d(call, input: input.shape, kernel: (weight.shape[2], weight.shape[3]))
   let shape = try call.checkedShape(
     input.shape.dimensions.dropLast(3) + [outputs, window.height.output, window.width.output])
   let batch = input.shape.rank == 4 ? input.shape[0] : 1
-  return KernelPlan(TensorSpec(.float32, shape)) { () throws(OperatorError) in
+  return KernelPlan(TensorSpec(input.dataType, shape)) { () throws(OperatorError) in
+    if input.dataType == .int32 {
+      let convolution = IntegerConvolution2d(
+        window: window, batch: batch, groups: groups, channelsPerGroup: weight.shape[1],
+        outputsPerGroup: outputs / groups)
+      return PreparedKernel { buffers in
+        convolution.run(
+          input: buffers.input(input), weights: buffers.input(weight), bias: bias.map { buffers.input($0) },
+          output: buffers.output())
+      }
+    }
     if weight.shape[1] == 1 {
       let convolution = DepthwiseConvolution(window: window, batch: batch, channels: groups, outputs: outputs)
       return PreparedKernel { buffers in

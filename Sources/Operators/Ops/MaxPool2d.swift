@@ -1,23 +1,33 @@
 import TensorCore
 
 extension Operator {
-  /// Maximum over windows, f32, [N, C, H, W] or [C, H, W]. Padding never wins; a NaN in the window does.
+  /// Maximum over windows, f32 or int8, [N, C, H, W] or [C, H, W]. Padding never wins; a NaN in the window does.
   static let maxPool2d = Operator(
     "aten.max_pool2d.default(Tensor self, int[2] kernel_size, int[2] stride=[], int[2] padding=0, int[2] dilation=1, "
       + "bool ceil_mode=False) -> Tensor"
   ) { call throws(OperatorError) in
-    let input = try call.images("self")
+    let input = try call.images("self", orInteger: .int8)
     let window = try call.poolingWindow(input)
     let shape = try call.pooledShape(input, height: window.height.output, width: window.width.output)
     let planes = input.shape.dimensions.dropLast(2).reduce(1, *)
-    return KernelPlan(TensorSpec(.float32, shape)) {
-      PreparedKernel { buffers in maxPool(window, planes, buffers.input(input), buffers.output()) }
+    return KernelPlan(TensorSpec(input.dataType, shape)) {
+      if input.dataType == .int8 {
+        return PreparedKernel { buffers in
+          maxPool(window, planes, buffers.input(input), buffers.output(), least: Int8.min)
+        }
+      }
+      return PreparedKernel { buffers in
+        maxPool(window, planes, buffers.input(input), buffers.output(), least: -Float.infinity)
+      }
     }
   }
 }
 
-private func maxPool(
-  _ window: Window2d, _ planes: Int, _ input: UnsafePointer<Float>, _ output: UnsafeMutablePointer<Float>
+/// `least` is what a window without any element gives.
+@inline(__always)
+private func maxPool<Element: Comparable>(
+  _ window: Window2d, _ planes: Int, _ input: UnsafePointer<Element>, _ output: UnsafeMutablePointer<Element>,
+  least: Element
 ) {
   let (height, width) = (window.height, window.width)
   var (plane, target) = (input, output)
@@ -26,7 +36,7 @@ private func maxPool(
       let rows = height.taps(y)
       for x in 0..<width.output {
         let columns = width.taps(x)
-        var best = -Float.infinity
+        var best = least
         for ky in rows.first..<rows.end {
           let line = plane + (rows.origin &+ ky &* height.dilation) &* width.input
           for kx in columns.first..<columns.end {

@@ -26,7 +26,7 @@ extension Operator {
 }
 
 /// Which dimensions are reduced.
-private func reducedDimensions(_ call: OperatorCall, _ shape: Shape) throws(OperatorError) -> [Bool] {
+func reducedDimensions(_ call: OperatorCall, _ shape: Shape) throws(OperatorError) -> [Bool] {
   let dims = try call.ints("dim")
   var isReduced = [Bool](repeating: dims.isEmpty, count: shape.rank)
   for dim in dims {

@@ -30,8 +30,9 @@ private enum SecondOperand {
 }
 
 extension OperatorCall {
-  /// An f32 function of `self` and `other`, broadcast against each other.
+  /// An f32 or int32 function of `self` and `other`, broadcast against each other.
   func elementwise(_ function: ElementwiseFunction) throws(OperatorError) -> KernelPlan {
+    if try spec("self").dataType == .int32 { return try integerElementwise(function) }
     let a = try floatTensor("self")
     let other = try SecondOperand(self, "other")
     let shape = try broadcast(a.shape, other.shape)
@@ -64,7 +65,7 @@ extension OperatorCall {
 }
 
 /// Loops over an output (first) and its broadcast operands (second and third).
-private func broadcastLoops(_ output: Shape, _ a: Shape, _ b: Shape) -> StridedLoops {
+func broadcastLoops(_ output: Shape, _ a: Shape, _ b: Shape) -> StridedLoops {
   let (outputStrides, aStrides, bStrides) = (output.strides, a.strides, b.strides)
   let rank = output.rank
   return StridedLoops(
@@ -99,9 +100,9 @@ extension StridedLoops {
   }
 
   @inline(__always)
-  private func map(
-    _ a: UnsafePointer<Float>, _ b: UnsafePointer<Float>, _ output: UnsafeMutablePointer<Float>,
-    _ function: (Float, Float) -> Float
+  func map<Element>(
+    _ a: UnsafePointer<Element>, _ b: UnsafePointer<Element>, _ output: UnsafeMutablePointer<Element>,
+    _ function: (Element, Element) -> Element
   ) {
     let (count, aStep, bStep) = (row.size, row.second, row.third)
     forEachRow { first, second, third in

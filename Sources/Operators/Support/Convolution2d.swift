@@ -20,16 +20,8 @@ struct Convolution2d: Sendable {
   private static let tileByteCount = 393_216
 
   init(window: Window2d, batch: Int, groups: Int, channelsPerGroup: Int, outputsPerGroup: Int) {
-    var window = window
-    let isPointwise = [window.height, window.width].allSatisfy {
-      $0.kernel == 1 && $0.stride == 1 && $0.padding == 0
-    }
-    if isPointwise {
-      // Rows follow each other without a gap: one long row makes every panel a plain copy.
-      window.width.input *= window.height.input
-      window.width.output *= window.height.output
-      (window.height.input, window.height.output) = (1, 1)
-    }
+    // One long row makes every panel a plain copy.
+    let window = window.joiningPointwiseRows()
     (self.window, self.batch, self.groups) = (window, batch, groups)
     (self.channelsPerGroup, self.outputsPerGroup) = (channelsPerGroup, outputsPerGroup)
     depth = channelsPerGroup * window.height.kernel * window.width.kernel

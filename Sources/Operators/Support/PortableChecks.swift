@@ -38,10 +38,13 @@ extension OperatorCall {
     return tensor
   }
 
-  /// A contiguous float32 tensor with `count` elements in its one dimension, or nil when it is absent.
-  func optionalVector(_ name: String, count: Int) throws(OperatorError) -> TensorArgument? {
+  /// A contiguous tensor with `count` elements in its one dimension, or nil when it is absent.
+  func optionalVector(
+    _ name: String, count: Int, _ dataType: DataType = .float32
+  ) throws(OperatorError) -> TensorArgument? {
     guard try index(of: name) != nil else { return nil }
-    let vector = try floatTensor(name)
+    let vector = try tensor(name)
+    try check(vector.dataType == dataType, "'\(name)' must be \(dataType), not \(vector.dataType)")
     try check(vector.shape.dimensions == [count], "'\(name)' must be [\(count)], not \(vector.shape)")
     return vector
   }

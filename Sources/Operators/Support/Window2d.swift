@@ -58,6 +58,16 @@ struct Window2d: Sendable {
     }
   }
 
+  /// The rows of a window that sees single pixels, all of them, as one long row: no gap lies between them.
+  func joiningPointwiseRows() -> Window2d {
+    guard [height, width].allSatisfy({ $0.kernel == 1 && $0.stride == 1 && $0.padding == 0 }) else { return self }
+    var window = self
+    window.width.input *= height.input
+    window.width.output *= height.output
+    (window.height.input, window.height.output) = (1, 1)
+    return window
+  }
+
   /// ATen's rule for pooling: more than half a window of padding would make windows that see nothing else.
   func checkPoolingPadding(_ call: OperatorCall) throws(OperatorError) {
     for axis in [height, width] {
@@ -106,9 +116,11 @@ extension Window2d.Axis {
 }
 
 extension OperatorCall {
-  /// A float32 batch of images [N, C, H, W], or one image [C, H, W]; sizes other than the batch are in 1 ..< 2³¹.
-  func images(_ name: String) throws(OperatorError) -> TensorArgument {
-    let images = try floatTensor(name)
+  /// A batch of images [N, C, H, W], or one image [C, H, W], float32 or the given integer type; sizes other than the batch
+  /// are in 1 ..< 2³¹.
+  func images(_ name: String, orInteger integer: DataType? = nil) throws(OperatorError) -> TensorArgument {
+    let isInteger = try spec(name).dataType == integer
+    let images = try isInteger ? tensor(name) : floatTensor(name)
     let shape = images.shape
     try check(
       shape.rank == 3 || shape.rank == 4, "'\(name)' must be [N, C, H, W] or [C, H, W], not \(shape)")

@@ -378,7 +378,75 @@ def quantization():
     add(dq, EXACT, torch.tensor([[200, 5]], dtype=torch.uint8), torch.tensor([0.5, 1e-3]), torch.tensor([128, 3]), 1, 0, 255, torch.uint8)
 
 
-for make in [convolutions, moreConvolutions, normalization, elementwise, activations, layers, pooling, movement, quantization]:
+def integers():
+    """Integer operators, as the reference representation of a quantized graph uses them."""
+    def quanta(*shape, dtype=torch.int32, low=-255, high=256):
+        return torch.randint(low, high, shape).to(dtype)
+
+    extreme = torch.tensor([0, 1, -1, 2**31 - 1, -(2**31), 2**30, -123456789, 65537], dtype=torch.int32)
+    for x, w, bias, *rest in [
+        (quanta(1, 3, 8, 9), quanta(5, 3, 3, 3), True), (quanta(2, 4, 7, 6), quanta(8, 4, 3, 3), False, [2, 2], [1, 1]),
+        (quanta(1, 6, 5, 7), quanta(9, 6, 1, 1), True), (quanta(1, 6, 6, 6), quanta(4, 6, 1, 1), True, [2, 1]),
+        (quanta(1, 5, 9, 8), quanta(5, 1, 3, 3), True, [1, 1], [1, 1], [1, 1], 5),
+        (quanta(2, 4, 9, 10), quanta(8, 2, 3, 5), True, [1, 2], [2, 1], [1, 1], 2), (quanta(4, 6, 6), quanta(2, 2, 2, 2), False, [1, 1], [1, 1], [1, 1], 2),
+        (extreme.view(1, 2, 2, 2), extreme.view(4, 2, 1, 1), True),
+    ]:
+        add("aten.conv2d.default", EXACT, x, w, quanta(w.shape[0], low=-(10**6), high=10**6) if bias else None, *rest)
+    # PyTorch has no dilated convolution of int32, so it is computed exactly in float64.
+    x, w, bias = quanta(2, 4, 9, 10), quanta(6, 2, 3, 3), quanta(6)
+    wide = torch.ops.aten.conv2d.default(x.double(), w.double(), bias.double(), [1, 2], [2, 1], [2, 3], 2).to(torch.int32)
+    add("aten.conv2d.default", EXACT, compute=wide, input=x, weight=w, bias=bias, stride=[1, 2], padding=[2, 1], dilation=[2, 3], groups=2)
+    add("aten.linear.default", EXACT, quanta(3, 19), quanta(5, 19), quanta(5))
+    add("aten.linear.default", EXACT, quanta(2, 3, 8), quanta(4, 8))
+    add("aten.linear.default", EXACT, extreme.view(2, 4), extreme.view(2, 4), extreme[:2].contiguous())
+    add("aten.conv1d.default", EXACT, quanta(2, 4, 9), quanta(6, 2, 3), quanta(6), [2], [1], [1], 2)
+    add("aten.matmul.default", EXACT, quanta(2, 3, 5), quanta(5, 4))
+    add("aten.mm.default", EXACT, extreme.view(2, 4), extreme.view(4, 2))
+    add("aten.bmm.default", EXACT, quanta(2, 3, 5), quanta(2, 5, 4))
+    for name in ["add", "sub", "mul"]:
+        add(f"aten.{name}.Tensor", EXACT, quanta(2, 3, 4), quanta(3, 1))
+        add(f"aten.{name}.Tensor", EXACT, extreme, extreme.flip(0))
+        add(f"aten.{name}.Tensor", EXACT, extreme, 2**31 - 1)
+        add(f"aten.{name}.Tensor", EXACT, quanta(4, 5), -128)
+    add("aten.add.Tensor", EXACT, extreme, quanta(8), alpha=-3)
+    add("aten.sub.Tensor", EXACT, extreme, quanta(8), alpha=2)
+    for bits in [0, 1, 7, 30, 31]:
+        add("aten.bitwise_right_shift.Tensor_Scalar", EXACT, extreme, bits)
+    add("aten.bitwise_right_shift.Tensor_Scalar", EXACT, quanta(2, 3, 4), 3)
+    for dtype in [torch.int8, torch.int32]:
+        x = quanta(3, 7, dtype=dtype)
+        add("aten.clamp.default", EXACT, x, -5, 100)
+        add("aten.clamp.default", EXACT, x, 17)
+        add("aten.clamp.default", EXACT, x, None, -128)
+        add("aten.clamp.default", EXACT, x, 3, 1)
+    for x, *rest in [
+        (quanta(1, 2, 8, 8), [2, 2]), (quanta(2, 3, 7, 9), [3, 3], [2, 2], [1, 1]), (quanta(2, 9, 10), [3, 2], [2, 1], [1, 0], [2, 3], True),
+        (torch.full((1, 1, 4, 4), -128), [3, 3], [1, 1], [1, 1]),
+    ]:
+        add("aten.max_pool2d.default", EXACT, x.to(torch.int8), *rest)
+    for x, *rest in [
+        (quanta(2, 3, 4, 5), [2, 3], True), (quanta(2, 3, 4, 5), [2, 3]), (quanta(2, 3, 4), [-2], True), (quanta(3, 40), [0]),
+        (quanta(2, 3), None), (quanta(2, 3), []), (extreme, [0]), (quanta(0, 4), [0]), (quanta(2, 3, 2, 3), [0, 2]), (quanta(), [0]),
+    ]:
+        add("aten.sum.dim_IntList", EXACT, x, *rest, dtype=torch.int32)
+    halves = torch.tensor([0.5, -0.5, 1.5, 2.5, -2.5, 0.49999997, 3.3, -3.7, 4194303.5, 8388607.5, 8388609.0, 1e30, -1e30, float("inf"), -float("inf"), float("nan")])
+    add("aten.round.default", EXACT, halves)
+    add("aten.round.default", EXACT, rand(3, 4, 5) * 300)
+    add("aten.round.default", EXACT, rand())
+    numbers = torch.tensor([0, 1, 2, 3, 77, 100, 127], dtype=torch.int64)
+    for source in [t for t in TYPES if t != torch.float16]:
+        for target in [t for t in TYPES if t != torch.float16]:
+            add("aten.to.dtype", EXACT, numbers.to(source), target)
+    add("aten.to.dtype", EXACT, torch.tensor([0.0, 0.5, 1.7, -1.7, -0.9, 127.0, -128.0, 99.999]), torch.int8)
+    add("aten.to.dtype", EXACT, torch.tensor([0.5, -1.7, 2147483520.0, -2147483648.0]), torch.int32)
+    add("aten.to.dtype", EXACT, extreme, torch.float32)
+    add("aten.to.dtype", EXACT, extreme, torch.int8)
+    add("aten.to.dtype", EXACT, extreme, torch.int64)
+    add("aten.to.dtype", EXACT, quanta(2, 3, dtype=torch.int8), torch.int32)
+    add("aten.to.dtype", EXACT, quanta(0, 3, dtype=torch.int8), torch.float32)
+
+
+for make in [convolutions, moreConvolutions, normalization, elementwise, activations, layers, pooling, movement, quantization, integers]:
     make()
 lines = ",\n".join(json.dumps(case, separators=(",", ":")) for case in cases)
 (HERE / "operators.json").write_text(f'{{"torch":"{torch.__version__}","cases":[\n{lines}\n]}}\n')

@@ -1,0 +1,87 @@
+import Operators
+import TensorCore
+
+/// What a Q/DQ graph says about its values: who reads them, how activations bound them, how they are quantized.
+public struct QuantizedGraph: Sendable {
+  /// Operators that only move elements, or choose among them in an order that quantization keeps: quantizing before or
+  /// after them is the same.
+  public static let movementOperators: Set<String> = [
+    "aten.view.default", "aten.reshape.default", "aten.flatten.using_ints", "aten.squeeze.dim",
+    "aten.unsqueeze.default", "aten.permute.default", "aten.transpose.int", "aten.slice.Tensor", "aten.dropout.default",
+    "aten.contiguous.default", "aten.clone.default", "aten.alias.default", "aten.expand.default",
+    "aten.max_pool2d.default",
+  ]
+
+  public let program: ExportedProgram
+  public let users: [ValueID: [Int]]
+  public let constants: [ValueID: Tensor]
+
+  public init(_ program: ExportedProgram) {
+    self.program = program
+    users = program.graph.users()
+    constants = program.constants()
+  }
+
+  public func spec(_ id: ValueID) -> TensorSpec { program.graph.spec(id) }
+
+  /// The only reader of a value, if there is one and the value is no output of the graph.
+  public func onlyUser(of id: ValueID) -> Node? {
+    guard let indices = users[id], indices.count == 1, !program.graph.outputs.contains(id) else { return nil }
+    return program.graph.nodes[indices[0]]
+  }
+
+  /// The node's call, for its arguments with defaults.
+  public func call(_ node: Node) throws(GraphError) -> OperatorCall {
+    try program.call(of: node, constants: constants).1
+  }
+
+  /// Reads a node's arguments; an argument that is missing or of another kind becomes a `GraphError`.
+  public func read<R>(
+    _ node: Node, _ body: (OperatorCall) throws(OperatorError) -> R
+  ) throws(GraphError) -> R {
+    let call = try call(node)
+    do { return try body(call) } catch { throw GraphError(error, program: program.name) }
+  }
+
+  /// The bounds of a clamping activation, as reals; nil for any other node.
+  public func activationBounds(_ node: Node) throws(GraphError) -> (low: Double, high: Double)? {
+    let (low, high): (Double, Double)
+    switch node.operatorName {
+    case "aten.relu.default": return (0, .infinity)
+    case "aten.relu6.default": return (0, 6)
+    case "aten.hardtanh.default":
+      (low, high) = try read(node) { call throws(OperatorError) in
+        (try call.float("min_val"), try call.float("max_val"))
+      }
+    case "aten.clamp.default":
+      (low, high) = try read(node) { call throws(OperatorError) in
+        (try call.optionalFloat("min") ?? -.infinity, try call.optionalFloat("max") ?? .infinity)
+      }
+    default: return nil
+    }
+    // Where they cross, the upper bound wins, as in PyTorch.
+    return (min(low, high), high)
+  }
+
+  /// The parameters a value is quantized with when that is all that happens to it, movement of its elements aside.
+  public func quantization(of id: ValueID) throws(GraphError) -> QuantizationParameters? {
+    var id = id
+    while let next = onlyUser(of: id) {
+      if next.operatorName == "quantized_decomposed.quantize_per_tensor.default" { return try int8Parameters(of: next) }
+      guard QuantizedGraph.movementOperators.contains(next.operatorName) else { return nil }
+      id = next.output
+    }
+    return nil
+  }
+
+  /// The parameters of a per-tensor quantize or dequantize node over all of int8; nil when it is of another kind.
+  public func int8Parameters(of node: Node) throws(GraphError) -> QuantizationParameters? {
+    try read(node) { call throws(OperatorError) in
+      guard try call.dataType("dtype") == .int8, try call.int("quant_min") == -128, try call.int("quant_max") == 127
+      else { return nil }
+      let (scale, zeroPoint) = (Float(try call.float("scale")), try call.int("zero_point"))
+      guard scale.isFinite, scale > 0, (-128...127).contains(zeroPoint) else { return nil }
+      return QuantizationParameters(scale: scale, zeroPoint: Int32(zeroPoint))
+    }
+  }
+}

@@ -1,0 +1,216 @@
+import GraphIR
+import Operators
+import TensorCore
+
+/// Integers that stand for a real value of the Q/DQ graph.
+struct Quanta {
+  /// The integer tensor in the reference program.
+  let id: ValueID
+  let parameters: AffineParameters
+}
+
+/// One line of the rewrite table: the operators it takes, and what it emits for a node. It returns nil when the node is
+/// rewritten, else the reason why it stays in float; it emits nothing then.
+struct ReferenceRule: Sendable {
+  let operators: [String]
+  let apply: @Sendable (inout ReferenceRewriter, Node) throws(GraphError) -> String?
+
+  init(
+    _ operators: [String],
+    _ apply: @escaping @Sendable (inout ReferenceRewriter, Node) throws(GraphError) -> String?
+  ) {
+    self.operators = operators
+    self.apply = apply
+  }
+}
+
+/// Walks a Q/DQ graph once, in order, and builds the reference program beside it.
+struct ReferenceRewriter {
+  static let rules: [ReferenceRule] =
+    quantizationRules + convolutionRules + elementwiseRules + poolingRules + movementRules
+
+  private static let ruleByOperator: [String: ReferenceRule] = {
+    var table: [String: ReferenceRule] = [:]
+    for rule in rules { for name in rule.operators { table[name] = rule } }
+    return table
+  }()
+
+  let source: QuantizedGraph
+  private(set) var result: ExportedProgram
+  private(set) var notRewritten: [NotRewritten] = []
+  private(set) var quantizedNames: [String: String] = [:]
+  /// Source value → the same value in the result.
+  var values: [ValueID: ValueID] = [:]
+  /// Real source value → the integers that stand for it.
+  var quanta: [ValueID: Quanta] = [:]
+  /// Activations that an earlier rule has already covered.
+  private var covered: Set<String> = []
+  /// int8 value and zero point → their difference in int32.
+  private var centered: [Centered: ValueID] = [:]
+
+  private struct Centered: Hashable {
+    let value: ValueID
+    let zeroPoint: Int32
+  }
+
+  init(_ source: QuantizedGraph) {
+    self.source = source
+    let program = source.program
+    result = ExportedProgram(name: program.name, stateDict: program.stateDict, extraFiles: program.extraFiles)
+  }
+
+  mutating func run() throws(GraphError) {
+    for (id, kind) in zip(source.program.graph.inputs, source.program.inputKinds) {
+      let input = result.graph.addValue(source.program.graph[id].name, source.spec(id))
+      values[id] = input
+      result.graph.inputs.append(input)
+      result.inputKinds.append(kind)
+    }
+    for node in source.program.graph.nodes where !covered.contains(node.name) {
+      if let rule = Self.ruleByOperator[node.operatorName] {
+        guard let reason = try rule.apply(&self, node) else { continue }
+        try emitCopy(node, reason: reason)
+      } else {
+        try emitCopy(node, reason: defaultReason(node))
+      }
+    }
+    for id in source.program.graph.outputs { result.graph.outputs.append(try value(id)) }
+    result.graph.removeDeadNodes()
+    result.removeUnusedConstants()
+    let names = Set(result.graph.nodes.flatMap(\.outputs).map { result.graph[$0].name })
+    quantizedNames = quantizedNames.filter { names.contains($0.value) }
+  }
+
+  static let inputReason = "its input is not int8 with constant per-tensor parameters"
+
+  private func defaultReason(_ node: Node) -> String {
+    if node.operatorName.hasPrefix("quantized_decomposed.") { return "its parameters are computed at run time" }
+    return node.inputs.contains { quanta[$0] != nil }
+      ? "no integer form; dequantized before it, and quantized again where the graph says so"
+      : "its input is not quantized"
+  }
+
+  /// The node as it stands.
+  private mutating func emitCopy(_ node: Node, reason: String) throws(GraphError) {
+    notRewritten.append(NotRewritten(node: node.name, operatorName: node.operatorName, reason: reason))
+    for id in node.inputs { _ = try value(id) }
+    var copy = node
+    copy.mapInputs { values[$0] ?? $0 }
+    copy.outputs = node.outputs.map { result.graph.addValue(source.program.graph[$0].name, source.spec($0)) }
+    result.graph.nodes.append(copy)
+    for (old, new) in zip(node.outputs, copy.outputs) { values[old] = new }
+  }
+
+  // MARK: Reading source values
+
+  /// A source value as it is; one that exists as integers only is dequantized.
+  mutating func value(_ id: ValueID) throws(GraphError) -> ValueID {
+    if let known = values[id] { return known }
+    guard let integers = quanta[id] else {
+      throw GraphError(
+        program: source.program.name, reason: "'\(source.program.graph[id].name)' is read before it is computed")
+    }
+    let real = emitDequantize(integers, name: source.program.graph[id].name + "_dequantize", metadata: [:])
+    values[id] = real
+    return real
+  }
+
+  /// The per-tensor int8 quanta of an activation; nil when it is not quantized like that.
+  func activation(_ id: ValueID?) -> (id: ValueID, parameters: QuantizationParameters)? {
+    guard let id, let integers = quanta[id], let parameters = integers.parameters.activation else { return nil }
+    return (integers.id, parameters)
+  }
+
+  /// An activation less its zero point, in int32.
+  mutating func centered(_ value: ValueID, _ parameters: QuantizationParameters, _ node: Node) -> ValueID {
+    let key = Centered(value: value, zeroPoint: parameters.zeroPoint)
+    if let known = centered[key] { return known }
+    var integers = emitConversion(value, .int32, node)
+    if parameters.zeroPoint != 0 {
+      integers = emit("aten.sub.Tensor", integers, [("other", .attribute(.int(Int(parameters.zeroPoint))))], node)
+    }
+    centered[key] = integers
+    return integers
+  }
+
+  // MARK: Writing the result
+
+  mutating func addConstant(_ name: String, _ tensor: Tensor) -> ValueID { result.addBuffer(name, tensor) }
+
+  func spec(_ id: ValueID) -> TensorSpec { result.graph.spec(id) }
+
+  /// Appends a node with one output and returns the output.
+  mutating func emit(
+    _ operatorName: String, name: String, _ arguments: [(String, Operand)], output: TensorSpec,
+    metadata: [String: String]
+  ) -> ValueID {
+    let node = result.graph.makeNode(
+      operatorName, name: name, arguments: arguments.map { Node.Argument($0.0, $0.1) }, output: output,
+      metadata: metadata)
+    result.graph.nodes.append(node)
+    return node.output
+  }
+
+  /// Appends a function of `value`, of its type and shape, named after the source node it is made for.
+  mutating func emit(
+    _ operatorName: String, _ value: ValueID, _ arguments: [(String, Operand)], _ origin: Node
+  ) -> ValueID {
+    emit(
+      operatorName, name: origin.name + "_" + operatorName.split(separator: ".")[1],
+      [("self", .value(value))] + arguments, output: spec(value), metadata: origin.inheritedMetadata)
+  }
+
+  mutating func emitConversion(
+    _ value: ValueID, _ dataType: DataType, _ origin: Node, name: String? = nil
+  ) -> ValueID {
+    emit(
+      "aten.to.dtype", name: name ?? "\(origin.name)_\(dataType)",
+      [("self", .value(value)), ("dtype", .attribute(.dataType(dataType)))],
+      output: TensorSpec(dataType, spec(value).shape), metadata: origin.inheritedMetadata)
+  }
+
+  /// Records what a chain's result is, and that its nodes need no more work.
+  mutating func finish(_ chain: ReferenceChain, _ value: ValueID) {
+    for node in chain.nodes { covered.insert(node.name) }
+    quanta[chain.result] = Quanta(id: value, parameters: AffineParameters(chain.quantization))
+  }
+
+  /// Records the integers that a quantize node gives.
+  mutating func setIntegers(of node: Node, _ value: ValueID) {
+    values[node.output] = value
+    quantizedNames[source.program.graph[node.output].name] = result.graph[value].name
+  }
+}
+
+/// An operator, the activation that is fused into it, and the int8 parameters its result is quantized with.
+struct ReferenceChain {
+  let result: ValueID
+  let nodes: [Node]
+  let quantization: QuantizationParameters
+  /// The quanta of the activation's bounds, −128 and 127 without one.
+  let bounds: ClosedRange<Int>
+
+  var last: Node { nodes[nodes.count - 1] }
+}
+
+extension ReferenceRewriter {
+  /// Follows a node's output through an activation to its quantize node; nil when the result is used as reals.
+  func chain(of node: Node) throws(GraphError) -> ReferenceChain? {
+    var (result, nodes, low, high) = (node.output, [node], -Double.infinity, Double.infinity)
+    if let next = source.onlyUser(of: node.output), let bounds = try source.activationBounds(next) {
+      (result, low, high) = (next.output, bounds.low, bounds.high)
+      nodes.append(next)
+    }
+    guard let quantization = try source.quantization(of: result) else { return nil }
+    return ReferenceChain(
+      result: result, nodes: nodes, quantization: quantization, bounds: quantization.quanta(from: low, to: high))
+  }
+}
+
+extension QuantizationParameters {
+  /// The quanta of two real bounds; infinite ones bound nothing.
+  func quanta(from low: Double, to high: Double) -> ClosedRange<Int> {
+    let least = low.isFinite ? Int(quantize(Float(low))) : -128
+    return least...max(least, high.isFinite ? Int(quantize(Float(high))) : 127)
+  }
+}
