@@ -13,34 +13,84 @@ public struct QuantizationResult: Sendable {
   public let program: ExportedProgram
   /// Calibration samples processed a second.
   public let samplesPerSecond: Double
-  /// Milliseconds that preparing took (BatchNorm folding, annotation, weight observers).
+  /// Milliseconds that preparing took (equalization, BatchNorm folding, annotation, weight observers).
   public let prepareTime: Double
-  /// Milliseconds that converting took (range searches, weights to int8).
+  /// Milliseconds that converting took (range searches, weights to int8, bias correction).
   public let convertTime: Double
   /// Nodes that stay in float, with the reason.
   public let notQuantized: [NotQuantized]
+  /// What was equalized, and what not; nil when that was not asked for.
+  public let equalization: EqualizationReport?
+  public let biasCorrections: [CorrectedBias]
 }
 
-/// Prepares, calibrates and converts in one call. `progress` is called with (done, all) after each sample.
+/// How a float program is quantized.
+public struct QuantizationOptions: Sendable {
+  /// One scale for each output channel of a weight, instead of one for the tensor.
+  public var isPerChannel: Bool
+  /// Which ranges the activations get.
+  public var activationObserver: ObserverKind
+  /// Equalize channels across layers first (`equalizeCrossLayer`).
+  public var equalize: Bool
+  /// Correct biases afterwards (`correctBiases`); nil leaves them.
+  public var biasCorrection: BiasCorrection?
+  /// Nodes that stay in float, by name.
+  public var floatNodes: Set<String>
+
+  public init(
+    isPerChannel: Bool = true, activationObserver: ObserverKind = .histogram, equalize: Bool = false,
+    biasCorrection: BiasCorrection? = nil, floatNodes: Set<String> = []
+  ) {
+    self.isPerChannel = isPerChannel
+    self.activationObserver = activationObserver
+    self.equalize = equalize
+    self.biasCorrection = biasCorrection
+    self.floatNodes = floatNodes
+  }
+
+  /// The quantizer that these options stand for.
+  public var quantizer: XNNPACKQuantizer {
+    var config = QuantizationConfig.symmetric(isPerChannel: isPerChannel)
+    config.inputActivation?.observer = activationObserver
+    config.outputActivation?.observer = activationObserver
+    let quantizer = XNNPACKQuantizer(config)
+    let floatNodes = floatNodes
+    return floatNodes.isEmpty ? quantizer : quantizer.settingFilter { !floatNodes.contains($0.name) }
+  }
+}
+
+/// Prepares, calibrates and converts in one call; equalizes before and corrects biases after, where the options say so.
+/// `progress` is called with (done, all) after each sample of each pass.
 ///
 /// Throws when the model cannot be quantized, a sample cannot be read, or there is none.
 public func quantize(
-  _ program: ExportedProgram, _ data: any Dataset, recipe: Preprocess? = nil, isPerChannel: Bool = true,
+  _ program: ExportedProgram, _ data: any Dataset, recipe: Preprocess? = nil, options: QuantizationOptions = .init(),
   threads: Int = ThreadPool.physicalCoreCount, delegate: Bool = true, progress: (Int, Int) -> Void = { _, _ in }
 ) throws -> QuantizationResult {
   guard data.count > 0 else { throw UsageError("\(program.name): no samples to calibrate with") }
   let start = ContinuousClock.now
-  let observed = try prepare(program, quantizer: XNNPACKQuantizer(.symmetric(isPerChannel: isPerChannel)))
+  var float = program
+  var equalization: EqualizationReport?
+  if options.equalize {
+    equalization = try equalizeCrossLayer(&float, with: data, threads: threads, delegate: delegate)
+  }
+  let observed = try prepare(float, quantizer: options.quantizer)
   let prepared = ContinuousClock.now
   try calibrate(observed, with: data, threads: threads, delegate: delegate, progress: progress)
   let calibrated = ContinuousClock.now
-  let converted = try convert(observed)
+  var converted = try convert(observed)
+  var corrections: [CorrectedBias] = []
+  if let method = options.biasCorrection {
+    corrections = try correctBiases(
+      of: &converted, float: float, data: data, method: method, threads: threads, delegate: delegate,
+      progress: progress)
+  }
   let finished = ContinuousClock.now
   return QuantizationResult(
     program: recipe.map(converted.storing) ?? converted,
     samplesPerSecond: Double(data.count) / max((calibrated - prepared).seconds, 1e-9),
     prepareTime: (prepared - start).seconds * 1e3, convertTime: (finished - calibrated).seconds * 1e3,
-    notQuantized: observed.notQuantized)
+    notQuantized: observed.notQuantized, equalization: equalization, biasCorrections: corrections)
 }
 
 /// Runs samples through an observed model, in order, and shows every observer what it watches.
@@ -56,10 +106,7 @@ public func calibrate(
   let outputsByObserver = Dictionary(grouping: lowering.observed, by: \.observer).mapValues { $0.map(\.output) }
   for index in 0..<data.count {
     let inputs = [try data.input(index)]
-    guard inputs.count == method.program.inputs.count else {
-      throw UsageError("\(observed.program.name): takes \(method.program.inputs.count) inputs; the data has one")
-    }
-    for (position, tensor) in inputs.enumerated() { try method.setInput(position, to: tensor) }
+    try method.setInputs(inputs)
     try method.execute()
     try observed.update(outputsByObserver, threads: threads) { output, body in
       method.withOutput(output) { _, bytes in body(bytes.bindMemory(to: Float.self)) }

@@ -43,11 +43,26 @@ struct Quantize: ParsableCommand {
   @Flag(help: "One scale for each weight tensor, instead of one per output channel.")
   var perTensor = false
 
+  @Flag(help: "Equalize channels across layers before (cross-layer equalization).")
+  var equalize = false
+
+  @Flag(help: "Correct the biases for the mean error of each layer afterwards.")
+  var correctBias = false
+
+  @Option(help: ArgumentHelp("How the ranges of activations are chosen.", valueName: "observer"))
+  var activationObserver: ObserverKind = .histogram
+
   @Option(help: ArgumentHelp("How inputs are made (JSON; default: NAME.preprocess.json).", valueName: "file"))
   var preprocess: String?
 
   @OptionGroup var runtime: RuntimeOptions
   @OptionGroup(title: "Output") var format: OutputOptions
+
+  private var options: QuantizationOptions {
+    QuantizationOptions(
+      isPerChannel: !perTensor, activationObserver: activationObserver, equalize: equalize,
+      biasCorrection: correctBias ? (ProcessInfo.processInfo.environment["BC"].flatMap { BiasCorrection(rawValue: $0) } ?? .sequential) : nil)
+  }
 
   func validate() throws {
     guard limit.map({ $0 > 0 }) ?? true else { throw ValidationError("--limit must be at least 1") }
@@ -63,7 +78,7 @@ struct Quantize: ParsableCommand {
       if let limit { data = LimitedDataset(data, limit: limit) }
       let bar = ProgressBar("calibrating")
       let result = try quantize(
-        program, data, recipe: recipe, isPerChannel: !perTensor,
+        program, data, recipe: recipe, options: options,
         threads: runtime.threads, delegate: !runtime.noDelegate, progress: bar.update)
       let start = ContinuousClock.now
       let method = try Method(
@@ -93,3 +108,5 @@ struct Quantize: ParsableCommand {
     }
   }
 }
+
+extension ObserverKind: ExpressibleByArgument {}

@@ -53,11 +53,7 @@ final class ComparisonRun {
   /// Runs one sample through both and adds it to every layer's sums, on all threads.
   func add(_ inputs: [Tensor]) throws {
     for method in [reference, cumulative] {
-      guard inputs.count == method.program.inputs.count else {
-        throw UsageError(
-          "\(method.program.name): takes \(method.program.inputs.count) inputs; the data has \(inputs.count)")
-      }
-      for (index, tensor) in inputs.enumerated() { try method.setInput(index, to: tensor) }
+      try method.setInputs(inputs)
       try method.execute()
     }
     // Each layer is one thread's; the methods are only read.
@@ -92,6 +88,14 @@ func loadMethod(
 }
 
 extension Method {
+  /// Sets all inputs. Throws when they do not fit, in number, type or shape.
+  func setInputs(_ inputs: [Tensor]) throws {
+    guard inputs.count == program.inputs.count else {
+      throw UsageError("\(program.name): takes \(program.inputs.count) inputs; the data has \(inputs.count)")
+    }
+    for (index, tensor) in inputs.enumerated() { try setInput(index, to: tensor) }
+  }
+
   /// The elements of a float32 output, in memory order.
   func withFloats(_ output: Int, _ body: (UnsafeBufferPointer<Float>) -> Void) {
     withOutput(output) { _, bytes in body(bytes.bindMemory(to: Float.self)) }
