@@ -42,17 +42,27 @@ public struct CrossLayerEqualization {
       let names = group.producers.map { program.graph.nodes[$0].name }
       if group.upperBound != nil, maxima == nil {
         report.skipped.append(
-          .init(layers: names, reason: "a clamp with an upper bound follows; it can be scaled only with observed maxima"))
+          .init(
+            layers: names, reason: "a clamp with an upper bound follows; it can be scaled only with observed maxima"))
         continue
       }
       let factors = factors(group, maxima)
       scale(group, by: factors)
       report.equalized.append(
-        .init(
-          layers: names, readers: group.consumers.map { program.graph.nodes[$0].name },
-          factors: (factors.min() ?? 1)...(factors.max() ?? 1)))
+        .init(layers: names, readers: group.consumers.map { program.graph.nodes[$0].name }, factors: factors))
     }
     return report
+  }
+
+  /// Scales the weights by the factors of an earlier run on the same model; a group that is not in this program, or has
+  /// another number of channels, stays as it is.
+  public mutating func repeatRun(_ report: EqualizationReport) {
+    let factors = Dictionary(report.equalized.map { ($0.layers, $0.factors) }, uniquingKeysWith: { first, _ in first })
+    for group in groups {
+      guard let factors = factors[group.producers.map { program.graph.nodes[$0].name }], factors.count == group.channels
+      else { continue }
+      scale(group, by: factors)
+    }
   }
 
   private func factors(_ group: EqualizationGroup, _ maxima: [ValueID: [Float]]?) -> [Float] {
@@ -120,7 +130,8 @@ public struct CrossLayerEqualization {
     for index in group.consumers {
       guard let (target, tensor) = weight(index) else { continue }
       var values: [Float] = tensor.elements()
-      let inner = isDepthwise(index) ? tensor.shape.elementCount / group.channels : tensor.shape.dimensions[2...].reduce(1, *)
+      let inner =
+        isDepthwise(index) ? tensor.shape.elementCount / group.channels : tensor.shape.dimensions[2...].reduce(1, *)
       for position in values.indices { values[position] *= factors[position / inner % group.channels] }
       program.stateDict[target] = Tensor(values, shape: tensor.shape)
     }
@@ -128,16 +139,17 @@ public struct CrossLayerEqualization {
 }
 
 /// What cross-layer equalization did.
-public struct EqualizationReport: Hashable, Sendable {
-  public struct Equalized: Hashable, Sendable {
+public struct EqualizationReport: Hashable, Sendable, Codable {
+  public struct Equalized: Hashable, Sendable, Codable {
     /// The layers whose outputs were divided.
     public let layers: [String]
     /// The layers whose weights were multiplied.
     public let readers: [String]
-    public let factors: ClosedRange<Float>
+    /// One per channel.
+    public let factors: [Float]
   }
 
-  public struct Skipped: Hashable, Sendable {
+  public struct Skipped: Hashable, Sendable, Codable {
     public let layers: [String]
     public let reason: String
   }

@@ -83,7 +83,9 @@ private struct EqualizationSearch {
     guard node.outputs.count == 1, graph.spec(node.output).shape.rank >= 2 else { return "'\(node.name)' reads it" }
     switch node.operatorName {
     case "aten.conv2d.default", "aten.linear.default":
-      guard let input = node.value("input"), activations == [input] else { return "'\(node.name)' has computed weights" }
+      guard let input = node.value("input"), activations == [input] else {
+        return "'\(node.name)' has computed weights"
+      }
       guard node.isScalable(graph, constants) else { return "'\(node.name)' has groups, or an input that is not 2-D" }
       for id in [node.value("weight"), node.value("bias")].compactMap({ $0 }) where users[id]?.count != 1 {
         return "'\(graph[id].name)' is used more than once"
@@ -92,10 +94,13 @@ private struct EqualizationSearch {
       consumers[input, default: []].append(index)
       return nil
     case "aten.add.Tensor":
-      guard activations.count == 2, Set(activations + [node.output]).allSatisfy({ graph.spec($0).shape == graph.spec(node.output).shape })
+      guard activations.count == 2,
+        Set(activations + [node.output]).allSatisfy({ graph.spec($0).shape == graph.spec(node.output).shape })
       else { return "'\(node.name)' adds a constant or another shape to it" }
     case "aten.mean.dim":
-      guard graph.spec(activations[0]).shape.rank == 4, node.averagesImages else { return "'\(node.name)' averages channels" }
+      guard graph.spec(activations[0]).shape.rank == 4, node.averagesImages else {
+        return "'\(node.name)' averages channels"
+      }
     case "aten.flatten.using_ints", "aten.view.default", "aten.reshape.default":
       let (from, to) = (graph.spec(activations[0]).shape, graph.spec(node.output).shape)
       guard from[0] == to[0], from.rank >= 2, from[1] == to[1], from.elementCount == from[0] * from[1] else {
@@ -133,7 +138,8 @@ extension Node {
   /// Whether a convolution or linear layer has one weight column per input channel: no groups, or depthwise.
   fileprivate func isScalable(_ graph: Graph, _ constants: [ValueID: Tensor]) -> Bool {
     guard let weight = value("weight").flatMap({ constants[$0] }), weight.dataType == .float32,
-      weight.spec.dimOrder == .contiguous, let input = value("input"), graph.spec(input).shape.rank == weight.shape.rank,
+      weight.spec.dimOrder == .contiguous, let input = value("input"),
+      graph.spec(input).shape.rank == weight.shape.rank,
       weight.shape.elementCount > 0
     else { return false }
     if let bias = value("bias") {

@@ -12,7 +12,7 @@ public enum BiasCorrection: String, CaseIterable, Sendable, Codable {
 }
 
 /// One layer whose bias was corrected.
-public struct CorrectedBias: Hashable, Sendable {
+public struct CorrectedBias: Hashable, Sendable, Codable {
   public let node: String
   /// The largest correction of a channel, and the mean one; absolute, in the layer's unit.
   public let largest: Float
@@ -36,7 +36,8 @@ public func correctBiases(
 ) throws -> [CorrectedBias] {
   guard data.count > 0 else { throw UsageError("\(float.name): no samples to correct biases with") }
   let models = try ComparedModels(float: float, quantized: quantized)
-  let corrector = BiasCorrector(models, ThreadPoolChoice(pool: try ThreadPool(threadCount: threads), delegate: delegate))
+  let corrector = BiasCorrector(
+    models, ThreadPoolChoice(pool: try ThreadPool(threadCount: threads), delegate: delegate))
   let results: [CorrectedBias]
   (quantized, results) = try corrector.run(
     try CachedDataset(data, byteLimit: 1 << 28), method, progress: progress)

@@ -1,3 +1,4 @@
+import Foundation
 import GraphIR
 import Quantization
 import Runtime
@@ -32,7 +33,9 @@ public func equalizeCrossLayer(
         for channel in maxima[output].indices {
           for batch in 0..<shape[0] {
             let start = (batch * shape[1] + channel) * area
-            maxima[output][channel] = elements[start..<start + area].reduce(maxima[output][channel]) { max($0, abs($1)) }
+            maxima[output][channel] = elements[start..<start + area].reduce(maxima[output][channel]) {
+              max($0, abs($1))
+            }
           }
         }
       }
@@ -41,4 +44,31 @@ public func equalizeCrossLayer(
   let report = equalization.run(maxima: Dictionary(zip(values, maxima), uniquingKeysWith: { first, _ in first }))
   program = equalization.program
   return report
+}
+
+/// The name of the report on equalization in an archive's `extra/` folder.
+public let equalizationFileName = "equalization.json"
+
+extension ExportedProgram {
+  /// The program with a report on what was equalized before it was quantized, so that it can be compared with the float
+  /// model.
+  func storing(_ report: EqualizationReport) throws -> ExportedProgram {
+    let encoder = JSONEncoder()
+    encoder.outputFormatting = .sortedKeys
+    var copy = self
+    copy.extraFiles[equalizationFileName] = [UInt8](try encoder.encode(report))
+    return copy
+  }
+
+  /// Equalizes a float program as the quantized one was before it was quantized; does nothing if it was not.
+  mutating func equalize(like quantized: ExportedProgram) throws {
+    guard let stored = quantized.extraFiles[equalizationFileName] else { return }
+    let report: EqualizationReport
+    do { report = try JSONDecoder().decode(EqualizationReport.self, from: Data(stored)) } catch {
+      throw UsageError("\(quantized.name): extra/\(equalizationFileName) is not a report on equalization")
+    }
+    var equalization = CrossLayerEqualization(self)
+    equalization.repeatRun(report)
+    self = equalization.program
+  }
 }

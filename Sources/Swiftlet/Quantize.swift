@@ -30,6 +30,8 @@ public struct QuantizationOptions: Sendable {
   public var isPerChannel: Bool
   /// Which ranges the activations get.
   public var activationObserver: ObserverKind
+  /// Widen the activations' ranges by this factor, at least 1 (`widenActivationRanges`); nil keeps them.
+  public var headroom: Double?
   /// Equalize channels across layers first (`equalizeCrossLayer`).
   public var equalize: Bool
   /// Correct biases afterwards (`correctBiases`); nil leaves them.
@@ -38,11 +40,12 @@ public struct QuantizationOptions: Sendable {
   public var floatNodes: Set<String>
 
   public init(
-    isPerChannel: Bool = true, activationObserver: ObserverKind = .histogram, equalize: Bool = false,
-    biasCorrection: BiasCorrection? = nil, floatNodes: Set<String> = []
+    isPerChannel: Bool = true, activationObserver: ObserverKind = .histogram, headroom: Double? = nil,
+    equalize: Bool = false, biasCorrection: BiasCorrection? = nil, floatNodes: Set<String> = []
   ) {
     self.isPerChannel = isPerChannel
     self.activationObserver = activationObserver
+    self.headroom = headroom
     self.equalize = equalize
     self.biasCorrection = biasCorrection
     self.floatNodes = floatNodes
@@ -68,6 +71,9 @@ public func quantize(
   threads: Int = ThreadPool.physicalCoreCount, delegate: Bool = true, progress: (Int, Int) -> Void = { _, _ in }
 ) throws -> QuantizationResult {
   guard data.count > 0 else { throw UsageError("\(program.name): no samples to calibrate with") }
+  if let headroom = options.headroom, !(1...1e6).contains(headroom) {
+    throw UsageError("a headroom of \(headroom) is not between 1 and 1e6")
+  }
   let start = ContinuousClock.now
   var float = program
   var equalization: EqualizationReport?
@@ -79,10 +85,12 @@ public func quantize(
   try calibrate(observed, with: data, threads: threads, delegate: delegate, progress: progress)
   let calibrated = ContinuousClock.now
   var converted = try convert(observed)
+  if let headroom = options.headroom { widenActivationRanges(of: &converted, by: headroom) }
+  if let equalization { converted = try converted.storing(equalization) }
   var corrections: [CorrectedBias] = []
   if let method = options.biasCorrection {
     corrections = try correctBiases(
-      of: &converted, float: float, data: data, method: method, threads: threads, delegate: delegate,
+      of: &converted, float: program, data: data, method: method, threads: threads, delegate: delegate,
       progress: progress)
   }
   let finished = ContinuousClock.now

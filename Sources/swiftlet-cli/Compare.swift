@@ -51,7 +51,7 @@ struct Compare: ParsableCommand {
       let recipe = try findPreprocess(preprocess, model: float, reference)
       noteMissingRecipe(recipe, for: data)
       var samples = try openDataset(data, role: .calibration, preprocess: recipe)
-      if let limit { samples = LimitedDataset(samples, limit: limit) }
+      if let limit { samples = samples.limited(to: limit) }
       let bar = ProgressBar("comparing")
       let comparison = try compareLayers(
         float: reference, quantized: actual, data: samples, threads: runtime.threads, delegate: !runtime.noDelegate,

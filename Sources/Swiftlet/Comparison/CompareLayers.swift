@@ -11,7 +11,8 @@ import XNNPACKBackend
 /// Each layer is measured twice: *cumulative*, as the whole quantized program computes it, and *isolated*, as if it
 /// alone were quantized. Both programs are run on XNNPACK with the layers' results as further outputs; sums and
 /// histograms are kept, no tensors. The quantized program may come from another exporter: layers are matched by name,
-/// else by order, and what has no partner is listed in `unmatched`. A float program can stand in the quantized one's
+/// else by order, and what has no partner is listed in `unmatched`. A model that was equalized before it was quantized is
+/// compared with the float program equalized alike. A float program can stand in the quantized one's
 /// place: a copy of it has infinite SQNR everywhere.
 ///
 /// - Parameter quantized: a Q/DQ program, as `convert` gives it, or a float one.
@@ -52,6 +53,7 @@ struct ComparedModels {
     try Verifier.verify(float, as: .float)
     try Verifier.verify(quantized, as: quantized.isQuantized ? .quantizeDequantize : .float)
     var programs = [float, quantized]
+    try programs[0].equalize(like: quantized)
     for index in programs.indices {
       foldBatchNorms(in: &programs[index])
       removeInferenceDropouts(in: &programs[index])
