@@ -10,8 +10,8 @@ import TensorCore
 /// more evenly over channels, which share one scale when they are quantized.
 ///
 /// A clamp with an upper bound (ReLU6) is not homogeneous, and a bound per channel cannot be expressed. A channel is
-/// scaled through it only when maxima observed on data are known, and so that the bound cuts none of them off, neither
-/// before nor after; samples with greater values than those observed may be clamped differently.
+/// scaled through it only when maxima observed on data are known, and only up, so that values of up to twice the largest
+/// observed are clamped neither before nor after; samples with greater ones may be clamped differently.
 public struct CrossLayerEqualization {
   /// The program in which layers were found: the given one with BatchNorms folded and inference dropouts dropped.
   public private(set) var program: ExportedProgram
@@ -84,12 +84,13 @@ public struct CrossLayerEqualization {
       guard range > 0, range.isFinite, readsDepthwiseOnly || (column > 0 && column.isFinite) else { return 1 }
       let factor = readsDepthwiseOnly ? range / largest : (range / column).squareRoot()
       guard let bound = group.upperBound else { return min(max(factor, 1e-4), 1e4) }
-      // A channel that reaches the bound is cut off there by the model itself.
-      return range < bound ? max(range / bound * CrossLayerEqualization.headroom, min(factor, 1)) : 1
+      // Scaled, a channel is cut off at bound · factor; one that may reach the bound is left alone.
+      let reach = range * CrossLayerEqualization.headroom
+      return reach < bound ? max(reach / bound, min(factor, 1)) : 1
     }
   }
 
-  /// How far below a clamp's bound the largest observed value of a scaled channel must stay.
+  /// Values of up to so many times the largest observed one pass a clamp as they did before.
   private static let headroom: Float = 2
 
   private func isDepthwise(_ index: Int) -> Bool { program.graph.nodes[index].groups > 1 }

@@ -42,15 +42,12 @@ public struct TradeOff: Sendable {
 public func quantize(
   _ program: ExportedProgram, _ data: any Dataset, keeping maximumDrop: Double, on labelled: any Dataset,
   recipe: Preprocess? = nil, options: QuantizationOptions = .init(), threads: Int = ThreadPool.physicalCoreCount,
-  delegate: Bool = true, progress: (String, Int, Int) -> Void = { _, _, _ in }
+  delegate: Bool = true, progress: @escaping (String, Int, Int) -> Void = { _, _, _ in }
 ) throws -> TradeOff {
   var search = TargetDropSearch(
     program: program, data: data, labelled: labelled, recipe: recipe, options: options, threads: threads,
-    delegate: delegate)
-  return try withoutActuallyEscaping(progress) { progress in
-    search.progress = progress
-    return try search.run(maximumDrop)
-  }
+    delegate: delegate, progress: progress)
+  return try search.run(maximumDrop)
 }
 
 private struct TargetDropSearch {
@@ -61,15 +58,16 @@ private struct TargetDropSearch {
   let options: QuantizationOptions
   let threads: Int
   let delegate: Bool
-  var progress: (String, Int, Int) -> Void = { _, _, _ in }
+  let progress: (String, Int, Int) -> Void
   private var ranked: [LayerComparison] = []
   private var tried: [Int: (point: TradeOffPoint, result: QuantizationResult)] = [:]
   private var floatAccuracy = 0.0
 
   init(
     program: ExportedProgram, data: any Dataset, labelled: any Dataset, recipe: Preprocess?,
-    options: QuantizationOptions, threads: Int, delegate: Bool
+    options: QuantizationOptions, threads: Int, delegate: Bool, progress: @escaping (String, Int, Int) -> Void
   ) {
+    self.progress = progress
     self.program = program
     self.data = data
     self.labelled = labelled
