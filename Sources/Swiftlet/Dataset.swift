@@ -10,6 +10,12 @@ public protocol Dataset: Sendable {
   func input(_ index: Int) throws -> Tensor
   /// The class of sample `index`; nil for data without labels.
   func label(_ index: Int) -> Int?
+  /// The first samples; all, where there are not more.
+  func limited(to limit: Int) -> any Dataset
+}
+
+extension Dataset {
+  public func limited(to limit: Int) -> any Dataset { LimitedDataset(self, limit: limit) }
 }
 
 /// What a dataset is read for: which array of an `.npz` is meant.
@@ -72,6 +78,20 @@ public struct LimitedDataset: Dataset {
 
   public func input(_ index: Int) throws -> Tensor { try base.input(index) }
   public func label(_ index: Int) -> Int? { base.label(index) }
+}
+
+/// Samples of another dataset at equal distances, the first among them.
+struct SpacedDataset: Dataset {
+  private let base: any Dataset
+  let count: Int
+
+  init(_ base: any Dataset, count: Int) {
+    self.base = base
+    self.count = min(max(0, count), base.count)
+  }
+
+  func input(_ index: Int) throws -> Tensor { try base.input(index * base.count / count) }
+  func label(_ index: Int) -> Int? { base.label(index * base.count / count) }
 }
 
 /// Opens an image folder or an `.npz`: arrays `calibration`, or `val` and `labels`, or `spectrograms` and `labels`.

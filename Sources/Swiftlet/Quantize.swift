@@ -13,40 +13,96 @@ public struct QuantizationResult: Sendable {
   public let program: ExportedProgram
   /// Calibration samples processed a second.
   public let samplesPerSecond: Double
-  /// Milliseconds that preparing took (BatchNorm folding, annotation, weight observers).
+  /// Milliseconds that preparing took (equalization, BatchNorm folding, annotation, weight observers).
   public let prepareTime: Double
-  /// Milliseconds that converting took (range searches, weights to int8).
+  /// Milliseconds that converting took (range searches, weights to int8, bias correction).
   public let convertTime: Double
   /// Nodes that stay in float, with the reason.
   public let notQuantized: [NotQuantized]
+  /// What was equalized, and what not; nil when that was not asked for.
+  public let equalization: EqualizationReport?
+  public let biasCorrections: [CorrectedBias]
 }
 
-/// Prepares, calibrates and converts in one call. `progress` is called with (done, all) after each sample.
+/// How a float program is quantized.
+public struct QuantizationOptions: Sendable {
+  /// What becomes int8, and how ranges are chosen.
+  public var quantizer: XNNPACKQuantizer
+  /// Widen the activations' ranges by this factor, at least 1 (`widenActivationRanges`); nil keeps them.
+  public var headroom: Double?
+  /// Equalize channels across layers first (`equalizeCrossLayer`).
+  public var equalize: Bool
+  /// Correct biases afterwards (`correctBiases`); nil leaves them.
+  public var biasCorrection: BiasCorrection?
+  /// Nodes that stay in float, by name.
+  public var floatNodes: Set<String>
+
+  public init(
+    quantizer: XNNPACKQuantizer = XNNPACKQuantizer(), headroom: Double? = nil, equalize: Bool = false,
+    biasCorrection: BiasCorrection? = nil, floatNodes: Set<String> = []
+  ) {
+    self.quantizer = quantizer
+    self.headroom = headroom
+    self.equalize = equalize
+    self.biasCorrection = biasCorrection
+    self.floatNodes = floatNodes
+  }
+
+  /// The quantizer, which leaves `floatNodes` alone.
+  var effectiveQuantizer: XNNPACKQuantizer {
+    guard !floatNodes.isEmpty else { return quantizer }
+    let (filter, floatNodes) = (quantizer.filter, floatNodes)
+    return quantizer.setFilter { !floatNodes.contains($0.name) && filter?($0) ?? true }
+  }
+}
+
+/// Prepares, calibrates and converts in one call; equalizes before and corrects biases after, where the options say so.
+/// `progress` is called with (done, all) after each sample of each pass.
 ///
 /// Throws when the model cannot be quantized, a sample cannot be read, or there is none though observers need some
 /// (dynamic quantization needs none).
 public func quantize(
   _ program: ExportedProgram, _ data: (any Dataset)?, recipe: Preprocess? = nil,
-  quantizer: some Quantizer = XNNPACKQuantizer(), threads: Int = ThreadPool.physicalCoreCount, delegate: Bool = true,
-  progress: (Int, Int) -> Void = { _, _ in }
+  options: QuantizationOptions = QuantizationOptions(), threads: Int = ThreadPool.physicalCoreCount,
+  delegate: Bool = true, progress: (Int, Int) -> Void = { _, _ in }
 ) throws -> QuantizationResult {
+  if let headroom = options.headroom, !(1...1e6).contains(headroom) {
+    throw UsageError("a headroom of \(headroom) is not between 1 and 1e6")
+  }
+  func samples(for purpose: String) throws -> any Dataset {
+    guard let data, data.count > 0 else { throw UsageError("\(program.name): no samples to \(purpose) with") }
+    return data
+  }
   let start = ContinuousClock.now
-  let observed = try prepare(program, quantizer: quantizer)
+  var float = program
+  var equalization: EqualizationReport?
+  if options.equalize {
+    equalization = try equalizeCrossLayer(
+      &float, with: samples(for: "equalize"), threads: threads, delegate: delegate)
+  }
+  let observed = try prepare(float, quantizer: options.effectiveQuantizer)
   let prepared = ContinuousClock.now
-  let count = data?.count ?? 0
-  if let data, count > 0, !observed.calibratedObservers.isEmpty {
-    try calibrate(observed, with: data, threads: threads, delegate: delegate, progress: progress)
-  } else if !observed.calibratedObservers.isEmpty {
-    throw UsageError("\(program.name): no samples to calibrate with; its activations are quantized statically")
+  if !observed.calibratedObservers.isEmpty {
+    try calibrate(
+      observed, with: samples(for: "calibrate"), threads: threads, delegate: delegate, progress: progress)
   }
   let calibrated = ContinuousClock.now
-  let converted = try convert(observed)
+  var converted = try convert(observed)
+  if let headroom = options.headroom { widenActivationRanges(of: &converted, by: headroom) }
+  if let equalization { converted = try converted.storing(equalization) }
+  var corrections: [CorrectedBias] = []
+  if let method = options.biasCorrection {
+    corrections = try correctBiases(
+      of: &converted, float: program, data: samples(for: "correct biases"), method: method, threads: threads,
+      delegate: delegate,
+      progress: progress)
+  }
   let finished = ContinuousClock.now
   return QuantizationResult(
     program: recipe.map(converted.storing) ?? converted,
-    samplesPerSecond: Double(count) / max((calibrated - prepared).seconds, 1e-9),
+    samplesPerSecond: Double(data?.count ?? 0) / max((calibrated - prepared).seconds, 1e-9),
     prepareTime: (prepared - start).seconds * 1e3, convertTime: (finished - calibrated).seconds * 1e3,
-    notQuantized: observed.notQuantized)
+    notQuantized: observed.notQuantized, equalization: equalization, biasCorrections: corrections)
 }
 
 /// Runs samples through an observed model, in order, and shows every observer what it watches.
@@ -62,10 +118,7 @@ public func calibrate(
   let outputsByObserver = Dictionary(grouping: lowering.observed, by: \.observer).mapValues { $0.map(\.output) }
   for index in 0..<data.count {
     let inputs = [try data.input(index)]
-    guard inputs.count == method.program.inputs.count else {
-      throw UsageError("\(observed.program.name): takes \(method.program.inputs.count) inputs; the data has one")
-    }
-    for (position, tensor) in inputs.enumerated() { try method.setInput(position, to: tensor) }
+    try method.setInputs(inputs)
     try method.execute()
     try observed.update(outputsByObserver, threads: threads) { output, body in
       method.withOutput(output) { _, bytes in body(bytes.bindMemory(to: Float.self)) }

@@ -14,7 +14,6 @@ public struct SpectrogramDataset: Dataset {
   private let frames: Int
   private let values: [Float]
   public let labels: [Int]
-  private let windowLimit: Int
 
   init(_ archive: NumPyArchive, path: String, role: DatasetRole) throws {
     let tensor = try archive.tensor("spectrograms")
@@ -23,24 +22,38 @@ public struct SpectrogramDataset: Dataset {
     else {
       throw UsageError("\(path): 'spectrograms' is \(tensor.spec), not float32 [files, frames ≥ 5, bands]")
     }
-    labels = try readLabels(archive, path: path, count: tensor.shape[0])
+    self.role = role
+    let labels = try readLabels(archive, path: path, count: tensor.shape[0])
+    self.labels = labels
     frames = tensor.shape[1]
     bands = tensor.shape[2]
     windowsPerFile = frames - SpectrogramDataset.framesPerWindow + 1
     values = tensor.elements()
-    // Calibration takes the first 100 windows of the first normal recording.
-    windowLimit = role == .calibration ? min(100, windowsPerFile) : windowsPerFile * labels.count
-    firstWindow = role == .calibration ? (labels.firstIndex(of: 0) ?? 0) * windowsPerFile : 0
+    let normal = labels.indices.filter { labels[$0] == 0 }
+    files = role == .calibration ? (normal.isEmpty ? [0] : normal) : Array(labels.indices)
+    count = role == .calibration ? min(100, windowsPerFile) : windowsPerFile * labels.count
   }
 
-  private let firstWindow: Int
+  /// The recordings that samples are taken from, in order.
+  private let files: [Int]
 
   public var fileCount: Int { labels.count }
-  public var count: Int { windowLimit }
+  /// Calibration takes the first 100 windows of the first normal recording, unless told otherwise.
+  public private(set) var count: Int
+
+  private let role: DatasetRole
+
+  /// The first windows; calibration goes on with the next normal recordings.
+  public func limited(to limit: Int) -> any Dataset {
+    guard role == .calibration else { return LimitedDataset(self, limit: limit) }
+    var copy = self
+    copy.count = min(max(0, limit), windowsPerFile * files.count)
+    return copy
+  }
 
   public func input(_ index: Int) -> Tensor {
-    let (file, window) = (firstWindow + index).quotientAndRemainder(dividingBy: windowsPerFile)
-    let start = (file * frames + window) * bands
+    let (file, window) = index.quotientAndRemainder(dividingBy: windowsPerFile)
+    let start = (files[file] * frames + window) * bands
     let size = SpectrogramDataset.framesPerWindow * bands
     return Tensor(Array(values[start..<start + size]), shape: [1, size])
   }

@@ -41,7 +41,7 @@ struct Eval: ParsableCommand {
       let recipe = try findPreprocess(preprocess, model: model, program)
       noteMissingRecipe(recipe, for: data)
       var dataset = try openDataset(data, role: .evaluation, preprocess: recipe, classes: classes)
-      if let limit { dataset = LimitedDataset(dataset, limit: limit) }
+      if let limit { dataset = dataset.limited(to: limit) }
       let method = try Method(
         lower(program, partitioner: runtime.noDelegate ? nil : XNNPACKPartitioner()),
         threads: ThreadPool(threadCount: runtime.threads))

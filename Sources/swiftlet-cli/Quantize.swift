@@ -26,6 +26,11 @@ struct Quantize: ParsableCommand {
     var floatBytes: Int
     var quantizedBytes: Int
     var notQuantized: [NotQuantized]
+    var equalization: EqualizationReport?
+    var correctedBiases: [CorrectedBias]
+    /// With --target-drop.
+    var floatAccuracy: Double?
+    var tradeOff: [TradeOffPoint]?
   }
 
   @Argument(help: "A float .pt2 file.")
@@ -39,8 +44,37 @@ struct Quantize: ParsableCommand {
       "An image folder or an .npz with samples; not needed for dynamic quantization.", valueName: "data"))
   var calibrate: String?
 
-  @Option(help: "Use the first samples only.")
+  @Option(help: "Use the first samples only. (Of spectrograms 100 windows are used, or as many as given here.)")
   var limit: Int?
+
+  @Option(
+    help: ArgumentHelp(
+      "Widen the ranges of activations by a factor, for samples that show less than what is met later.",
+      valueName: "factor"))
+  var headroom: Double?
+
+  @Flag(help: "Equalize channels across layers before (cross-layer equalization).")
+  var equalize = false
+
+  @Flag(help: "Correct biases for the mean error of each layer afterwards.")
+  var correctBias = false
+
+  @Option(help: ArgumentHelp("How bias errors are measured.", valueName: "method"))
+  var biasCorrection: BiasCorrection = .sequential
+
+  @Option(
+    help: ArgumentHelp(
+      "Keep the fewest layers in float that hold accuracy within so many points of the float model's; needs --eval.",
+      valueName: "percent"))
+  var targetDrop: Double?
+
+  @Option(help: ArgumentHelp("Labelled data for --target-drop: an image folder or an .npz.", valueName: "data"))
+  var eval: String?
+
+  @Option(
+    help: ArgumentHelp(
+      "File whose lines name the classes of --eval in order (default: wnids.txt by the data).", valueName: "file"))
+  var classes: String?
 
   @Option(help: ArgumentHelp("How inputs are made (JSON; default: NAME.preprocess.json).", valueName: "file"))
   var preprocess: String?
@@ -49,8 +83,23 @@ struct Quantize: ParsableCommand {
   @OptionGroup var runtime: RuntimeOptions
   @OptionGroup(title: "Output") var format: OutputOptions
 
+  private func options() throws -> QuantizationOptions {
+    QuantizationOptions(
+      quantizer: try quantizer.configuration().quantizer, headroom: headroom, equalize: equalize,
+      biasCorrection: correctBias ? biasCorrection : nil)
+  }
+
   func validate() throws {
     guard limit.map({ $0 > 0 }) ?? true else { throw ValidationError("--limit must be at least 1") }
+    guard headroom.map({ (1...1e6).contains($0) }) ?? true else {
+      throw ValidationError("--headroom must be at least 1")
+    }
+    guard targetDrop.map({ $0 >= 0 && $0 <= 100 }) ?? true else {
+      throw ValidationError("--target-drop must be from 0 to 100")
+    }
+    guard (targetDrop == nil) == (eval == nil) else {
+      throw ValidationError("--target-drop and --eval need each other")
+    }
   }
 
   func run() throws {
@@ -58,16 +107,12 @@ struct Quantize: ParsableCommand {
       try checkFolder(of: output)
       let program = try PT2Archive.read(model)
       let recipe = try findPreprocess(preprocess, model: model, program)
-      let configuration = try quantizer.configuration()
       var data = try calibrate.map { path in
         noteMissingRecipe(recipe, for: path)
         return try openDataset(path, role: .calibration, preprocess: recipe)
       }
-      if let limit { data = data.map { LimitedDataset($0, limit: limit) } }
-      let bar = ProgressBar("calibrating")
-      let result = try quantize(
-        program, data, recipe: recipe, quantizer: configuration.quantizer,
-        threads: runtime.threads, delegate: !runtime.noDelegate, progress: bar.update)
+      if let limit { data = data.map { $0.limited(to: limit) } }
+      let (result, tradeOff) = try quantizeProgram(program, data, recipe)
       let start = ContinuousClock.now
       let method = try Method(
         lower(result.program, partitioner: runtime.noDelegate ? nil : XNNPACKPartitioner()),
@@ -80,20 +125,71 @@ struct Quantize: ParsableCommand {
         prepareMilliseconds: result.prepareTime, convertMilliseconds: result.convertTime,
         lowerMilliseconds: lowered * 1e3, floatBytes: fileSize(model),
         quantizedBytes: fileSize(output),
-        notQuantized: result.notQuantized.map { .init(node: $0.node, op: $0.operatorName, reason: $0.reason) })
+        notQuantized: result.notQuantized.map { .init(node: $0.node, op: $0.operatorName, reason: $0.reason) },
+        equalization: result.equalization, correctedBiases: result.biasCorrections,
+        floatAccuracy: tradeOff?.floatAccuracy,
+        tradeOff: tradeOff?.points)
       if format.json { return try Terminal.printJSON(report) }
-      print(
-        "\(output): \(Terminal.bytes(report.quantizedBytes)) from \(Terminal.bytes(report.floatBytes)),"
-          + " calibrated on \(report.samples) samples at \(Terminal.number(report.samplesPerSecond, 1)) a second")
-      print(
-        "prepare \(Terminal.number(report.prepareMilliseconds, 0)) ms, convert"
-          + " \(Terminal.number(report.convertMilliseconds, 0)) ms, lower and load"
-          + " \(Terminal.number(report.lowerMilliseconds, 0)) ms")
-      print(delegationReport(method))
-      let groups = Dictionary(grouping: report.notQuantized) { "\($0.op): \($0.reason)" }.sorted { $0.key < $1.key }
-      for (reason, nodes) in groups {
-        print("  not quantized by itself: \(nodes.map(\.node).joined(separator: ", ")) — \(reason)")
+      if let tradeOff { printTradeOff(tradeOff) }
+      printReport(report, method)
+    }
+  }
+
+  private func quantizeProgram(
+    _ program: ExportedProgram, _ data: (any Dataset)?, _ recipe: Preprocess
+  ) throws -> (QuantizationResult, TradeOff?) {
+    let options = try options()
+    guard let targetDrop, let eval else {
+      let bar = ProgressBar("calibrating")
+      let result = try Swiftlet.quantize(
+        program, data, recipe: recipe, options: options, threads: runtime.threads, delegate: !runtime.noDelegate,
+        progress: bar.update)
+      return (result, nil)
+    }
+    guard let data else { throw UsageError("--target-drop needs samples to calibrate with: --calibrate") }
+    let labelled = try openDataset(eval, role: .evaluation, preprocess: recipe, classes: classes)
+    let tradeOff = try Swiftlet.quantize(
+      program, data, keeping: targetDrop, on: labelled, recipe: recipe, options: options, threads: runtime.threads,
+      delegate: !runtime.noDelegate
+    ) { ProgressBar($0).update($1, of: $2) }
+    return (tradeOff.result, tradeOff)
+  }
+
+  private func printTradeOff(_ tradeOff: TradeOff) {
+    func row(_ title: String, _ accuracy: Double, _ drop: Double, _ bytes: Int, _ note: String) -> [String] {
+      [title, Terminal.number(accuracy), Terminal.number(drop), Terminal.bytes(bytes), note]
+    }
+    let rows = tradeOff.points.map { point in
+      row(
+        "\(point.floatLayers.count)", point.accuracy, point.drop, point.weightBytes,
+        point == tradeOff.chosen ? "<- written" : "")
+    }
+    let float = row("all", tradeOff.floatAccuracy, 0, tradeOff.floatWeightBytes, "float model")
+    print(Terminal.table([["layers in float", "accuracy", "drop", "weights", ""]] + rows + [float]))
+    let layers = tradeOff.chosen.floatLayers
+    print("In float: \(layers.isEmpty ? "no layer" : layers.joined(separator: ", "))\n")
+  }
+
+  private func printReport(_ report: Report, _ method: Method) {
+    print(
+      "\(output): \(Terminal.bytes(report.quantizedBytes)) from \(Terminal.bytes(report.floatBytes)),"
+        + " calibrated on \(report.samples) samples at \(Terminal.number(report.samplesPerSecond, 1)) a second")
+    print(
+      "prepare \(Terminal.number(report.prepareMilliseconds, 0)) ms, convert"
+        + " \(Terminal.number(report.convertMilliseconds, 0)) ms, lower and load"
+        + " \(Terminal.number(report.lowerMilliseconds, 0)) ms")
+    if let equalization = report.equalization {
+      print("equalized \(equalization.equalized.count) groups of layers")
+      for (reason, entries) in Dictionary(grouping: equalization.skipped, by: \.reason).sorted(by: { $0.key < $1.key })
+      {
+        print("  not equalized: \(entries.flatMap(\.layers).joined(separator: ", ")) — \(reason)")
       }
+    }
+    if correctBias { print("corrected the biases of \(report.correctedBiases.count) layers") }
+    print(delegationReport(method))
+    let groups = Dictionary(grouping: report.notQuantized) { "\($0.op): \($0.reason)" }.sorted { $0.key < $1.key }
+    for (reason, nodes) in groups {
+      print("  not quantized by itself: \(nodes.map(\.node).joined(separator: ", ")) — \(reason)")
     }
   }
 }
@@ -111,3 +207,5 @@ private func refuseFloat(_ program: Program, _ notQuantized: [NotQuantized]) thr
     "--strict: \(left.count) operator\(left.count == 1 ? "" : "s") would run in float; nothing was written\n"
       + lines.joined(separator: "\n"))
 }
+
+extension BiasCorrection: ExpressibleByArgument {}

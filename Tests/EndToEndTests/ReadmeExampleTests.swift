@@ -29,7 +29,8 @@ extension EndToEnd {
     @Test func perTensorWeightsRunInInt8Too() throws {
       let program = try PT2Archive.read(repositoryPath("models/resnet8/resnet8.pt2"))
       let noise = NoiseDataset(shape: [1, 3, 32, 32], count: 4, scale: 255)
-      let int8 = try quantize(program, noise, quantizer: XNNPACKQuantizer(.symmetric(isPerChannel: false))).program
+      let quantizer = XNNPACKQuantizer(.symmetric(isPerChannel: false))
+      let int8 = try quantize(program, noise, options: .init(quantizer: quantizer)).program
       let (delegated, portable) = (try load(int8), try load(int8, delegate: false))
       #expect(delegated.operations.count { $0.operatorName == "fused.dequantize" } == 1)
       let input = noise.input(9)

@@ -26,7 +26,10 @@ extension Fuser {
     var chain = try outputChain(of: node)
     var activation = try form(input)
     let isQuantized = try settleInt8(&chain, activation, weight)
-    if !isQuantized, weight.quantization != nil || spec(activation.id).quantization != nil {
+    if weight.quantization == nil, spec(activation.id).quantization != nil {
+      activation = Form(try real(input, .channelsLast))
+    }
+    if !isQuantized, weight.quantization != nil {
       return .refused(unquantizedReason(chain, activation, weight))
     }
     var pads = geometry.padding
@@ -101,7 +104,10 @@ extension Fuser {
     var chain = try outputChain(of: node)
     var activation = try form(input)
     let isQuantized = try settleInt8(&chain, activation, weight)
-    if !isQuantized, weight.quantization != nil || spec(activation.id).quantization != nil {
+    if weight.quantization == nil, spec(activation.id).quantization != nil {
+      activation = Form(try real(input, .contiguous))
+    }
+    if !isQuantized, weight.quantization != nil {
       return .refused(unquantizedReason(chain, activation, weight))
     }
     var tensor = weight.tensor
@@ -135,8 +141,9 @@ extension Fuser {
   }
 
   private func unquantizedReason(_ chain: OutputChain, _ input: Form, _ weight: Weight) -> String {
-    if spec(input.id).quantization == nil { return "its weight is quantized, but its input is not" }
-    guard let quantization = weight.quantization else { return "its input is quantized, but its weight is not" }
+    guard spec(input.id).quantization != nil, let quantization = weight.quantization else {
+      return "its weight is quantized, but its input is not"
+    }
     if quantization.zeroPoint != 0 { return "its weight has zero point \(quantization.zeroPoint), not 0" }
     if quantization.axis ?? 0 != 0 { return "its weight is quantized along axis \(quantization.axis!), not 0" }
     return "its output is not quantized"
