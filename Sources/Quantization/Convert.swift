@@ -10,17 +10,23 @@ import TensorCore
 /// dequantize node of its own (not of a dynamic one); readers in float share one. Unused float weights are dropped. The
 /// observed program is not changed and may be calibrated further and converted again.
 ///
-/// - Parameter foldQuantize: whether weights become integers; otherwise the graph keeps the float weights, each with a
-///   quantize node.
+/// - Parameters:
+///   - foldQuantize: whether weights become integers; otherwise the graph keeps the float weights, each with a quantize
+///     node.
+///   - useReferenceRepresentation: whether the Q/DQ patterns become integer ATen operators (`referenceRepresentation`).
 /// - Throws: `observer` with `notCalibrated` when no calibration data was run, or with the reason why there are no
 ///   parameters; `invalidGraph` if the result does not verify.
 public func convert(
-  _ observed: ObservedProgram, foldQuantize: Bool = true
+  _ observed: ObservedProgram, foldQuantize: Bool = true, useReferenceRepresentation: Bool = false
 ) throws(QuantizationError) -> ExportedProgram {
+  guard foldQuantize || !useReferenceRepresentation else {
+    throw .invalidConfiguration(reason: "the reference representation has integer weights; leave foldQuantize true")
+  }
   var conversion = Conversion(observed, foldQuantize: foldQuantize)
   try conversion.run()
   try verify(conversion.result, as: .quantizeDequantize)
-  return conversion.result
+  guard useReferenceRepresentation else { return conversion.result }
+  do { return try referenceRepresentation(of: conversion.result).program } catch { throw .invalidGraph(error) }
 }
 
 private struct Conversion {
@@ -40,6 +46,8 @@ private struct Conversion {
   private var channelBuffers: [ValueID: (scales: ValueID, zeroPoints: ValueID)] = [:]
   private var integers: [ValueID: ValueID] = [:]
   private var readers: [ValueID: [Node]] = [:]
+  /// Nodes so far that choose parameters at run time.
+  private var choiceCount = 0
 
   init(_ observed: ObservedProgram, foldQuantize: Bool) {
     self.observed = observed
@@ -247,8 +255,15 @@ private struct Conversion {
       metadata: origin?.inheritedMetadata ?? [:])
     let specs: [TensorSpec]
     do throws(GraphError) { specs = try result.inferOutputs(of: node) } catch { throw .invalidGraph(error) }
-    node.outputs = specs.map { result.graph.addValue(base, $0) }
-    node.name = result.graph[node.output].name
+    if specs.count > 1 {
+      // PyTorch names the results of such a node by the `getitem` nodes that take them apart.
+      node.outputs = specs.map { result.graph.addValue("getitem", $0) }
+      node.name = choiceCount == 0 ? base : "\(base)_\(choiceCount)"
+      choiceCount += 1
+    } else {
+      node.outputs = specs.map { result.graph.addValue(base, $0) }
+      node.name = result.graph[node.output].name
+    }
     result.graph.nodes.append(node)
     return node.outputs
   }

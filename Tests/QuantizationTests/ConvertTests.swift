@@ -7,7 +7,7 @@ import XNNPACKBackend
 
 @Suite struct ConvertTests {
   /// conv → relu6 → two convolutions and an operator in float.
-  private func branching(isPerChannel: Bool = true) throws -> ObservedProgram {
+  fileprivate func branching(isPerChannel: Bool = true) throws -> ObservedProgram {
     var model = TestModel()
     let x = model.input("x", [1, 3, 4, 4])
     let stem = model.relu6("relu6", model.convolution("stem", x, channels: 4, module: "stem"))
@@ -104,5 +104,27 @@ import XNNPACKBackend
     let integers = tensor.quantized(
       QParams(scale: 1, zeroPoint: 1), low: -127, high: 127, as: Int8.self)
     #expect(integers.elements(as: Int8.self) == [-1, -1, 1, 1, 3, 3, 127, -127, -127])
+  }
+}
+
+extension ConvertTests {
+  @Test func referenceRepresentationIsAnOptionOfConvert() throws {
+    let observed = try branching()
+    try observed.calibrateWithRamps()
+    let reference = try convert(observed, useReferenceRepresentation: true)
+    #expect(!reference.operatorNames.contains { $0.hasPrefix("quantized_decomposed.") })
+    #expect(throws: QuantizationError.self) {
+      try convert(observed, foldQuantize: false, useReferenceRepresentation: true)
+    }
+  }
+
+  @Test func unfoldedWeightsGiveTheSameResult() throws {
+    let observed = try branching()
+    try observed.calibrateWithRamps()
+    let (folded, unfolded) = (try convert(observed), try convert(observed, foldQuantize: false))
+    #expect(unfolded.stateDict["stem.weight"] != nil && unfolded.stateDict["_frozen_param0"] == nil)
+    let input = Tensor((0..<48).map { Float($0) / 24 - 1 }, shape: [1, 3, 4, 4])
+    let (a, b) = (try Interpreter(folded).run([input]), try Interpreter(unfolded).run([input]))
+    for (x, y) in zip(a, b) { #expect(x.elements(as: Float.self) == y.elements(as: Float.self)) }
   }
 }

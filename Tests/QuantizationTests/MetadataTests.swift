@@ -66,7 +66,7 @@ import XNNPACKBackend
       let x = model.input("x", [1, 3, 4, 4])
       return [model.convolution("a", x, channels: 2, module: "m.a")]
     }
-    #expect(places(program, "choose_qparams") == [])
+    #expect(places(program, "choose_qparams") == ["m.a"])
     #expect(program.graph.nodes.filter { $0.operatorName.contains("quantize") }.allSatisfy { $0.modulePath == "m.a" })
   }
 

@@ -12,7 +12,9 @@ import XNNPACKBackend
     let observed = try prepared(golden)
     let converted = try convert(observed, foldQuantize: !golden.name.hasPrefix("fold_quantize_false"))
     let expected = try golden.converted.program(golden.name)
-    #expect(try converted.lines() == expected.lines())
+    let (ours, theirs) = (try converted.lines(), try expected.lines())
+    #expect(ours.count == theirs.count)
+    for (line, want) in zip(ours, theirs) { #expect(line == want) }
     for target in converted.stateDict.keys {
       #expect(converted.stateDict[target]?.spec == expected.stateDict[target]?.spec, "\(target)")
       #expect(converted.stateDict[target]?.bits == expected.stateDict[target]?.bits, "\(target)")
