@@ -5,11 +5,10 @@ import TensorCore
 public struct QuantizedGraph: Sendable {
   /// Operators that only move elements, or choose among them in an order that quantization keeps: quantizing before or
   /// after them is the same.
-  public static let movementOperators: Set<String> = [
+  public static let movementOperators = [
     "aten.view.default", "aten.reshape.default", "aten.flatten.using_ints", "aten.squeeze.dim",
     "aten.unsqueeze.default", "aten.permute.default", "aten.transpose.int", "aten.slice.Tensor", "aten.dropout.default",
-    "aten.contiguous.default", "aten.clone.default", "aten.alias.default", "aten.expand.default",
-    "aten.max_pool2d.default",
+    "aten.contiguous.default", "aten.clone.default", "aten.alias.default", "aten.max_pool2d.default",
   ]
 
   public let program: ExportedProgram

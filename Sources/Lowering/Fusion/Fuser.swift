@@ -54,9 +54,9 @@ struct Fuser {
   let source: ExportedProgram
   /// Lower f32 convolutions in PyTorch's order of summation (CalibrationOrder.swift).
   let ordersForCalibration: Bool
-  let users: [ValueID: [Int]]
+  /// What the source graph says about its values.
+  let graph: QuantizedGraph
   let producers: [ValueID: Int]
-  let sourceConstants: [ValueID: Tensor]
   var lowered: ExportedProgram
   var constants: [ValueID: Tensor] = [:]
   /// Source value → lowered form, for values computed so far.
@@ -74,6 +74,9 @@ struct Fuser {
   /// `quantization.observe` nodes seen, as (observer, lowered value).
   var observed: [(observer: Int, value: ValueID)] = []
 
+  var users: [ValueID: [Int]] { graph.users }
+  var sourceConstants: [ValueID: Tensor] { graph.constants }
+
   static func fuse(_ source: ExportedProgram, forCalibration: Bool) throws(GraphError) -> (
     program: ExportedProgram, observed: [(observer: Int, value: ValueID)]
   ) {
@@ -85,9 +88,8 @@ struct Fuser {
   private init(_ source: ExportedProgram, _ forCalibration: Bool) {
     self.source = source
     self.ordersForCalibration = forCalibration
-    self.users = source.graph.users()
+    self.graph = QuantizedGraph(source)
     self.producers = source.graph.producers()
-    self.sourceConstants = source.constants()
     self.lowered = ExportedProgram(name: source.name)
   }
 
@@ -252,7 +254,7 @@ struct Fuser {
 
   /// The node's call, for its arguments with defaults.
   func call(_ node: Node) throws(GraphError) -> OperatorCall {
-    try source.call(of: node, constants: sourceConstants).1
+    try graph.call(node)
   }
 
   /// Runs code that throws operator errors.

@@ -3,13 +3,6 @@ import Operators
 import TensorCore
 
 extension Fuser {
-  /// Operators that only move elements, so that quantizing before or after them is the same.
-  static let movementOperators: Set<String> = [
-    "aten.view.default", "aten.reshape.default", "aten.flatten.using_ints", "aten.dropout.default",
-    "aten.contiguous.default", "aten.clone.default", "aten.alias.default", "aten.slice.Tensor", "aten.squeeze.dim",
-    "aten.unsqueeze.default", "aten.permute.default", "aten.transpose.int", "aten.max_pool2d.default",
-  ]
-
   static let movementRules: [FusionRule] = [
     FusionRule([
       "aten.view.default", "aten.reshape.default", "aten.flatten.using_ints", "aten.squeeze.dim",

@@ -4,7 +4,7 @@ import TensorCore
 
 extension ReferenceRewriter {
   static let movementRules: [ReferenceRule] = [
-    ReferenceRule(Array(QuantizedGraph.movementOperators)) { rewriter, node throws(GraphError) in
+    ReferenceRule(QuantizedGraph.movementOperators + ["aten.expand.default"]) { rewriter, node throws(GraphError) in
       try rewriter.rewriteMovement(node)
     },
     ReferenceRule(["aten.pad.default", "aten.constant_pad_nd.default"]) { rewriter, node throws(GraphError) in
