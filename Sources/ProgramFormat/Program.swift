@@ -99,18 +99,22 @@ public struct Program: Sendable {
   /// Instructions that run on portable kernels, with the reason.
   public var fallback: [Instruction] { instructions.filter { $0.delegateCall == nil } }
 
-  /// Instructions that compute on real numbers: those with a float32 result, or operand, that do more than convert or
-  /// move it. A layer of dynamic quantization is none: its sums are of integers.
+  /// Instructions that compute on real numbers: those with a float32 result, or a computed operand, that do more than
+  /// convert or move it. A layer of dynamic quantization is none: its sums are of integers.
   public var floatInstructions: [Instruction] {
     instructions.filter { instruction in
       guard !Program.conversions.contains(instruction.operatorName),
         !instruction.operatorName.hasPrefix("fused.dynamic_")
       else { return false }
-      return (instruction.inputs + instruction.outputs).contains { values[$0].spec.dataType == .float32 }
+      return (instruction.inputs + instruction.outputs).contains { index in
+        guard values[index].spec.dataType == .float32, case .arena = values[index].location else { return false }
+        return true
+      }
     }
   }
 
   private static let conversions: Set<String> = [
-    "fused.quantize", "fused.dequantize", "fused.view", "dim_order_ops._to_dim_order_copy.default",
+    "fused.quantize", "fused.dequantize", "fused.view", "dim_order_ops._to_dim_order_copy.default", "fused.expand",
+    "fused.pad", "fused.slice", "fused.cat", "aten.permute.default", "aten.transpose.int", "aten.expand.default",
   ]
 }
