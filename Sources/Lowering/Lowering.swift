@@ -17,6 +17,7 @@ public func lower(_ exported: ExportedProgram, partitioner: (any Partitioner)?) 
   let dialect: Dialect = exported.isQuantized ? .quantizeDequantize : .float
   try Verifier.verify(exported, as: dialect)
   var folded = exported
+  try foldQuantize(in: &folded)
   foldBatchNorms(in: &folded)
   return try lowerVerified(folded, partitioner, forCalibration: false).program
 }

@@ -1,4 +1,5 @@
 import GraphIR
+import Swiftlet
 import TensorCore
 import Testing
 import XNNPACKBackend
@@ -126,5 +127,7 @@ extension ConvertTests {
     let input = Tensor((0..<48).map { Float($0) / 24 - 1 }, shape: [1, 3, 4, 4])
     let (a, b) = (try Interpreter(folded).run([input]), try Interpreter(unfolded).run([input]))
     for (x, y) in zip(a, b) { #expect(x.elements(as: Float.self) == y.elements(as: Float.self)) }
+    let lowered = try lower(unfolded, partitioner: nil)
+    #expect(try lowered.instructions.map(\.operatorName) == lower(folded, partitioner: nil).instructions.map(\.operatorName))
   }
 }
