@@ -14,6 +14,8 @@ public enum QuantizationError: Error, Hashable, Sendable {
   case invalidConfiguration(reason: String)
   /// The observer at a value refuses the data, or cannot give parameters.
   case observer(program: String, value: String, ObserverError)
+  /// A saved calibration is of another model, or of another configuration.
+  case calibrationMismatch(program: String, reason: String)
   /// The number of tensors given to an observer is not the number of places it watches.
   case wrongObservationCount(program: String, observer: Int, expected: Int, actual: Int)
 }
@@ -31,6 +33,8 @@ extension QuantizationError: CustomStringConvertible {
         + "let each quantizer leave annotated nodes alone, or keep them apart with filters"
     case .invalidConfiguration(let reason): "the quantization configuration is invalid: \(reason)"
     case .observer(let program, let value, let error): "\(program): value '\(value)': \(error)"
+    case .calibrationMismatch(let program, let reason):
+      "\(program): the saved calibration is of another model or configuration: \(reason)"
     case .wrongObservationCount(let program, let observer, let expected, let actual):
       "\(program): observer \(observer) watches \(expected) values of a sample, not \(actual)"
     }

@@ -26,6 +26,28 @@ extension ExportedProgram {
   }
 }
 
+extension CalibrationState {
+  /// Reads a JSON file. Throws a `UsageError` that names the file and what is wrong.
+  public init(path: String) throws {
+    do {
+      self = try JSONDecoder().decode(CalibrationState.self, from: Data(contentsOf: URL(fileURLWithPath: path)))
+    } catch let error as DecodingError {
+      throw UsageError("\(path): is no saved calibration: \(error)")
+    } catch {
+      throw UsageError("\(path): cannot be read: \(error.localizedDescription)")
+    }
+  }
+
+  /// Writes a JSON file, which takes the place of an old one when it is complete. Throws when it cannot be written.
+  public func write(to path: String) throws {
+    let encoder = JSONEncoder()
+    encoder.outputFormatting = [.sortedKeys, .prettyPrinted]
+    do { try encoder.encode(self).write(to: URL(fileURLWithPath: path), options: .atomic) } catch {
+      throw UsageError("\(path): cannot be written: \(error.localizedDescription)")
+    }
+  }
+}
+
 /// How inputs of a model are made: from a file the user names, else from the archive, else from
 /// `NAME.preprocess.json` beside `NAME.pt2`, else nothing is done.
 public func findPreprocess(_ explicit: String?, model path: String, _ program: ExportedProgram) throws -> Preprocess {

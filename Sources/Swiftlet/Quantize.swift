@@ -22,6 +22,8 @@ public struct QuantizationResult: Sendable {
   /// What was equalized, and what not; nil when that was not asked for.
   public let equalization: EqualizationReport?
   public let biasCorrections: [CorrectedBias]
+  /// What the observers have seen, to be taken up again.
+  public let calibration: CalibrationState
 }
 
 /// How a float program is quantized.
@@ -34,6 +36,8 @@ public struct QuantizationOptions: Sendable {
   public var equalize: Bool
   /// Correct biases afterwards (`correctBiases`); nil leaves them.
   public var biasCorrection: BiasCorrection?
+  /// Calibrations of the same model that count as well; samples may then be none.
+  public var calibrations: [CalibrationState] = []
   /// Nodes that stay in float, by name.
   public var floatNodes: Set<String>
 
@@ -82,7 +86,8 @@ public func quantize(
   }
   let observed = try prepare(float, quantizer: options.effectiveQuantizer)
   let prepared = ContinuousClock.now
-  if !observed.calibratedObservers.isEmpty {
+  for calibration in options.calibrations { try observed.merge(calibration) }
+  if !observed.calibratedObservers.isEmpty, data != nil || options.calibrations.isEmpty {
     try calibrate(
       observed, with: samples(for: "calibrate"), threads: threads, delegate: delegate, progress: progress)
   }
@@ -102,7 +107,8 @@ public func quantize(
     program: recipe.map(converted.storing) ?? converted,
     samplesPerSecond: Double(data?.count ?? 0) / max((calibrated - prepared).seconds, 1e-9),
     prepareTime: (prepared - start).seconds * 1e3, convertTime: (finished - calibrated).seconds * 1e3,
-    notQuantized: observed.notQuantized, equalization: equalization, biasCorrections: corrections)
+    notQuantized: observed.notQuantized, equalization: equalization, biasCorrections: corrections,
+    calibration: observed.calibrationState)
 }
 
 /// Runs samples through an observed model, in order, and shows every observer what it watches.

@@ -121,7 +121,8 @@ public struct QuantizerConfiguration: Sendable {
 
   /// The names of observers of activations that commands and files know.
   public static let observers: [(name: String, observer: ObserverConstructor)] = [
-    ("histogram", .histogram), ("minmax", .minMax),
+    ("histogram", .histogram), ("minmax", .minMax), ("moving-average", .movingAverageMinMax()),
+    ("percentile", .percentile(99.99)), ("mse", .mse), ("entropy", .entropy),
   ]
 
   /// The observer of that name. Throws a `UsageError` that lists the names.

@@ -53,6 +53,16 @@ struct Quantize: ParsableCommand {
       valueName: "factor"))
   var headroom: Double?
 
+  @Option(
+    help: ArgumentHelp("Write what the observers saw (JSON), for --resume-calibration.", valueName: "file"))
+  var saveCalibration: String?
+
+  @Option(
+    help: ArgumentHelp(
+      "Count a saved calibration of the same model as well; can be repeated, and --calibrate left out.",
+      valueName: "file"))
+  var resumeCalibration: [String] = []
+
   @Flag(help: "Equalize channels across layers before (cross-layer equalization).")
   var equalize = false
 
@@ -84,9 +94,11 @@ struct Quantize: ParsableCommand {
   @OptionGroup(title: "Output") var format: OutputOptions
 
   private func options() throws -> QuantizationOptions {
-    QuantizationOptions(
+    var options = QuantizationOptions(
       quantizer: try quantizer.configuration().quantizer, headroom: headroom, equalize: equalize,
       biasCorrection: correctBias ? biasCorrection : nil)
+    options.calibrations = try resumeCalibration.map(CalibrationState.init(path:))
+    return options
   }
 
   func validate() throws {
@@ -105,6 +117,7 @@ struct Quantize: ParsableCommand {
   func run() throws {
     try reportingErrors {
       try checkFolder(of: output)
+      if let saveCalibration { try checkFolder(of: saveCalibration) }
       let program = try PT2Archive.read(model)
       let recipe = try findPreprocess(preprocess, model: model, program)
       var data = try calibrate.map { path in
@@ -120,6 +133,7 @@ struct Quantize: ParsableCommand {
       let lowered = (ContinuousClock.now - start).seconds
       if quantizer.strict { try refuseFloat(method.program, result.notQuantized) }
       try PT2Archive.write(result.program, to: output)
+      if let saveCalibration { try result.calibration.write(to: saveCalibration) }
       let report = Report(
         output: output, samples: data?.count ?? 0, samplesPerSecond: result.samplesPerSecond,
         prepareMilliseconds: result.prepareTime, convertMilliseconds: result.convertTime,

@@ -128,6 +128,7 @@ extension ConvertTests {
     let (a, b) = (try Interpreter(folded).run([input]), try Interpreter(unfolded).run([input]))
     for (x, y) in zip(a, b) { #expect(x.elements(as: Float.self) == y.elements(as: Float.self)) }
     let lowered = try lower(unfolded, partitioner: nil)
-    #expect(try lowered.instructions.map(\.operatorName) == lower(folded, partitioner: nil).instructions.map(\.operatorName))
+    #expect(
+      try lowered.instructions.map(\.operatorName) == lower(folded, partitioner: nil).instructions.map(\.operatorName))
   }
 }

@@ -31,6 +31,39 @@ import Testing
     expect(try observer.calculateQParams(), golden.expected)
   }
 
+  @Test(arguments: cases.filter { $0.observer == "movingAverage" })
+  func movingAverage(_ golden: ObserverCase) throws {
+    let observer = try MovingAverageMinMaxObserver(golden.target())
+    for batch in golden.batches { try observer.observe(batch.tensor()) }
+    expect(try observer.calculateQParams(), golden.expected)
+  }
+
+  @Test(arguments: cases.filter { $0.observer == "movingAveragePerChannel" })
+  func movingAveragePerChannel(_ golden: ObserverCase) throws {
+    let observer = try MovingAveragePerChannelMinMaxObserver(golden.target(), axis: golden.axis ?? 0)
+    for batch in golden.batches { try observer.observe(batch.tensor()) }
+    expect(try observer.calculateQParams(), golden.expected)
+  }
+
+  /// Where torchao gives scales that are NaN or infinite, ours refuse: NaN when it is seen, an infinite range (of
+  /// observers that do not leave infinities out) when parameters are asked for.
+  @Test(arguments: [ObserverConstructor.histogram, .minMax, .movingAverageMinMax(), .percentile(99), .mse, .entropy])
+  func nonFiniteValuesAreRefused(_ constructor: ObserverConstructor) throws {
+    let observer = try constructor.make(QuantizationTarget(scheme: .perTensorAffine), 0)
+    #expect(throws: ObserverError.notANumber) {
+      try observer.observe(Tensor([1, .nan, 2] as [Float], shape: [3]))
+    }
+    #expect(!observer.hasObserved)
+    #expect(throws: ObserverError.notCalibrated) { try observer.calculateQParams() }
+    try observer.observe(Tensor([.infinity, 1, -1] as [Float], shape: [3]))
+    if let histogram = observer as? HistogramObserver {
+      #expect(histogram.ignoredCount == 1)
+      _ = try observer.calculateQParams()
+    } else {
+      #expect(throws: ObserverError.self) { try observer.calculateQParams() }
+    }
+  }
+
   @Test(arguments: cases.filter { $0.observer == "perChannel" })
   func perChannel(_ golden: ObserverCase) throws {
     let observer = try PerChannelMinMaxObserver(golden.target(), axis: golden.axis ?? 0)

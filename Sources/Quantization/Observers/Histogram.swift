@@ -19,16 +19,32 @@ struct Histogram {
     self.max = max
   }
 
+  /// Counts as they were before.
+  /// - Precondition: 2048 of them, and `min ≤ max`, both finite.
+  init(counts: [Float], min: Float, max: Float) {
+    (self.counts, self.min, self.max) = (counts, min, max)
+  }
+
+  /// The sum of two histograms over the union of their ranges.
+  func merged(with other: Histogram) -> Histogram {
+    let (low, high) = (Swift.min(min, other.min), Swift.max(max, other.max))
+    var (a, b) = (widened(low, high), other.widened(low, high))
+    if !(high - low).isFinite { (a, b) = (counts, other.counts) }
+    return Histogram(counts: zip(a, b).map(+), min: low, max: high)
+  }
+
+  private func widened(_ newMin: Float, _ newMax: Float) -> [Float] {
+    if newMin == min && newMax == max { return counts }
+    return min == max ? massOfConstant(newMin: newMin, newMax: newMax) : rebinned(newMin: newMin, newMax: newMax)
+  }
+
   /// Adds finite values that lie in [`low`, `high`], widening the range to include them.
   mutating func add(_ values: UnsafeBufferPointer<Float>, low: Float, high: Float) {
     let newMin = Swift.min(min, low)
     let newMax = Swift.max(max, high)
     let update = binCounts(of: values, min: newMin, max: newMax)
-    if newMin != min || newMax != max {
-      counts = min == max ? massOfConstant(newMin: newMin, newMax: newMax) : rebinned(newMin: newMin, newMax: newMax)
-      min = newMin
-      max = newMax
-    }
+    counts = widened(newMin, newMax)
+    (min, max) = (newMin, newMax)
     for bin in 0..<Histogram.binCount { counts[bin] += update[bin] }
   }
 

@@ -26,6 +26,12 @@ public final class MinMaxObserver: PerTensorObserver {
     range.formUnion(batch)
   }
 
+  public var state: ObserverState { ObserverState(kind: "MinMaxObserver", ranges: hasObserved ? [range] : []) }
+
+  public func merge(_ state: ObserverState) throws(ObserverError) {
+    for other in try state.ranges(of: "MinMaxObserver", channels: 1) { range.formUnion(other) }
+  }
+
   public func calculateQParams() throws(ObserverError) -> QParams {
     guard hasObserved else { throw .notCalibrated }
     let (scale, zeroPoint) = try target.parameters(min: range.min, max: range.max)

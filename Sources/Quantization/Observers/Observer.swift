@@ -18,10 +18,28 @@ public protocol Observer: AnyObject {
 
   /// - Throws: `notCalibrated` before anything was observed; `nonFiniteRange` if the values have no usable scale.
   func calculateQParams() throws(ObserverError) -> QParams
+
+  /// What it has seen so far.
+  var state: ObserverState { get }
+
+  /// Adds what another observer of the same kind has seen: as if this one had seen it, exactly for minimum and maximum.
+  /// - Throws: `invalidState` for the state of another kind of observer, or one that makes no sense; `cannotMerge` where
+  ///   the order of what was seen matters.
+  func merge(_ state: ObserverState) throws(ObserverError)
 }
 
 extension Observer {
   public var watchesValues: Bool { true }
+
+  /// Nothing: for observers that see nothing.
+  public var state: ObserverState { ObserverState(kind: "\(type(of: self))") }
+
+  /// Takes the state of one that has seen nothing.
+  public func merge(_ state: ObserverState) throws(ObserverError) {
+    guard try state.ranges(of: "\(type(of: self))", channels: nil).isEmpty else {
+      throw .cannotMerge(observer: "\(type(of: self))")
+    }
+  }
 }
 
 /// An observer to which all elements are alike, so that their layout does not matter.

@@ -22,6 +22,32 @@ public struct ObserverConstructor: Hashable, Sendable, CustomStringConvertible {
   public static let histogram = ObserverConstructor("HistogramObserver") { target, _ throws(ObserverError) in
     try HistogramObserver(target)
   }
+  /// All but the extreme values: `percent` of them at each end, above 50.
+  public static func percentile(_ percent: Double) -> ObserverConstructor {
+    histogram("PercentileObserver(\(percent))", .percentile(percent))
+  }
+  /// The range with the least mean squared quantization error.
+  public static let mse = histogram("MSEObserver", .meanSquaredError)
+  /// The range that keeps most information (Kullback–Leibler divergence).
+  public static let entropy = histogram("EntropyObserver", .entropy)
+
+  private static func histogram(_ name: String, _ rule: HistogramObserver.Rule) -> ObserverConstructor {
+    ObserverConstructor(name) { target, _ throws(ObserverError) in try HistogramObserver(target, rule: rule) }
+  }
+
+  /// The whole range, averaged over samples; the order of samples matters.
+  public static func movingAverageMinMax(averagingConstant: Float = 0.01) -> ObserverConstructor {
+    ObserverConstructor("MovingAverageMinMaxObserver(\(averagingConstant))") { target, _ throws(ObserverError) in
+      try MovingAverageMinMaxObserver(target, averagingConstant: averagingConstant)
+    }
+  }
+  /// The whole range of each channel, averaged over tensors.
+  public static func movingAveragePerChannelMinMax(averagingConstant: Float = 0.01) -> ObserverConstructor {
+    ObserverConstructor("MovingAveragePerChannelMinMaxObserver(\(averagingConstant))") {
+      target, axis throws(ObserverError) in
+      try MovingAveragePerChannelMinMaxObserver(target, axis: axis, averagingConstant: averagingConstant)
+    }
+  }
   /// The whole range.
   public static let minMax = ObserverConstructor("MinMaxObserver") { target, _ throws(ObserverError) in
     try MinMaxObserver(target)

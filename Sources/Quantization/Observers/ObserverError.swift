@@ -18,6 +18,14 @@ public enum ObserverError: Error, Hashable, Sendable {
   case unsupportedScheme(QuantizationScheme, observer: String)
   /// Fixed parameters whose scale is no positive number, or whose zero point lies outside the quantized range.
   case invalidFixedQParams(scale: Float, zeroPoint: Int32)
+  /// A percentile that does not lie in (50, 100].
+  case invalidPercentile(Double)
+  /// An averaging constant that does not lie in (0, 1].
+  case invalidAveragingConstant(Float)
+  /// A saved state that is of another observer, or makes no sense.
+  case invalidState(String)
+  /// Two states whose order matters cannot be made one.
+  case cannotMerge(observer: String)
   case notFloat32(DataType)
   case axisOutOfRange(axis: Int, shape: Shape)
   case channelCountChanged(expected: Int, actual: Int, shape: Shape)
@@ -42,6 +50,11 @@ extension ObserverError: CustomStringConvertible {
       "\(observer) does not support the scheme \(scheme)"
     case .invalidFixedQParams(let scale, let zeroPoint):
       "fixed scale \(scale) and zero point \(zeroPoint): the scale must be positive, the zero point in the range"
+    case .invalidPercentile(let percent): "the percentile \(percent) does not lie in (50, 100]"
+    case .invalidAveragingConstant(let value): "the averaging constant \(value) does not lie in (0, 1]"
+    case .invalidState(let reason): "the saved state cannot be used: \(reason)"
+    case .cannotMerge(let observer):
+      "a \(observer) depends on the order of what it sees; resume one calibration, or use MinMaxObserver"
     case .notFloat32(let dataType):
       "observers take float32 tensors, not \(dataType)"
     case .axisOutOfRange(let axis, let shape):

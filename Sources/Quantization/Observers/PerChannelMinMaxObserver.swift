@@ -47,6 +47,36 @@ public final class PerChannelMinMaxObserver: Observer {
     normalizedAxis = dimension
   }
 
+  public var state: ObserverState {
+    ObserverState(kind: "PerChannelMinMaxObserver", ranges: ranges, axis: hasObserved ? normalizedAxis : nil)
+  }
+
+  public func merge(_ state: ObserverState) throws(ObserverError) {
+    let others = try state.ranges(of: "PerChannelMinMaxObserver", channels: hasObserved ? ranges.count : nil)
+    guard !others.isEmpty else { return }
+    guard let other = state.axis, (0..<64).contains(other), !hasObserved || other == normalizedAxis else {
+      throw .invalidState("its channels are not those of dimension \(normalizedAxis)")
+    }
+    if ranges.isEmpty { ranges = [ValueRange](repeating: ValueRange(), count: others.count) }
+    for channel in ranges.indices { ranges[channel].formUnion(others[channel]) }
+    normalizedAxis = other
+  }
+
+  /// Forgets all that was seen.
+  func reset() { ranges = [] }
+
+  /// Moves each channel's range by a part of the way to another observer's; takes it over if there is none yet.
+  func move(towards batch: PerChannelMinMaxObserver, by constant: Float) throws(ObserverError) {
+    guard batch.hasObserved else { return }
+    if ranges.isEmpty { ranges = [ValueRange](repeating: ValueRange(), count: batch.ranges.count) }
+    guard ranges.count == batch.ranges.count else {
+      throw .channelCountChanged(
+        expected: ranges.count, actual: batch.ranges.count, shape: Shape([batch.ranges.count]))
+    }
+    for channel in ranges.indices { ranges[channel].move(towards: batch.ranges[channel], by: constant) }
+    normalizedAxis = batch.normalizedAxis
+  }
+
   /// - Throws: `notCalibrated`; `nonFiniteRange` of the first channel that has no usable scale.
   public func calculateQParams() throws(ObserverError) -> QParams {
     guard hasObserved else { throw .notCalibrated }

@@ -66,6 +66,7 @@ SCHEMES = {
 }
 CLASSES = {
   "histogram": ao.HistogramObserver, "minMax": ao.MinMaxObserver, "perChannel": ao.PerChannelMinMaxObserver,
+  "movingAverage": ao.MovingAverageMinMaxObserver, "movingAveragePerChannel": ao.MovingAveragePerChannelMinMaxObserver,
 }
 
 
@@ -182,10 +183,45 @@ def per_channel_cases():
   yield case("zero channel", zero, observer="perChannel", scheme="perChannelSymmetric", qmin=-127, axis=0)
 
 
+def moving_average_cases():
+  for scheme in ("perTensorAffine", "perTensorSymmetric"):
+    def of(name, *batches, **kwargs):
+      return case(f"{name}, {scheme}", *batches, observer="movingAverage", scheme=scheme, **kwargs)
+    yield of("one batch", gen(400, 1003, "bell", 2, 0.3))
+    yield of("growing", *[gen(401 + i, 517, "bell", 1.3**i, 0.2 * i) for i in range(9)])
+    yield of("shrinking", *[gen(411 + i, 517, "bell", 1.3**-i) for i in range(9)])
+    yield of("single outlier", gen(420, 500, "bell"), lit(1000.0, 0.0), *[gen(421 + i, 500, "bell") for i in range(5)])
+    yield of("constants", lit(3.5, 3.5), lit(-2.0), lit(0.0, 0.0))
+    yield of("one element", lit(0.7))
+    yield of("many batches", *[gen(430 + i, 50, "relu", 1 + i % 7) for i in range(60)])
+    yield of("huge and tiny", lit(-1e30, 1e-30), lit(1e30, -1e-30))
+  weights = [lit(*generated(500 + i, 48, "bell", 1 + i, 0.1 * i), shape=[4, 12]) for i in range(5)]
+  for scheme in ("perChannelSymmetric", "perChannelAffine"):
+    for axis in (0, 1):
+      yield case(
+        f"moving axis {axis}, {scheme}", *weights, observer="movingAveragePerChannel", scheme=scheme, axis=axis)
+
+
+def more_adversarial_cases():
+  """Streams that the cases above do not have, for every observer of tensors."""
+  for observer in ("histogram", "minMax", "movingAverage"):
+    yield case(f"{observer}: alternating signs", lit(*[(-1) ** i * (i + 1.0) for i in range(50)]), observer=observer)
+    yield case(f"{observer}: huge offset", gen(600, 4000, "bell", 1e-3, 1e6), observer=observer)
+    yield case(f"{observer}: subnormals", lit(1e-42, -3e-43, 0.0), observer=observer)
+    yield case(f"{observer}: one huge outlier", gen(601, 4000, "bell"), lit(1e20), gen(602, 4000, "bell"), observer=observer)
+    yield case(f"{observer}: negative zeros", lit(-0.0, -0.0), observer=observer)
+    yield case(f"{observer}: growing a hundred times", *[gen(610 + i, 64, "bell", 1.1**i) for i in range(100)], observer=observer)
+  channels = lit(0, 0, 0, 5, 5, 5, -1, -1, -1, 1e-42, 0, 0, -1e30, 1e30, 2, shape=[5, 3])
+  for scheme in ("perChannelSymmetric", "perChannelAffine"):
+    yield case(f"adversarial channels, {scheme}", channels, observer="perChannel", scheme=scheme, axis=0)
+    yield case(f"one element a channel, {scheme}", lit(3, -4, 0, shape=[3, 1]), observer="perChannel", scheme=scheme, axis=0)
+
+
 def main():
   default = pathlib.Path(__file__).parent / "observers.json"
   path = pathlib.Path(sys.argv[1]) if len(sys.argv) > 1 else default
-  cases = [*histogram_cases(), *min_max_cases(), *per_channel_cases()]
+  cases = [*histogram_cases(), *min_max_cases(), *per_channel_cases(), *moving_average_cases(),
+    *more_adversarial_cases()]
   lines = ",\n".join(json.dumps(entry, separators=(",", ":")) for entry in cases)
   head = json.dumps(dict(torch=torch.__version__, torchao=torchao.__version__))[:-1]
   path.write_text(f'{head}, "cases": [\n{lines}\n]}}\n')

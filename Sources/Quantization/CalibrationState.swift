@@ -1,0 +1,56 @@
+import GraphIR
+
+/// What the observers of a prepared model have seen: calibration can be stopped and taken up again, or split over several
+/// processes and put together.
+///
+/// Put together, observers of minimum and maximum are as after one calibration over all samples, exactly. A histogram has
+/// exactly the same range; a value is counted at most one bin of 2048 from where the one calibration counts it, for each
+/// part. Moving averages can be resumed but not put together.
+public struct CalibrationState: Hashable, Sendable, Codable {
+  public struct Entry: Hashable, Sendable, Codable {
+    /// The name of the value that the observer watches first.
+    public var value: String
+    /// The observer, as `ObserverConstructor.name` has it.
+    public var observer: String
+    public var state: ObserverState
+  }
+
+  /// One for each observer that calibration feeds, in order.
+  public var observers: [Entry]
+}
+
+extension ObservedProgram {
+  /// What the observers have seen.
+  public var calibrationState: CalibrationState {
+    CalibrationState(
+      observers: calibratedObservers.map { index in
+        .init(
+          value: observedNames[index], observer: specs[index].observer.name, state: observers[index].state)
+      })
+  }
+
+  /// Adds what another calibration of the same prepared model has seen.
+  ///
+  /// - Throws: `calibrationMismatch` when the state is of another model or configuration, before anything is changed;
+  ///   `observer` when the state of one observer cannot be used; those before it have then taken theirs.
+  public func merge(_ state: CalibrationState) throws(QuantizationError) {
+    let indices = calibratedObservers
+    guard indices.count == state.observers.count else {
+      throw .calibrationMismatch(
+        program: program.name, reason: "it has \(state.observers.count) observers, the model \(indices.count)")
+    }
+    for (index, entry) in zip(indices, state.observers) {
+      let (value, observer) = (observedNames[index], specs[index].observer.name)
+      guard entry.value == value, entry.observer == observer else {
+        throw .calibrationMismatch(
+          program: program.name,
+          reason: "it has a \(entry.observer) at '\(entry.value)' where the model has a \(observer) at '\(value)'")
+      }
+    }
+    for (index, entry) in zip(indices, state.observers) {
+      do { try observers[index].merge(entry.state) } catch {
+        throw .observer(program: program.name, value: observedNames[index], error)
+      }
+    }
+  }
+}
