@@ -32,8 +32,9 @@ public struct CrossLayerEqualization {
   /// Scales the weights.
   ///
   /// With r the largest magnitude of a row of the producers, or `maxima` where it is given, and c that of a column of
-  /// the readers, sᵢ = √(rᵢ/cᵢ), which makes both equal; before a depthwise convolution alone, whose columns are rows
-  /// with scales of their own, sᵢ = rᵢ.
+  /// the readers, sᵢ = √(rᵢ/cᵢ), which makes both proportional; before a depthwise convolution alone, whose columns are
+  /// rows with scales of their own, sᵢ = rᵢ. Factors are divided by their median, or by that of the widest channel where a
+  /// clamp allows scaling up only, and kept within a factor of 4: no weights become small as a whole.
   ///
   /// - Parameter maxima: for each of `values`, the largest magnitude observed in each channel; nil without data.
   public mutating func run(maxima: [ValueID: [Float]]? = nil) -> EqualizationReport {
@@ -78,17 +79,29 @@ public struct CrossLayerEqualization {
     }
     for index in group.consumers where !isDepthwise(index) { mergeRanges(of: index, rows: false, into: &columns) }
     let readsDepthwiseOnly = group.consumers.allSatisfy(isDepthwise)
-    let largest = ranges.max() ?? 0
-    return ranges.indices.map { channel in
-      let (range, column) = (ranges[channel], columns[channel])
-      guard range > 0, range.isFinite, readsDepthwiseOnly || (column > 0 && column.isFinite) else { return 1 }
-      let factor = readsDepthwiseOnly ? range / largest : (range / column).squareRoot()
-      guard let bound = group.upperBound else { return min(max(factor, 1e-4), 1e4) }
+    let raw = zip(ranges, columns).map { range, column -> Float? in
+      let factor = readsDepthwiseOnly ? range : (range / column).squareRoot()
+      return factor > 0 && factor.isFinite ? factor : nil
+    }
+    let found = raw.compactMap { $0 }.sorted()
+    guard !found.isEmpty else { return ranges.map { _ in 1 } }
+    let median = found[found.count / 2]
+    let limits = 1 / CrossLayerEqualization.largestFactor...CrossLayerEqualization.largestFactor
+    guard let bound = group.upperBound else {
+      return raw.map { factor in factor.map { min(max($0 / median, limits.lowerBound), limits.upperBound) } ?? 1 }
+    }
+    let widest = ranges.indices.max { ranges[$0] < ranges[$1] }.flatMap { raw[$0] } ?? median
+    return zip(raw, ranges).map { factor, range in
       // Scaled, a channel is cut off at bound · factor; one that may reach the bound is left alone.
       let reach = range * CrossLayerEqualization.headroom
-      return reach < bound ? max(reach / bound, min(factor, 1)) : 1
+      guard let factor, reach < bound else { return 1 }
+      return max(reach / bound, limits.lowerBound, min(1, factor / widest))
     }
   }
+
+  /// The largest factor, and the reciprocal of the smallest. Greater ones make weights so small that their scales meet
+  /// the lower limit (2⁻¹² for XNNPACK), and let channels that hardly carry anything decide others' scales.
+  private static let largestFactor: Float = 4
 
   /// Values of up to so many times the largest observed one pass a clamp as they did before.
   private static let headroom: Float = 2
