@@ -19,7 +19,7 @@ struct FusedCase: Sendable, CustomTestStringConvertible {
 
   var testDescription: String { "\(op) \(label)" }
 
-  static let all = convolution + linear + elementwise + pooling + movement + conversion
+  static let all = convolution + linear + dynamic + elementwise + pooling + movement + conversion
 }
 
 @Suite struct FusedCasesTests {
@@ -33,7 +33,7 @@ struct FusedCase: Sendable, CustomTestStringConvertible {
 
   @Test func everyFusedOperatorHasCasesAndRefusals() {
     let names = OperatorSet.all.map(\.name).filter { $0.hasPrefix("fused.") || $0.hasPrefix("dim_order_ops.") }
-    #expect(names.count == 16)
+    #expect(names.count == 25)
     for name in names {
       #expect(FusedCase.all.contains { $0.op == name }, "\(name) has no case")
       #expect(FusedRefusal.all.contains { $0.op == name }, "\(name) has no refusal")

@@ -19,6 +19,9 @@ extension Fuser {
     ]) { fuser, node throws(GraphError) in try fuser.fuseChoice(node) }
   ]
 
+  /// Products of a centred activation, in −255…255, and a weight, in −128…127, that Int32 can sum.
+  private static let longestInt32Sum = Int(Int32.max) / (255 * 128)
+
   private mutating func fuseChoice(_ node: Node) throws(GraphError) -> FusionOutcome {
     guard let value = node.value("input"), node.outputs.count == 2 else { return .refused("it has no input") }
     let readers = Set(node.outputs.flatMap { users[$0] ?? [] }).map { source.graph.nodes[$0] }
@@ -79,6 +82,8 @@ extension Fuser {
     guard quantization.zeroPoint == 0, quantization.axis ?? 0 == 0 else {
       return "its weight is not quantized symmetrically along axis 0"
     }
+    let depth = weight.tensor.shape.elementCount / max(weight.tensor.shape[0], 1)
+    guard depth <= Fuser.longestInt32Sum else { return "sums of \(depth) products can exceed Int32" }
     if !isLinear, isPerToken { return "a convolution has no tokens" }
     if !isLinear, source.graph.spec(input).shape.rank != 4 { return "its input has no batch" }
     if let bias = layer.value("bias") {

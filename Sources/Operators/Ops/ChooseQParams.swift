@@ -18,7 +18,8 @@ extension Operator {
       + "float eps, ScalarType dtype) -> (Tensor, Tensor)", isPerToken: false
   ) { call throws(OperatorError) in
     let (low, high, eps) = try call.dynamicRange()
-    return .symmetric(low: low, high: high, eps: eps)
+    let zeroPoint: Int32 = try call.dataType("dtype") == .uint8 ? 128 : 0
+    return .symmetric(low: low, high: high, eps: eps, zeroPoint: zeroPoint)
   }
 
   /// Scales (float64) and zero points (int64), [..., 1], of each vector along the last dimension of a float32 tensor.
@@ -64,7 +65,7 @@ extension OperatorCall {
     let eps = Float(try float("eps"))
     try check(eps > 0 && eps.isFinite, "'eps' must be positive and finite, not \(eps)")
     try check(
-      bounds.lowerBound < bounds.upperBound && bounds.lowerBound <= 0,
+      bounds.lowerBound < bounds.upperBound && bounds.contains(0),
       "quant_min \(bounds.lowerBound) and quant_max \(bounds.upperBound) must be a range of \(dataType) around 0")
     return (Int32(bounds.lowerBound), Int32(bounds.upperBound), eps)
   }

@@ -446,7 +446,16 @@ def integers():
     add("aten.to.dtype", EXACT, quanta(0, 3, dtype=torch.int8), torch.float32)
 
 
-for make in [convolutions, moreConvolutions, normalization, elementwise, activations, layers, pooling, movement, quantization, integers]:
+def chosenParameters():
+    # The symmetric zero point belongs to the type, not to the range.
+    for x in [rand(2, 9) * 3, rand(17).abs(), torch.tensor([3e38, -1e38, 0.0]), torch.tensor([1e-38, -1e-38])]:
+        for low, high, dtype in [(0, 127, torch.int8), (-128, 0, torch.int8), (0, 255, torch.uint8), (0, 127, torch.uint8)]:
+            for name in ["choose_qparams", "choose_qparams_symmetric"]:
+                add(f"quantized_decomposed.{name}.tensor", EXACT, x, low, high, 1e-6, dtype)
+        add("quantized_decomposed.choose_qparams_per_token_asymmetric.default", EXACT, x, torch.int8)
+
+
+for make in [convolutions, moreConvolutions, normalization, elementwise, activations, layers, pooling, movement, quantization, integers, chosenParameters]:
     make()
 lines = ",\n".join(json.dumps(case, separators=(",", ":")) for case in cases)
 (HERE / "operators.json").write_text(f'{{"torch":"{torch.__version__}","cases":[\n{lines}\n]}}\n')
