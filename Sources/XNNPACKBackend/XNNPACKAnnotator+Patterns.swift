@@ -59,6 +59,10 @@ extension XNNPACKAnnotator {
       if !isFloat(value) { return "its operand '\(graph[value].name)' is \(graph.spec(value).dataType), not float32" }
     }
     guard values.contains(where: { constants[$0] == nil }) else { return "its operands are constants" }
+    if result != nil, isResult(node.output), !isChosen(node) {
+      return "it gives the model's result, where small values would tie in int8; give the operator a configuration of "
+        + "its own to quantize it all the same"
+    }
     annotations[node.output] = QuantizationAnnotation(
       inputs: specs(values.map { ($0, config.inputActivation) }),
       output: config.outputActivation.map { spec in result.map { .fixed(spec.fixed(to: $0)) } ?? .own(spec) })

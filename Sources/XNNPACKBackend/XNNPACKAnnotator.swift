@@ -48,6 +48,9 @@ struct XNNPACKAnnotator {
   /// Whether patterns that PyTorch lacks are annotated too.
   var annotatesAll: Bool { quantizer.patterns == .all }
 
+  /// Whether the operator has a configuration of its own.
+  func isChosen(_ node: Node) -> Bool { quantizer.operatorConfig(of: node) != nil }
+
   func isFloat(_ value: ValueID) -> Bool { graph.spec(value).dataType == .float32 }
 
   /// The clamp that becomes part of the unit that `node` starts: the only reader of its output, and meant to be

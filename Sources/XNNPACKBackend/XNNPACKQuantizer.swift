@@ -124,11 +124,17 @@ public struct XNNPACKQuantizer: Quantizer {
       guard let config = moduleTypeConfigs[XNNPACKQuantizer.className(module.type)] else { continue }
       return config.map { .quantize($0) } ?? .float("modules of type '\(module.type)' are set to stay in float")
     }
-    for name in [node.operatorName, node.operatorName.lastIndex(of: ".").map { String(node.operatorName[..<$0]) }] {
-      guard let name, let config = operatorConfigs[name] else { continue }
+    if let config = operatorConfig(of: node) {
       return config.map { .quantize($0) } ?? .float("the operator is set to stay in float")
     }
     return globalConfig.map { .quantize($0) } ?? .float("no configuration is set for it")
+  }
+
+  /// What is set for the node's operator, with or without overload.
+  func operatorConfig(of node: Node) -> QuantizationConfig?? {
+    let name = node.operatorName
+    if let config = operatorConfigs[name] { return .some(config) }
+    return name.lastIndex(of: ".").flatMap { operatorConfigs[String(name[..<$0])] }
   }
 
   enum Decision {

@@ -19,7 +19,7 @@ struct FusedCase: Sendable, CustomTestStringConvertible {
 
   var testDescription: String { "\(op) \(label)" }
 
-  static let all = convolution + linear + dynamic + elementwise + pooling + movement + conversion
+  static let all = convolution + linear + dynamic + elementwise + real + pooling + movement + conversion
 }
 
 @Suite struct FusedCasesTests {

@@ -150,7 +150,7 @@ struct FusedRefusal: Sendable, CustomTestStringConvertible {
     unary("dim_order_ops._to_dim_order_copy.default", "channels_last", ["dim_order": .string("nhwc")]),
   ]
 
-  static let all = convolutions + others + dynamic
+  static let all = convolutions + others + dynamic + real
 
   private static func contiguous(_ spec: TensorSpec) -> TensorSpec {
     TensorSpec(spec.dataType, spec.shape, quantization: spec.quantization)
