@@ -4,8 +4,9 @@ import GraphIR
 /// processes and put together.
 ///
 /// Put together, observers of minimum and maximum are as after one calibration over all samples, exactly. A histogram has
-/// exactly the same range; a value is counted at most one bin of 2048 from where the one calibration counts it, for each
-/// part. Moving averages can be resumed but not put together.
+/// exactly the same range, and every quantile of it lies within as many bins (of 2048) of the one calibration's as the
+/// ranges grew in the one and in the parts, and one more. What a search makes of that has no such bound: it may stop
+/// elsewhere. Moving averages can be resumed but not put together.
 public struct CalibrationState: Hashable, Sendable, Codable {
   public struct Entry: Hashable, Sendable, Codable {
     /// The name of the value that the observer watches first.

@@ -73,6 +73,7 @@ private struct BiasCorrector {
     _ data: any Dataset, _ method: BiasCorrection, progress: (Int, Int) -> Void
   ) throws -> (ExportedProgram, [CorrectedBias]) {
     var result = models.quantized
+    guard !layers.isEmpty else { return (result, []) }
     var graph = IsolatedGraph(
       float: models.float, quantized: models.quantized, matching: models.matching, layers: models.allLayers)
     var outputs = layers.map(\.reference)

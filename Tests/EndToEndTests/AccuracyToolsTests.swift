@@ -22,14 +22,14 @@ extension EndToEnd {
       let arguments = ["compare", CLI.resnet8, int8, "--data", data, "--limit", "2", "--threads", "1"]
       let table = try CLI.swiftlet(arguments + ["--html", page, "--top", "3"])
       #expect(table.status == 0, "\(table.errors)")
-      #expect(table.output.contains("17 layers over 2 samples, lowest isolated SQNR (dB) first"))
-      #expect(table.output.contains("… and 14 more") && table.output.contains("conv2d + relu"))
+      #expect(table.output.contains("18 layers over 2 samples, lowest isolated SQNR (dB) first"))
+      #expect(table.output.contains("… and 15 more") && table.output.contains("conv2d + relu"))
       let html = try String(contentsOfFile: page, encoding: .utf8)
       #expect(html.hasPrefix("<!DOCTYPE html>") && html.contains("<svg") && !html.contains("<script"))
 
       let json = try CLI.swiftlet(arguments + ["--json"])
       let comparison = try Self.decode(ModelComparison.self, json.output)
-      #expect(comparison.layers.count == 17 && comparison.unmatched.isEmpty && comparison.samples == 2)
+      #expect(comparison.layers.count == 18 && comparison.unmatched.isEmpty && comparison.samples == 2)
       #expect(comparison.layers.allSatisfy { $0.isQuantized && $0.isolated != nil && $0.cumulative.sqnr > 5 })
       let portable = try Self.decode(
         ModelComparison.self, CLI.swiftlet(arguments + ["--json", "--no-delegate"]).output)

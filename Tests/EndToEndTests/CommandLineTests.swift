@@ -42,7 +42,7 @@ extension EndToEnd {
       return folder.path("noise.npz")
     }
 
-    @Test(arguments: ["demo", "inspect", "quantize", "run", "eval", "bench"])
+    @Test(arguments: ["demo", "inspect", "quantize", "compare", "run", "eval", "bench"])
     func everyCommandHasHelpWithAnExample(_ command: String) throws {
       let result = try Self.swiftlet([command, "--help"])
       #expect(result.status == 0)

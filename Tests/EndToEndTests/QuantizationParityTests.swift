@@ -4,7 +4,7 @@ import TestSupport
 import Testing
 
 extension EndToEnd {
-  /// Scales and zero points against torchao's for the same calibration data in the same order.
+  /// Scales and zero points against torchao's, with its patterns, for the same calibration data in the same order.
   @Suite(.enabled(if: ZooModel.isAvailable, "needs the shared models"))
   struct QuantizationParityTests {
     struct Activation: Decodable {
@@ -25,7 +25,7 @@ extension EndToEnd {
     @Test(arguments: ["resnet8_cifar10", "ds_cnn_kws", "resnet18_imagenette", "resnet20_cifar10"])
     func activationParametersEqualTorchao(_ name: String) async throws {
       let model = ZooModel.named(name)
-      let program = try await QuantizedZoo.shared.program(model)
+      let program = try await QuantizedZoo.shared.torchaoProgram(model)
       let golden = try JSONDecoder().decode(
         Parameters.self, from: Data(contentsOf: URL(fileURLWithPath: model.path("_qparams.json"))))
       let quantizers = program.graph.nodes.filter {
@@ -48,7 +48,7 @@ extension EndToEnd {
     @Test(arguments: ["resnet8_cifar10", "ds_cnn_kws", "resnet20_cifar10"])
     func weightsEqualTorchao(_ name: String) async throws {
       let model = ZooModel.named(name)
-      let ours = try await QuantizedZoo.shared.program(model)
+      let ours = try await QuantizedZoo.shared.torchaoProgram(model)
       let golden = try PT2Archive.read(model.path("_int8_torchao.pt2"))
       let (a, b) = (weights(ours), weights(golden))
       #expect(a.count == b.count && !a.isEmpty)

@@ -68,6 +68,17 @@ func load(_ program: ExportedProgram, delegate: Bool = true, threads: Int = 2) t
 actor QuantizedZoo {
   static let shared = QuantizedZoo()
   private var results: [String: ExportedProgram] = [:]
+  private var torchaoResults: [String: ExportedProgram] = [:]
+
+  /// With the patterns of ExecuTorch's quantizer.
+  func torchaoProgram(_ model: ZooModel) throws -> ExportedProgram {
+    if let known = torchaoResults[model.name] { return known }
+    let result = try quantize(
+      model.program(), model.dataset(.calibration), options: .init(quantizer: XNNPACKQuantizer(patterns: .torchao))
+    ).program
+    torchaoResults[model.name] = result
+    return result
+  }
 
   func program(_ model: ZooModel) throws -> ExportedProgram {
     if let known = results[model.name] { return known }

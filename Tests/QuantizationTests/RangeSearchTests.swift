@@ -92,6 +92,15 @@ import Testing
     #expect(try observer(.entropy, even).searchedRange().max > 0.9)
   }
 
+  /// Half of the values of a ReLU are 0, which every scale holds exactly; they must not narrow the range.
+  @Test func entropyIsNotLedByTheZerosOfAReLU() throws {
+    let values = Self.streams[1].values
+    let entropy = try observer(.entropy, values)
+    let whole = try observer(.percentile(100), values)
+    #expect(try entropy.searchedRange().max > 0.5 * values.max()!)
+    #expect(try error(values, entropy.calculateQParams()) < 4 * error(values, whole.calculateQParams()))
+  }
+
   @Test(arguments: [ObserverConstructor.percentile(99.9), .mse, .entropy])
   func degenerateStreamsHaveParameters(_ constructor: ObserverConstructor) throws {
     for values in [[0], [0, 0, 0], [3.5, 3.5], [-2], [1e-42, 0], [-1e30, 1e30], [-0.0]] as [[Float]] {

@@ -68,7 +68,7 @@ struct MeanSquaredErrorSearch {
 /// The search for the threshold whose quantized distribution diverges least (Kullback–Leibler) from that of the values
 /// (S. Migacz, "8-bit inference with TensorRT", 2017).
 ///
-/// Magnitudes are counted in 2048 bins over [0, largest magnitude]. For each threshold of at least as many bins as there
+/// Magnitudes are counted in 2048 bins over [0, largest magnitude], the first no higher than the second. For each threshold of at least as many bins as there
 /// are levels, the values beyond it are added to its last bin, and compared with the same bins merged to levels and spread
 /// again over the bins that were not empty. Values of one sign have 256 levels, of both signs 128 on each side.
 struct EntropySearch {
@@ -91,6 +91,8 @@ struct EntropySearch {
       let index = min(Histogram.binCount - 1, Int(centre / largest * Double(Histogram.binCount)))
       magnitudes[index] += Double(histogram.counts[bin])
     }
+    // The zeros of a ReLU are exact under any scale; as a peak they would only speak for finer levels around 0.
+    magnitudes[0] = min(magnitudes[0], magnitudes[1])
     self.magnitudes = magnitudes
     self.largest = largest
     levels = low >= 0 || high <= 0 ? 256 : 128

@@ -24,6 +24,9 @@ public func compareLayers(
 ) throws -> ModelComparison {
   guard data.count > 0 else { throw UsageError("\(float.name): no samples to compare on") }
   let models = try ComparedModels(float: float, quantized: quantized)
+  guard !models.layers.isEmpty else {
+    throw UsageError("\(quantized.name): no layer has a partner in \(float.name); it was made from another model")
+  }
   let run = try ComparisonRun(models, threads: threads, delegate: delegate)
   for index in 0..<data.count {
     try run.add([data.input(index)])
