@@ -94,12 +94,12 @@ struct XNNPACKAnnotator {
   private func reason(for node: Node) -> String {
     if let refusal = refusals[node.output] { return refusal }
     if case .float(let reason) = quantizer.decision(for: node) { return reason }
+    if case .quantize(let config) = quantizer.decision(for: node), config.isDynamic {
+      return "dynamic quantization covers linear layers and 2-D convolutions; their results are real"
+    }
     if keepsParameters(node) {
       guard let input = node.inputs.first else { return "it has no input" }
       return "it takes its quantization parameters from its input '\(graph[input].name)', which is not quantized"
-    }
-    if case .quantize(let config) = quantizer.decision(for: node), config.isDynamic {
-      return "dynamic quantization covers linear layers and 2-D convolutions"
     }
     if !annotatesAll, QuantizationPattern.all.contains(where: { $0.operators.contains(node.operatorName) }) {
       return "PyTorch's quantizer has no rule for the operator, and its patterns were asked for"

@@ -187,7 +187,9 @@ struct Quantize: ParsableCommand {
   private func printReport(_ report: Report, _ method: Method) {
     print(
       "\(output): \(Terminal.bytes(report.quantizedBytes)) from \(Terminal.bytes(report.floatBytes)),"
-        + " calibrated on \(report.samples) samples at \(Terminal.number(report.samplesPerSecond, 1)) a second")
+        + (report.samples == 0
+          ? " without calibration of its own"
+          : " calibrated on \(report.samples) samples at \(Terminal.number(report.samplesPerSecond, 1)) a second"))
     print(
       "prepare \(Terminal.number(report.prepareMilliseconds, 0)) ms, convert"
         + " \(Terminal.number(report.convertMilliseconds, 0)) ms, lower and load"

@@ -128,7 +128,7 @@ struct Int8Gemm: Sendable {
   }
 
   /// Two rows times four channels. Products are added in pairs of neighbours, which is one instruction (pmaddwd).
-  @inline(__always)
+  @inline(never)
   private static func tile(
     _ a: UnsafePointer<SIMD8<Int16>>, _ b: UnsafePointer<SIMD8<Int16>>, _ weights: UnsafePointer<SIMD8<Int16>>,
     _ steps: Int
@@ -160,8 +160,15 @@ struct Int8Gemm: Sendable {
 
   @inline(__always)
   private static func pairs(_ a: SIMD8<Int16>, _ b: SIMD8<Int16>) -> SIMD4<Int32> {
-    let products = SIMD8<Int32>(truncatingIfNeeded: a) &* SIMD8<Int32>(truncatingIfNeeded: b)
+    let products = widened(a) &* widened(b)
     return products.evenHalf &+ products.oddHalf
+  }
+
+  /// Lane by lane: the generic conversion is a call wherever the optimizer does not happen to inline it.
+  @inline(__always)
+  private static func widened(_ a: SIMD8<Int16>) -> SIMD8<Int32> {
+    SIMD8<Int32>(
+      Int32(a[0]), Int32(a[1]), Int32(a[2]), Int32(a[3]), Int32(a[4]), Int32(a[5]), Int32(a[6]), Int32(a[7]))
   }
 
   /// The sum over the lanes of each argument.
