@@ -1,6 +1,6 @@
 #!/bin/sh
-# What each option of `swiftlet quantize` makes of two models that lose much by plain PT2E: MobileNetV2 (top-1) and MLPerf
-# Tiny's autoencoder (AUC). Usage: scripts/curves.sh DATA, a folder as for scripts/accuracy.sh.
+# What the options of `swiftlet quantize` make of models: many of two that lose much by plain PT2E, MobileNetV2 (top-1) and
+# MLPerf Tiny's autoencoder (AUC), a few of the others. Usage: scripts/curves.sh DATA, a folder as for scripts/accuracy.sh.
 set -eu
 cd "$(dirname "$0")/.."
 data=${1:?usage: scripts/curves.sh DATA}
@@ -38,3 +38,21 @@ for name in mobilenet_v2_imagenet autoencoder_ad; do
   "$swiftlet" quantize "$data/models/$name.pt2" -o "$work/model.pt2" --calibrate "$data/$calibration" \
     --target-drop $drop --eval "$data/$val" 2>/dev/null | sed '/^$/q'
 done
+while read -r name samples; do
+  case $samples in
+    *.npz) calibration=$samples val=$samples ;;
+    *) calibration=$samples/calibration val=$samples/val ;;
+  esac
+  measure "$name" "$calibration" "$val"
+  measure "$name" "$calibration" "$val" --equalize
+  measure "$name" "$calibration" "$val" --correct-bias
+  measure "$name" "$calibration" "$val" --observer mse
+done <<'MODELS'
+efficientnet_lite0_imagenet imagenet-sample
+squeezenet1_1_imagenet imagenet-sample
+resnet18_imagenette imagenette-sample
+resnet20_cifar10 mlperf-tiny/resnet20_cifar10.npz
+resnet8_cifar10 mlperf-tiny/resnet8_cifar10.npz
+mobilenet_v1_vww mlperf-tiny/mobilenet_v1_vww.npz
+ds_cnn_kws mlperf-tiny/ds_cnn_kws.npz
+MODELS

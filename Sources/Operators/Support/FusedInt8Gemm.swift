@@ -65,26 +65,13 @@ struct Int8Gemm: Sendable {
     _ rows: UnsafePointer<Int16>, rowCount: Int, packed: UnsafeRawPointer, group: Int,
     output: UnsafeMutablePointer<Int8>, outputStride: Int
   ) {
-    let (steps, requantizer) = (steps, requantizer)
-    for block in 0..<blocks {
-      let base = packed + (group &* blocks &+ block) &* blockByteCount
+    let requantizer = requantizer
+    forEachRow(rows, rowCount, packed, group) { row, channel, count, sums, base in
       let biases = base.load(as: SIMD4<Int32>.self)
-      let blockScales = (base + 16).load(as: SIMD4<Float>.self)
-      let weights = (base + 32).assumingMemoryBound(to: SIMD8<Int16>.self)
-      let valid = min(4, outputsPerGroup &- block &* 4)
-      var row = 0
-      while row < rowCount {
-        let hasSecond = row &+ 1 < rowCount
-        let first = UnsafeRawPointer(rows + row &* steps &* 8).assumingMemoryBound(to: SIMD8<Int16>.self)
-        let sums = Int8Gemm.tile(first, hasSecond ? first + steps : first, weights, steps)
-        let target = output + (row &* outputStride &+ block &* 4)
-        Int8Gemm.store(requantizer.requantize(sums.0 &+ biases, scale: blockScales), at: target, count: valid)
-        if hasSecond {
-          let quanta = requantizer.requantize(sums.1 &+ biases, scale: blockScales)
-          Int8Gemm.store(quanta, at: target + outputStride, count: valid)
-        }
-        row &+= 2
-      }
+      let scales = (base + 16).load(as: SIMD4<Float>.self)
+      Int8Gemm.store(
+        requantizer.requantize(sums &+ biases, scale: scales), at: output + (row &* outputStride &+ channel),
+        count: count)
     }
   }
 
@@ -94,11 +81,25 @@ struct Int8Gemm: Sendable {
     _ rows: UnsafePointer<Int16>, rowCount: Int, rowScales: UnsafePointer<Float>, packed: UnsafeRawPointer, group: Int,
     bounds: (lower: Float, upper: Float), output: UnsafeMutablePointer<Float>, outputStride: Int
   ) {
+    forEachRow(rows, rowCount, packed, group) { row, channel, count, sums, base in
+      let biases = base.load(as: SIMD4<Float>.self)
+      let scales = (base + 16).load(as: SIMD4<Float>.self) * rowScales[row]
+      let real = SIMD4<Float>(sums) * scales + biases
+      let target = output + (row &* outputStride &+ channel)
+      for lane in 0..<count { target[lane] = clamped(real[lane], bounds.lower, bounds.upper) }
+    }
+  }
+
+  /// Calls `body` for each row and each block of up to four channels: the row, the block's first channel and how many it
+  /// has, their sums without bias, and the packed block.
+  @inline(__always)
+  private func forEachRow(
+    _ rows: UnsafePointer<Int16>, _ rowCount: Int, _ packed: UnsafeRawPointer, _ group: Int,
+    _ body: (_ row: Int, _ channel: Int, _ count: Int, _ sums: SIMD4<Int32>, _ base: UnsafeRawPointer) -> Void
+  ) {
     let steps = steps
     for block in 0..<blocks {
       let base = packed + (group &* blocks &+ block) &* blockByteCount
-      let biases = base.load(as: SIMD4<Float>.self)
-      let blockScales = (base + 16).load(as: SIMD4<Float>.self)
       let weights = (base + 32).assumingMemoryBound(to: SIMD8<Int16>.self)
       let valid = min(4, outputsPerGroup &- block &* 4)
       var row = 0
@@ -106,13 +107,8 @@ struct Int8Gemm: Sendable {
         let hasSecond = row &+ 1 < rowCount
         let first = UnsafeRawPointer(rows + row &* steps &* 8).assumingMemoryBound(to: SIMD8<Int16>.self)
         let sums = Int8Gemm.tile(first, hasSecond ? first + steps : first, weights, steps)
-        let target = output + (row &* outputStride &+ block &* 4)
-        let real = SIMD4<Float>(sums.0) * (blockScales * rowScales[row]) + biases
-        for lane in 0..<valid { target[lane] = clamped(real[lane], bounds.lower, bounds.upper) }
-        if hasSecond {
-          let real = SIMD4<Float>(sums.1) * (blockScales * rowScales[row &+ 1]) + biases
-          for lane in 0..<valid { target[outputStride &+ lane] = clamped(real[lane], bounds.lower, bounds.upper) }
-        }
+        body(row, block &* 4, valid, sums.0, base)
+        if hasSecond { body(row &+ 1, block &* 4, valid, sums.1, base) }
         row &+= 2
       }
     }
