@@ -104,9 +104,28 @@ public struct XNNPACKQuantizer: Quantizer {
   public func annotate(_ program: ExportedProgram, _ annotations: inout Annotations) throws(QuantizationError) {
     let all = [globalConfig] + moduleNameConfigs.values + moduleTypeConfigs.values + operatorConfigs.values
     for config in all { try config?.checkForXNNPACK() }
+    try checkModuleNames(program)
     var annotator = XNNPACKAnnotator(program, self, annotations)
     annotator.run()
     annotations = annotator.annotations
+  }
+
+  /// A module that does not exist is a mistake that would leave a model quantized otherwise than meant.
+  private func checkModuleNames(_ program: ExportedProgram) throws(QuantizationError) {
+    guard !moduleNameConfigs.isEmpty else { return }
+    var known: Set<String> = []
+    for node in program.graph.nodes {
+      var path = Substring(node.modulePath)
+      while !path.isEmpty, known.insert(String(path)).inserted {
+        path = path.lastIndex(of: ".").map { path[..<$0] } ?? ""
+      }
+    }
+    for name in moduleNameConfigs.keys.sorted() where !known.contains(name) {
+      let top = Set(known.map { String($0.prefix { $0 != "." }) }).sorted().prefix(12).joined(separator: ", ")
+      throw .invalidConfiguration(
+        reason: "\(program.name) has no module '\(name)'; "
+          + (known.isEmpty ? "its nodes name no modules" : "its outermost modules are \(top)"))
+    }
   }
 
   /// The configuration of one node, or the reason why it has none.

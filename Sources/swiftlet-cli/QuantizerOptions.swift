@@ -27,6 +27,12 @@ struct QuantizerOptions: ParsableArguments {
   @Flag(help: "Fail if an operator stays in float.")
   var strict = false
 
+  func validate() throws {
+    for name in skipOperator where !name.hasPrefix("aten.") {
+      throw ValidationError("--skip-operator takes names like aten.add or aten.add.Tensor, not '\(name)'")
+    }
+  }
+
   func configuration() throws -> QuantizerConfiguration {
     var configuration = try config.map { try QuantizerConfiguration(path: $0) } ?? QuantizerConfiguration()
     if perTensor { configuration.global?.isPerChannel = false }

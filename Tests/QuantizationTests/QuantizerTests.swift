@@ -70,6 +70,14 @@ import XNNPACKBackend
       ])
   }
 
+  @Test func modulesThatDoNotExistAreNamed() throws {
+    let error = #expect(throws: QuantizationError.self) {
+      try prepare(linears(), quantizer: XNNPACKQuantizer().setModuleName("l9", nil))
+    }
+    let text = "\(try #require(error))"
+    #expect(text.contains("no module 'l9'") && text.contains("l0, l1"))
+  }
+
   /// Probabilities that are the model's result stay real unless asked for.
   @Test func resultsInAKnownRangeStayReal() throws {
     var model = TestModel()
