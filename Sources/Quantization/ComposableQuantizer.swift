@@ -32,6 +32,12 @@ public struct ComposableQuantizer: Quantizer {
     }
   }
 
+  /// Those of all quantizers, each once.
+  public func quantizationCapabilities() -> [QuantizationCapability] {
+    var known: Set<QuantizationCapability> = []
+    return quantizers.flatMap { $0.quantizationCapabilities() }.filter { known.insert($0).inserted }
+  }
+
   public func validate(_ annotations: Annotations, of program: ExportedProgram) throws(QuantizationError) {
     for quantizer in quantizers { try quantizer.validate(annotations, of: program) }
   }

@@ -11,6 +11,13 @@ public struct EmbeddingQuantizer: Quantizer {
 
   public init() {}
 
+  public func quantizationCapabilities() -> [QuantizationCapability] {
+    [
+      QuantizationCapability(
+        pattern: "embedding", operators: ["aten.embedding.default"], configurations: ["weight only"], isTorchao: true)
+    ]
+  }
+
   public func annotate(_ program: ExportedProgram, _ annotations: inout Annotations) throws(QuantizationError) {
     let constants = program.constants()
     for node in program.graph.nodes where node.operatorName == "aten.embedding.default" {

@@ -16,11 +16,17 @@ public protocol Quantizer: Sendable {
   /// The last word on which observer watches which place (PT2E's `prepare_obs_or_fq_callback`): replace an observer's
   /// spec, let a place share another's observer, or take a place's observer away.
   func assignObservers(_ assignment: inout ObserverAssignment, of program: ExportedProgram) throws(QuantizationError)
+
+  /// The kinds of units that it can quantize, and how.
+  func quantizationCapabilities() -> [QuantizationCapability]
 }
 
 extension Quantizer {
   /// Leaves the graph as it is.
   public func transformForAnnotation(_ program: inout ExportedProgram) throws(QuantizationError) {}
+
+  /// None that it tells of.
+  public func quantizationCapabilities() -> [QuantizationCapability] { [] }
 
   /// Leaves the observers as the annotations ask for them.
   public func assignObservers(

@@ -99,20 +99,6 @@ struct QuantizationPattern: Sendable {
   }
 }
 
-/// What a quantizer can do with one kind of unit.
-public struct QuantizationCapability: Hashable, Sendable, Codable {
-  /// The unit's name: `conv_relu`.
-  public let pattern: String
-  /// The operators that such a unit starts with, sorted.
-  public let operators: [String]
-  /// The activations that become part of it, sorted.
-  public let activations: [String]
-  /// The configurations that apply: `static`, `dynamic`.
-  public let configurations: [String]
-  /// Whether ExecuTorch's quantizer has it too.
-  public let isTorchao: Bool
-}
-
 extension XNNPACKQuantizer {
   /// What can be quantized: every pattern with its operators and configurations.
   public func quantizationCapabilities() -> [QuantizationCapability] {

@@ -100,6 +100,12 @@ import XNNPACKBackend
     #expect(torchao.first { $0.pattern == "conv_relu" }?.activations == ["aten.relu.default"])
   }
 
+  @Test func capabilitiesOfComposedQuantizersAreTheirUnion() {
+    let own = XNNPACKQuantizer().quantizationCapabilities()
+    let both = ComposableQuantizer([EmbeddingQuantizer(), XNNPACKQuantizer(), XNNPACKQuantizer(nil)])
+    #expect(both.quantizationCapabilities().map(\.pattern) == ["embedding"] + own.map(\.pattern))
+  }
+
   // MARK: Composition
 
   /// Removes what others have annotated.
