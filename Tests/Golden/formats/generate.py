@@ -50,6 +50,12 @@ class Small(nn.Module):
     return self.fc(torch.flatten(torch.relu(self.conv(image)), 1))
 
 
+def strip(program):
+  """Takes the machine's paths out of a program."""
+  for node in program.graph.nodes:
+    node.meta.pop("stack_trace", None)
+
+
 def models():
   torch.manual_seed(7)
   model = Tiny()
@@ -57,12 +63,14 @@ def models():
   model(*inputs)
   model.eval()
   exported = torch.export.export(model, inputs)
+  strip(exported)
   torch.export.save(exported, FOLDER / "tiny_float.pt2", extra_files={"preprocess.json": '{"scale": 2}'})
   small = Small().eval()
   quantizer = XNNPACKQuantizer().set_global(get_symmetric_quantization_config(is_per_channel=True))
   prepared = prepare_pt2e(torch.export.export(small, inputs[:1]).module(), quantizer)
   prepared(inputs[0])
   converted = torch.export.export(convert_pt2e(prepared), inputs[:1])
+  strip(converted)
   torch.export.save(converted, FOLDER / "tiny_int8.pt2")
   y, z = exported.module()(*inputs)
   values = {"image": inputs[0], "bias": inputs[1], "float_0": y, "float_1": z, "int8": converted.module()(inputs[0])}

@@ -58,6 +58,8 @@ prepared(x)
 results = {"x": x.numpy()}
 for name, module in [("tensor", convert_pt2e(prepared)), ("token", PerToken(net).eval())]:
     program = torch.export.export(module, (x,))
+    for node in program.graph.nodes:
+        node.meta.pop("stack_trace", None)  # this machine's paths
     torch.export.save(program, HERE / f"dynamic_{name}.pt2")
     results[name] = program.module()(x).detach().numpy()
 numpy.savez(HERE / "dynamic_outputs.npz", **results)
