@@ -3,7 +3,7 @@ import TensorCore
 
 /// Prepares a float program for static post-training quantization (PT2E's `prepare_pt2e`).
 ///
-/// Folds BatchNorms into convolutions and linear layers, lets the quantizer rewrite and annotate the graph, puts
+/// Computes what only reorders constants, folds BatchNorms into convolutions and linear layers, lets the quantizer rewrite and annotate the graph, puts
 /// observers at the annotated places, drops inference dropouts, and observes the weights. What remains is to run
 /// calibration data through it (`ObservedProgram`) and to call `convert`.
 ///
@@ -15,6 +15,7 @@ public func prepare(
   try checkIsFloat(program)
   try verify(program, as: .float)
   var float = program
+  do { try foldConstantMovements(in: &float) } catch { throw .invalidGraph(error) }
   let notFolded = foldBatchNorms(in: &float)
   let inputs = Set(float.graph.inputs)
   try quantizer.transformForAnnotation(&float)

@@ -84,6 +84,38 @@ import XNNPACKBackend
     #expect(converted.stateDict.values.count { $0.dataType == .int8 } == 1)
   }
 
+  /// fold_all_ops_before_quantize, constant_prop_preserve_metadata: a weight that is transposed before it is used is quantized as
+  /// it is used, and what reads it knows its module.
+  @Test func movementsOfConstantsAreFolded() throws {
+    func program(isTransposed: Bool) -> ExportedProgram {
+      var model = TestModel()
+      let x = model.input("x", [2, 3])
+      let values = (0..<12).map { Float($0) / 6 - 1 }
+      let turned = (0..<12).map { values[$0 % 4 * 3 + $0 / 4] }
+      var weight = model.parameter(
+        "weight", isTransposed ? Tensor(turned, shape: [3, 4]) : Tensor(values, shape: [4, 3]))
+      if isTransposed {
+        let axes: KeyValuePairs<String, Operand> = [
+          "self": .value(weight), "dim0": .attribute(.int(0)), "dim1": .attribute(.int(1)),
+        ]
+        weight = model.call("aten.transpose.int", "t", axes, [4, 3])
+      }
+      model.program.graph.outputs = [
+        model.call("aten.linear.default", "l", ["input": .value(x), "weight": .value(weight)], [2, 4], module: "m")
+      ]
+      return model.program
+    }
+    let converted = try [true, false].map { isTransposed in
+      let observed = try prepare(program(isTransposed: isTransposed), quantizer: XNNPACKQuantizer())
+      #expect(observed.notQuantized.isEmpty)
+      try observed.calibrateWithRamps()
+      return try convert(observed)
+    }
+    #expect(try converted[0].lines() == converted[1].lines())
+    #expect(converted[0].stateDict["_frozen_param0"]?.bits == converted[1].stateDict["_frozen_param0"]?.bits)
+    #expect(converted[0].node("dequantize_per_channel")?.modulePath == "m")
+  }
+
   /// move_exported_model: what was exported in training mode is refused, or named, not silently evaluated.
   @Test func trainingModeIsNamed() throws {
     let dropout = float { model, x in
