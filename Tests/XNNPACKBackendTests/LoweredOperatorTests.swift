@@ -215,6 +215,24 @@ struct LoweredCase: Sendable, CustomTestStringConvertible {
     }
   }
 
+  /// Constants that are read as reals are dequantized ahead of time, not at each run.
+  @Test func tablesAreDequantizedOnce() throws {
+    var model = OperatorModel(seed: 5)
+    let table = model.constant([6, 4])
+    let indices = model.program.graph.addValue("indices", TensorSpec(.int64, [3]))
+    model.program.graph.inputs.append(indices)
+    model.program.inputKinds.append(.userInput)
+    model.program.graph.outputs = [
+      try model.call("aten.embedding.default", ["weight": .value(table), "indices": .value(indices)])
+    ]
+    let int8 = try convert(prepare(model.program, quantizer: EmbeddingQuantizer()))
+    let program = try lower(int8, partitioner: nil)
+    #expect(program.instructions.map(\.operatorName) == ["aten.embedding.default"])
+    let rows = Tensor([4, 0, 5] as [Int64], shape: [3])
+    let result = try Method(program, threads: ThreadPool(threadCount: 1)).run([rows])[0].elements(as: Float.self)
+    #expect(try result == Interpreter(int8).run([rows])[0].elements(as: Float.self))
+  }
+
   private func calibrate(_ observed: ObservedProgram, _ samples: [[Tensor]]) throws {
     let interpreter = try Interpreter(observed.floatProgram)
     let wanted = observed.observedValues.map(\.value)

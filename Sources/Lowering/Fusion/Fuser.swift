@@ -197,12 +197,24 @@ struct Fuser {
 
   func spec(_ lowered: ValueID) -> TensorSpec { self.lowered.graph.spec(lowered) }
 
-  /// A quantized weight that is read as reals: its dequantize node is emitted as it stands.
+  /// A quantized weight that is read as reals.
   private mutating func dequantizedWeight(_ id: ValueID) throws(GraphError) -> Form {
-    guard let index = producers[id] else { throw GraphError(program: source.name, reason: "weight without a node") }
-    let node = source.graph.nodes[index]
-    try emitUnfused(node, reason: "the operator that reads it takes float weights")
-    return forms[id]!
+    guard let index = producers[id], let form = try dequantizedConstant(source.graph.nodes[index]) else {
+      throw GraphError(program: source.name, reason: "'\(source.graph[id].name)' is no weight that can be dequantized")
+    }
+    return form
+  }
+
+  /// Computes a dequantize node of constants ahead of time: running it would take the same memory, and time besides. Nil
+  /// when an operand is computed.
+  mutating func dequantizedConstant(_ node: Node) throws(GraphError) -> Form? {
+    let inputs = source.callInputs(of: node).compactMap { sourceConstants[$0] }
+    guard inputs.count == node.inputs.count, let op = OperatorSet.named(node.operatorName) else { return nil }
+    let call = try call(node)
+    let reals = try reading { () throws(OperatorError) in try op.execute(call, inputs: inputs)[0] }
+    let form = Form(addConstant(node.name, reals))
+    forms[node.output] = form
+    return form
   }
 
   private mutating func dequantized(_ value: ValueID, of id: ValueID) -> ValueID {

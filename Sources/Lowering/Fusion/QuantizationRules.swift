@@ -11,8 +11,7 @@ extension Fuser {
       try fuser.dequantize(node)
     },
     FusionRule(["quantized_decomposed.dequantize_per_channel.default"]) { fuser, node throws(GraphError) in
-      // A weight: the operator that reads it takes the integers. One that reads floats gets them from `weight(_:)`.
-      try fuser.weight(node.output) != nil ? .fused : .refused("it is not a symmetric int8 weight")
+      try fuser.dequantizeConstant(node)
     },
     FusionRule(["quantization.observe"]) { fuser, node throws(GraphError) in
       try fuser.observe(node)
@@ -25,9 +24,11 @@ extension Fuser {
     },
   ]
 
-  /// Whether a dequantize node reads the state dict.
-  func isConstantChain(_ node: Node) -> Bool {
-    node.value("input").map { sourceConstants[$0] != nil } ?? false
+  /// A weight: the operator that reads it takes the integers, by `weight(_:)`. Of other constants (an embedding's table of
+  /// uint8) all readers take reals.
+  private mutating func dequantizeConstant(_ node: Node) throws(GraphError) -> FusionOutcome {
+    if try weight(node.output) != nil { return .fused }
+    return try dequantizedConstant(node) != nil ? .fused : .refused("its scales are computed")
   }
 
   private mutating func quantize(_ node: Node) throws(GraphError) -> FusionOutcome {
@@ -65,9 +66,7 @@ extension Fuser {
 
   private mutating func dequantize(_ node: Node) throws(GraphError) -> FusionOutcome {
     guard let input = node.value("input") else { return .refused("it has no input") }
-    if isConstantChain(node) {
-      return try weight(node.output) != nil ? .fused : .refused("its input is not an int8 weight")
-    }
+    if sourceConstants[input] != nil { return try dequantizeConstant(node) }
     guard let form = quantized[input], let parameters = try quantizationParameters(of: node) else {
       return .refused("its input does not come from an int8 per-tensor quantize node")
     }
