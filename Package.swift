@@ -35,6 +35,9 @@ let package = Package(
     stage("ProgramFormat", imports: ["TensorCore"]),
     stage("Lowering", imports: ["TensorCore", "Operators", "GraphIR", "ProgramFormat"]),
     stage(
+      "ExecuTorchFormat",
+      imports: ["TensorCore", "Operators", "GraphIR", "TorchFormats", "ProgramFormat", "Lowering"]),
+    stage(
       "XNNPACKBackend",
       imports: [
         "TensorCore", "Operators", "GraphIR", "Quantization", "ProgramFormat", "Lowering", "DelegateSchema",
@@ -45,7 +48,7 @@ let package = Package(
       "Swiftlet",
       imports: [
         "TensorCore", "Operators", "GraphIR", "TorchFormats", "Quantization", "ProgramFormat", "Lowering",
-        "XNNPACKBackend", "Runtime", "Vision",
+        "ExecuTorchFormat", "XNNPACKBackend", "Runtime", "Vision",
       ]),
     .executableTarget(
       name: "swiftlet-cli",

@@ -16,7 +16,7 @@ struct Schedule {
   /// Orders nodes so that delegated ones stand together where their inputs allow it: fewer subgraphs, fewer borders.
   init(_ program: ExportedProgram, _ partitioner: (any Partitioner)?) throws(GraphError) {
     let graph = program.graph
-    let constants = program.constants()
+    let constants = program.storedConstants()
     var pending: [Step] = []
     for node in graph.nodes {
       let (_, call) = try program.call(of: node, constants: constants)

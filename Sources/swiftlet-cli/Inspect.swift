@@ -39,7 +39,7 @@ struct Inspect: ParsableCommand {
 
   func run() throws {
     try reportingErrors {
-      let program = try PT2Archive.read(model)
+      let program = try readProgram(model)
       let method = try Method(
         lower(program, partitioner: XNNPACKPartitioner()), threads: ThreadPool(threadCount: 1))
       let report = makeReport(program, method)
