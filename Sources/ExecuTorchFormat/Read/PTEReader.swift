@@ -58,7 +58,11 @@ private struct PlanReader {
     guard !plan.outputs.isEmpty else { throw error("outputs", "there are none") }
     var outputs: [ValueID] = []
     for index in plan.outputs { outputs.append(try operand(index, "output")) }
-    return builder.finish(outputs: outputs)
+    var program = builder.finish(outputs: outputs)
+    for (key, range) in file.namedData where !builder.constantKeys.contains(key) && range.count <= 1 << 20 {
+      program.extraFiles[key] = [UInt8](file.storage.bytes[range])
+    }
+    return program
   }
 
   private func error(_ place: String, _ reason: String) -> FormatError { builder.error(place, reason) }

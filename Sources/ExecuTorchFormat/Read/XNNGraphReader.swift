@@ -219,6 +219,7 @@ struct XNNGraphReader {
         guard let range = file.namedData[constant.key] else {
           throw error("the data '\(constant.key)' are not in the file")
         }
+        builder.constantKeys.insert(constant.key)
         (start, count) = (range.lowerBound, range.count)
       }
     } else if graph.inlineConstants.indices.contains(index), index > 0 {
