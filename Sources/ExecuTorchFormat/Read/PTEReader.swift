@@ -224,14 +224,11 @@ private struct PlanReader {
     guard arguments.count == count + graph.outputs.count else {
       throw error(place, "is called with \(arguments.count) arguments; its graph has \(count + graph.outputs.count)")
     }
+    var areImages: [Bool] = []
+    for index in arguments { areImages.append(try tensorValue(index, place).spec.dimOrder == .channelsLast) }
     var inputs: [ValueID] = []
-    for index in arguments.prefix(count) {
-      guard try tensorValue(index, place).spec.dimOrder == .contiguous else {
-        throw error(place, "reads value \(index) channels last, which cannot be read")
-      }
-      inputs.append(try operand(index, place))
-    }
-    let outputs = try reader.read(inputs)
+    for index in arguments.prefix(count) { inputs.append(try operand(index, place)) }
+    let outputs = try reader.read(inputs, areImages: areImages)
     for (index, id) in zip(arguments.dropFirst(count), outputs) { try define(index, id, place) }
   }
 }
