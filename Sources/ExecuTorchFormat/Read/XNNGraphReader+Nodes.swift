@@ -241,9 +241,8 @@ extension XNNGraphReader {
     // (O, H, W, I) in the file; ATen has (I, O, H, W).
     let sizes = filter.dimensions
     let stored = try data(filter, Shape([sizes[0], sizes[3], sizes[1], sizes[2]]), dimOrder: .channelsLast)
-    let id = try parameter(filter, stored, name: "weight")
-    let weight = try builder.emit(
-      "aten.transpose.int", name: "transpose", [("self", .value(id)), ("dim0", .int(0)), ("dim1", .int(1))], place)
+    try charge(stored)
+    let weight = try parameter(filter, stored.rowMajor().swappingOuterDimensions(), name: "weight", axis: 1)
     let result = try builder.emit(
       "aten.conv_transpose2d.input", name: "conv_transpose2d",
       [("input", .value(try real(try t.uint(15), asImage: true))), ("weight", .value(weight))]
@@ -380,5 +379,24 @@ extension XNNGraphReader {
       "aten.cat.default", name: "cat",
       [("tensors", .values(parts)), ("dim", .int(asImage ? [0, 2, 3, 1][axis] : axis))], place)
     try define(output, result, isImage: asImage)
+  }
+}
+
+extension Tensor {
+  /// A row-major (O, I, H, W) as (I, O, H, W).
+  fileprivate func swappingOuterDimensions() -> Tensor {
+    let (rows, columns, size) = (shape[0], shape[1], shape[2] * shape[3] * dataType.size)
+    let target = TensorSpec(dataType, Shape([columns, rows, shape[2], shape[3]]))
+    return Tensor(unsafeUninitialized: target) { bytes in
+      withUnsafeBytes { from in
+        for row in 0..<rows {
+          for column in 0..<columns {
+            let place = (column * rows + row) * size
+            UnsafeMutableRawBufferPointer(rebasing: bytes[place..<place + size]).copyBytes(
+              from: from[(row * columns + column) * size..<(row * columns + column + 1) * size])
+          }
+        }
+      }
+    }
   }
 }
