@@ -83,6 +83,7 @@ struct EdgeOperator: Sendable {
     .init("aten::slice_copy.Tensor_out", "aten.slice.Tensor", names("self dim start end step")),
     .init("aten::view_copy.out", "aten.view.default", names("self size")),
     .init("executorch_prim::et_view.default", "aten.view.default", names("self size")),
+    .init("executorch_prim::et_view", "aten.view.default", names("self size")),
     .init("aten::squeeze_copy.dim_out", "aten.squeeze.dim", names("self dim")),
     .init("aten::unsqueeze_copy.out", "aten.unsqueeze.default", names("self dim")),
     .init("aten::permute_copy.out", "aten.permute.default", names("self dims")),

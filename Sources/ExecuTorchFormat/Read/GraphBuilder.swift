@@ -12,6 +12,8 @@ final class GraphBuilder {
   private var constantInputs: [ValueID] = []
   private var userInputs: [ValueID] = []
   private(set) var constants: [ValueID: Tensor] = [:]
+  /// Keys of named data that are constants of delegates.
+  var constantKeys: Set<String> = []
 
   init(path: String) { self.path = path }
 

@@ -58,7 +58,11 @@ private struct PlanReader {
     guard !plan.outputs.isEmpty else { throw error("outputs", "there are none") }
     var outputs: [ValueID] = []
     for index in plan.outputs { outputs.append(try operand(index, "output")) }
-    return builder.finish(outputs: outputs)
+    var program = builder.finish(outputs: outputs)
+    for (key, range) in file.namedData where !builder.constantKeys.contains(key) && range.count <= 1 << 20 {
+      program.extraFiles[key] = [UInt8](file.storage.bytes[range])
+    }
+    return program
   }
 
   private func error(_ place: String, _ reason: String) -> FormatError { builder.error(place, reason) }
@@ -220,14 +224,11 @@ private struct PlanReader {
     guard arguments.count == count + graph.outputs.count else {
       throw error(place, "is called with \(arguments.count) arguments; its graph has \(count + graph.outputs.count)")
     }
+    var areImages: [Bool] = []
+    for index in arguments { areImages.append(try tensorValue(index, place).spec.dimOrder == .channelsLast) }
     var inputs: [ValueID] = []
-    for index in arguments.prefix(count) {
-      guard try tensorValue(index, place).spec.dimOrder == .contiguous else {
-        throw error(place, "reads value \(index) channels last, which cannot be read")
-      }
-      inputs.append(try operand(index, place))
-    }
-    let outputs = try reader.read(inputs)
+    for index in arguments.prefix(count) { inputs.append(try operand(index, place)) }
+    let outputs = try reader.read(inputs, areImages: areImages)
     for (index, id) in zip(arguments.dropFirst(count), outputs) { try define(index, id, place) }
   }
 }

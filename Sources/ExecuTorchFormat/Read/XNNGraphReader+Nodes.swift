@@ -262,11 +262,10 @@ extension XNNGraphReader {
     let (input, output) = (try node.table.uint(10), try node.table.uint(11))
     let pads = window.padding
     let isMax = node.kind == .maxPooling2d
-    // Padding that is larger at the far side is what ceil_mode asks for; the sizes are compared afterwards.
-    let ceil = pads[2] != pads[0] || pads[1] != pads[3]
-    guard pads[2] >= pads[0], pads[1] >= pads[3], isMax || !ceil else {
-      throw error("\(node.kind.schemaName) has padding \(pads), which cannot be read")
-    }
+    // Far padding decides how many windows there are, which ceil_mode says in ATen: the sizes are compared afterwards.
+    let ceil = pads[2] > pads[0] || pads[1] > pads[3]
+    let isEven = pads[2] == pads[0] && pads[1] == pads[3]
+    guard isMax || isEven else { throw error("\(node.kind.schemaName) has padding \(pads), which cannot be read") }
     var arguments: [(String, Operand)] = [
       ("self", .value(try real(input, asImage: true))), ("kernel_size", .ints(window.kernel)),
       ("stride", .ints(window.stride)), ("padding", .ints([pads[0], pads[3]])), ("ceil_mode", .bool(ceil)),

@@ -35,26 +35,33 @@ struct XNNGraphReader {
 
   func error(_ reason: String) -> FormatError { builder.error(place, reason) }
 
-  /// The delegate's results for its arguments, each in the order of its external ids.
-  mutating func read(_ arguments: [ValueID]) throws(FormatError) -> [ValueID] {
-    for (id, argument) in zip(try inExternalOrder(graph.inputs), arguments) {
+  /// The delegate's results for its arguments, each in the order of its external ids. `areImages` tells of arguments and
+  /// results whether they lie channels last in the program.
+  mutating func read(_ arguments: [ValueID], areImages: [Bool]) throws(FormatError) -> [ValueID] {
+    for ((id, argument), isImage) in zip(zip(try inExternalOrder(graph.inputs), arguments), areImages) {
       let value = try value(id)
-      guard value.dimensions == builder.spec(argument).shape.dimensions else {
-        throw error("its input is \(value.dimensions), but it is called with \(builder.spec(argument))")
+      let sizes = sizes(builder.spec(argument).shape, isImage: isImage)
+      guard value.dimensions == sizes else {
+        throw error("its input is \(value.dimensions), but it is called with \(sizes)")
       }
       held[id] =
         value.datatype == .fp32
-        ? Held(real: argument, isImage: false)
-        : Held(real: try dequantized(argument, value), integers: argument, isImage: false)
+        ? Held(real: argument, isImage: isImage)
+        : Held(real: try dequantized(argument, value), integers: argument, isImage: isImage)
     }
     for node in graph.nodes { try read(node) }
     var results: [ValueID] = []
-    for id in try inExternalOrder(graph.outputs) {
-      let real = try real(id, asImage: false)
+    for (id, isImage) in zip(try inExternalOrder(graph.outputs), areImages.dropFirst(arguments.count)) {
+      let real = try real(id, asImage: isImage)
       // A permutation written out stands between the integers and this result.
       results.append(try value(id).datatype == .fp32 ? real : try integers(id, real))
     }
     return results
+  }
+
+  /// Sizes as the delegate has them.
+  private func sizes(_ shape: Shape, isImage: Bool) -> [Int] {
+    isImage && shape.rank == 4 ? [0, 2, 3, 1].map { shape[$0] } : shape.dimensions
   }
 
   private func inExternalOrder(_ ids: [Int]) throws(FormatError) -> [Int] {
@@ -111,8 +118,7 @@ struct XNNGraphReader {
   /// Records a node's result: reals whose image-ness is given, quantized where the delegate's value is.
   mutating func define(_ id: Int, _ real: ValueID, isImage: Bool) throws(FormatError) {
     let value = try value(id)
-    let own = builder.spec(real).shape.dimensions
-    let sizes = isImage && own.count == 4 ? [0, 2, 3, 1].map { own[$0] } : own
+    let sizes = sizes(builder.spec(real).shape, isImage: isImage)
     guard sizes == value.dimensions else {
       throw error("value \(id) is recorded as \(value.dimensions), but it is computed as \(sizes)")
     }
@@ -219,6 +225,7 @@ struct XNNGraphReader {
         guard let range = file.namedData[constant.key] else {
           throw error("the data '\(constant.key)' are not in the file")
         }
+        builder.constantKeys.insert(constant.key)
         (start, count) = (range.lowerBound, range.count)
       }
     } else if graph.inlineConstants.indices.contains(index), index > 0 {
