@@ -27,7 +27,7 @@ struct GraphLayout {
     /// Between neighbours in a layer.
     var column = 34.0
     /// Between layers.
-    var row = 60.0
+    var row = 52.0
     /// Above and below a band, besides.
     var band = 0.0
   }
@@ -42,6 +42,8 @@ struct GraphLayout {
   let bands: [ClosedRange<Double>]
   let width: Double
   let height: Double
+  /// Pairs of edges that cross between two layers.
+  let crossings: Int
 
   /// - Precondition: bands ascend from 0 without gap, and edges point to later vertices.
   init(_ vertices: [Vertex], _ edges: [Edge], spacing: Spacing = Spacing()) {
@@ -71,6 +73,7 @@ struct GraphLayout {
     bands = rows.bands
     width = right - left
     height = rows.height
+    crossings = layered.crossingCount()
     spreadArrivals(vertices, edges)
   }
 

@@ -100,6 +100,7 @@ struct ProgramDrawing {
       <g transform="translate(\(point(left)) \(point(ProgramDrawing.header + ProgramDrawing.margin)))">
       \(diagram.delegates.indices.map(region).filter { !$0.isEmpty }.joined(separator: "\n"))
       \(diagram.edges.indices.map(edge).joined(separator: "\n"))
+      \(diagram.delegates.indices.map(regionLabel).filter { !$0.isEmpty }.joined(separator: "\n"))
       \(diagram.boxes.indices.map(label).filter { !$0.isEmpty }.joined(separator: "\n"))
       \(diagram.boxes.indices.map(box).joined(separator: "\n"))
       </g>
@@ -114,7 +115,8 @@ struct ProgramDrawing {
     .box rect{stroke-width:1.2}.box text{text-anchor:middle}.box .op{font-size:12.5px;font-weight:bold;fill:#1b1f27}
     .port rect{fill:#f2f4f7;stroke:#667085}.delegated rect{fill:#d6e6ff;stroke:#2f6fde}
     .portable rect{fill:#ffe3cf;stroke:#d9682b}
-    .region rect{fill:#f0f6ff;stroke:#9dbcf0}.region text{fill:#2f6fde;font-weight:bold}
+    .region rect{fill:#f0f6ff;stroke:#9dbcf0}.region text{fill:#2f6fde;font-weight:bold;stroke:#f0f6ff;
+    stroke-width:4px;stroke-linejoin:round;paint-order:stroke}
     .edge path{fill:none;stroke:#667085;stroke-width:1.3}.label{font-size:10.5px;stroke:#fff;stroke-width:3px;
     stroke-linejoin:round;paint-order:stroke}marker path{fill:#667085}
     """
@@ -140,7 +142,29 @@ struct ProgramDrawing {
 
   /// The region of a delegate: its boxes, and the edges between them that pass other layers.
   private func region(_ delegate: Int) -> String {
-    guard let band = bandOfDelegate[delegate] else { return "" }
+    guard let (left, right, y) = extent(ofDelegate: delegate) else { return "" }
+    let inset = ProgramDrawing.inset
+    return """
+      <g class="region"><rect x="\(point(left))" y="\(point(y.lowerBound - inset - 12))" \
+      width="\(point(right - left))" height="\(point(y.upperBound - y.lowerBound + 2 * inset + 18))" rx="12"/></g>
+      """
+  }
+
+  private func regionLabel(_ delegate: Int) -> String {
+    guard let (left, _, y) = extent(ofDelegate: delegate) else { return "" }
+    return """
+      <g class="region"><text x="\(point(left + 10))" y="\(point(y.lowerBound - ProgramDrawing.inset + 2))">\
+      \(SVGPlot.escape(regionTitle(delegate)))</text></g>
+      """
+  }
+
+  private func regionTitle(_ delegate: Int) -> String {
+    let (backend, nodes) = diagram.delegates[delegate]
+    return "delegate \(delegate): \(backend), \(nodes) node\(nodes == 1 ? "" : "s")"
+  }
+
+  private func extent(ofDelegate delegate: Int) -> (left: Double, right: Double, y: ClosedRange<Double>)? {
+    guard let band = bandOfDelegate[delegate] else { return nil }
     let members = diagram.boxes.indices.filter { diagram.boxes[$0].kind == .delegated(delegate) }
     let inside = Set(members)
     var (low, high) = (Double.infinity, -Double.infinity)
@@ -151,15 +175,9 @@ struct ProgramDrawing {
     for (index, edge) in diagram.edges.enumerated() where inside.contains(edge.from) && inside.contains(edge.to) {
       for point in layout.routes[index] { (low, high) = (min(low, point.x - 10), max(high, point.x + 10)) }
     }
-    let (inset, y) = (ProgramDrawing.inset, layout.bands[band])
-    let (backend, nodes) = diagram.delegates[delegate]
-    let text = "delegate \(delegate): \(backend), \(nodes) node\(nodes == 1 ? "" : "s")"
-    let width = max(high - low + 2 * inset, Double(text.count) * 6.6 + 20)
-    return """
-      <g class="region"><rect x="\(point(low - inset))" y="\(point(y.lowerBound - inset - 12))" \
-      width="\(point(width))" height="\(point(y.upperBound - y.lowerBound + 2 * inset + 18))" rx="12"/>\
-      <text x="\(point(low - inset + 10))" y="\(point(y.lowerBound - inset + 2))">\(SVGPlot.escape(text))</text></g>
-      """
+    let left = low - ProgramDrawing.inset
+    let right = max(high + ProgramDrawing.inset, left + Double(regionTitle(delegate).count) * 6.6 + 20)
+    return (left, right, layout.bands[band])
   }
 
   private func edge(_ index: Int) -> String {
