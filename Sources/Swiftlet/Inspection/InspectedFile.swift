@@ -28,16 +28,8 @@ public func inspectFile(_ path: String, includingGraph: Bool = false) throws -> 
     var report = try ModelInspection(program, method, path: path, format: format)
     if includingGraph { report.graph = program.graph.printed() }
     return .model(report, method)
-  case .numPyArray:
-    return .tensors(
-      try TensorFileInspection(path: path, format: format, names: [""]) { _ throws(FormatError) in
-        try NumPyArchive.readArray(path)
-      })
-  case .numPyArchive:
-    let archive = try NumPyArchive(path: path)
-    return .tensors(try TensorFileInspection(path: path, format: format, names: archive.names, archive.tensor(_:)))
-  case .stateDict, .safetensors:
-    throw FormatError(path: path, reason: "is a \(format.rawValue) file, which cannot be read")
+  case .numPyArray, .numPyArchive, .stateDict, .safetensors:
+    return .tensors(try TensorFileInspection(path: path, format: format))
   }
 }
 

@@ -112,13 +112,14 @@ extension TensorFileInspection {
     }
     let totals = totals.map { [$0.dataType.rawValue, "\($0.tensors)", "\($0.elements)", "\($0.bytes)"] }
     let bytes = self.totals.reduce(0) { $0 + $1.bytes }
+    let besides = others.map { [$0.name, $0.text] }
     return [
       InspectionSection(
         "Tensors", [["name", "type", "shape", "bytes", "min", "max", "mean"]] + rows, notes: damaged),
       InspectionSection(
         "By type", [["type", "tensors", "elements", "bytes"]] + totals,
         notes: ["\(bytes) bytes of tensors in a file of \(fileBytes)"]),
-    ]
+    ] + (besides.isEmpty ? [] : [InspectionSection("Besides", [["name", "value"]] + besides)])
   }
 }
 

@@ -43,14 +43,23 @@ public struct TensorFileInspection: Codable, Sendable {
   public var tensors: [TensorSummary]
   /// By data type, the most bytes first.
   public var totals: [Total]
+  /// What a checkpoint holds besides its weights.
+  public var others: [StateDict.OtherValue] = []
 
-  /// Reads tensors one after the other, so that of a compressed file only one is in memory.
-  init(
-    path: String, format: FileFormat, names: [String], _ read: (String) throws(FormatError) -> Tensor
-  ) throws(FormatError) {
+  /// Reads tensors one after the other, so that of a compressed `.npz` only one is in memory.
+  init(path: String, format: FileFormat) throws(FormatError) {
     (file, self.format, fileBytes) = (path, format, fileSize(path))
     var summaries: [TensorSummary] = []
-    for name in names { summaries.append(TensorSummary(name: name, try read(name))) }
+    switch format {
+    case .numPyArray: summaries = [TensorSummary(name: "", try NumPyArchive.readArray(path))]
+    case .numPyArchive:
+      let archive = try NumPyArchive(path: path)
+      for name in archive.names { summaries.append(TensorSummary(name: name, try archive.tensor(name))) }
+    case .stateDict, .safetensors, .exportedProgram, .executorchProgram:
+      let weights = try StateDict.read(path)
+      summaries = weights.entries.map { TensorSummary(name: $0.name, $0.tensor) }
+      others = weights.others
+    }
     tensors = summaries
     var totals: [DataType: Total] = [:]
     for tensor in summaries {
