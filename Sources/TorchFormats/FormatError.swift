@@ -13,7 +13,7 @@ public struct FormatError: Error, Hashable, Sendable, CustomStringConvertible {
     self.reason = reason
   }
 
-  init(_ error: FileError) { self.init(path: error.path, reason: error.reason) }
+  package init(_ error: FileError) { self.init(path: error.path, reason: error.reason) }
 
   /// One line: what the file supplied is shortened and its control characters are escaped.
   public var description: String {

@@ -118,7 +118,7 @@ struct Quantize: ParsableCommand {
     try reportingErrors {
       try checkFolder(of: output)
       if let saveCalibration { try checkFolder(of: saveCalibration) }
-      let program = try PT2Archive.read(model)
+      let program = try readProgram(model)
       let recipe = try findPreprocess(preprocess, model: model, program)
       var data = try calibrate.map { path in
         noteMissingRecipe(recipe, for: path)

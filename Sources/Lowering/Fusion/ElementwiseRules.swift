@@ -70,7 +70,7 @@ extension Fuser {
     if let constant = try weight(id), isInt8 || constant.quantization == nil {
       let spec = TensorSpec(constant.tensor.dataType, aligned, quantization: isInt8 ? constant.quantization : nil)
       value = convert(
-        addConstant(source.graph[id].name, constant.tensor.aligned().reinterpreted(as: spec)), to: order)
+        addConstant(source.graph[id].name, constant.tensor.rowMajor().aligned().reinterpreted(as: spec)), to: order)
       return aligned == shape ? value : emitExpand(value, shape)
     }
     if isInt8, let quantized = try int8(id) {
