@@ -1,0 +1,79 @@
+import Foundation
+import GraphIR
+import TensorCore
+import TestSupport
+import Testing
+import TorchFormats
+
+/// Every format, cut off, with changed bytes and with lengths and offsets out of range: an error or a valid result each
+/// time. Each test runs in a process of its own; see `DamagedFile`.
+struct DamageTests {
+  private static func record(_ problems: [String]) {
+    for problem in problems { Issue.record("\(problem)") }
+  }
+
+  private static func readWeights(_ path: String) throws {
+    touch(try StateDict.read(path, verifyingChecksums: false).entries.map(\.tensor))
+  }
+
+  @Test func torchSaveArchives() async {
+    await #expect(processExitsWith: .success) {
+      let zip = goldenPath("formats", "weights_zip.pth")
+      let checkpoint = goldenPath("formats", "weights_checkpoint.pth")
+      Self.record(
+        try DamagedFile.problems(
+          [
+            DamagedFile(zip), DamagedFile(zip, entry: "data.pkl"), DamagedFile(checkpoint, entry: "data.pkl"),
+            DamagedFile(goldenPath("formats", "weights_parameters.pth"), entry: "data.pkl"),
+          ], read: Self.readWeights))
+    }
+  }
+
+  @Test func legacyTorchSave() async {
+    await #expect(processExitsWith: .success) {
+      Self.record(
+        try DamagedFile.problems([DamagedFile(goldenPath("formats", "weights_legacy.pth"))], read: Self.readWeights))
+    }
+  }
+
+  @Test func safetensors() async {
+    await #expect(processExitsWith: .success) {
+      Self.record(
+        try DamagedFile.problems([DamagedFile(goldenPath("formats", "weights.safetensors"))], read: Self.readWeights))
+    }
+  }
+
+  @Test func numPyArchives() async {
+    await #expect(processExitsWith: .success) {
+      Self.record(
+        try DamagedFile.problems(
+          [
+            DamagedFile(goldenPath("formats", "arrays.npz")), DamagedFile(goldenPath("formats", "arrays_deflated.npz")),
+            DamagedFile(goldenPath("formats", "arrays.npz"), entry: "float32.npy"),
+          ], read: Self.readWeights))
+    }
+  }
+
+  @Test func numPyArrays() async {
+    await #expect(processExitsWith: .success) {
+      Self.record(
+        try DamagedFile.problems([DamagedFile(goldenPath("formats", "version2.npy"))]) { path in
+          touch([try NumPyArchive.readArray(path)])
+        })
+    }
+  }
+
+  @Test func exportedPrograms() async {
+    await #expect(processExitsWith: .success) {
+      let (float, int8) = (goldenPath("formats", "tiny_float.pt2"), goldenPath("formats", "tiny_int8.pt2"))
+      Self.record(
+        try DamagedFile.problems(
+          [
+            DamagedFile(float), DamagedFile(int8), DamagedFile(float, entry: "models/model.json"),
+            DamagedFile(float, entry: "weights_config.json"), DamagedFile(int8, entry: "models/model.json"),
+          ]) { path in
+            touch(try PT2Archive.read(path).stateDict.values)
+          })
+    }
+  }
+}
