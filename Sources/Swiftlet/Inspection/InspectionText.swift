@@ -1,15 +1,19 @@
 import Foundation
 import Quantization
+import TorchFormats
 import XNNPACKBackend
 
-/// A part of a report for people: a table, whose first row has the columns' names, and lines after it.
+/// A part of a report for people: a table, whose first row has the columns' names, and lines after it. Control
+/// characters of names are escaped.
 public struct InspectionSection: Sendable {
   public var title: String
   public var rows: [[String]]
   public var notes: [String]
 
   init(_ title: String, _ rows: [[String]], notes: [String] = []) {
-    (self.title, self.rows, self.notes) = (title, rows, notes)
+    self.title = FormatError.printable(title)
+    self.rows = rows.map { $0.map(FormatError.printable) }
+    self.notes = notes.map(FormatError.printable)
   }
 }
 
