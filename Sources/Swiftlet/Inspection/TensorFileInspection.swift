@@ -43,26 +43,22 @@ public struct TensorFileInspection: Codable, Sendable {
   public var tensors: [TensorSummary]
   /// By data type, the most bytes first.
   public var totals: [Total]
-  /// What a checkpoint holds besides its weights.
-  public var others: [StateDict.OtherValue] = []
 
-  /// Reads tensors one after the other, so that of a compressed `.npz` only one is in memory.
-  init(path: String, format: FileFormat) throws(FormatError) {
+  /// Where in a checkpoint the tensors lie; nil when they are at the file's top.
+  public var container: String?
+  /// What else a checkpoint holds.
+  public var others: [StateDict.OtherValue]
+  /// The `__metadata__` of a safetensors file.
+  public var metadata: [String: String]
+
+  init(
+    path: String, format: FileFormat, tensors: [TensorSummary], container: String? = nil,
+    others: [StateDict.OtherValue] = [], metadata: [String: String] = [:]
+  ) {
     (file, self.format, fileBytes) = (path, format, fileSize(path))
-    var summaries: [TensorSummary] = []
-    switch format {
-    case .numPyArray: summaries = [TensorSummary(name: "", try NumPyArchive.readArray(path))]
-    case .numPyArchive:
-      let archive = try NumPyArchive(path: path)
-      for name in archive.names { summaries.append(TensorSummary(name: name, try archive.tensor(name))) }
-    case .stateDict, .safetensors, .exportedProgram, .executorchProgram:
-      let weights = try StateDict.read(path)
-      summaries = weights.entries.map { TensorSummary(name: $0.name, $0.tensor) }
-      others = weights.others
-    }
-    tensors = summaries
+    (self.tensors, self.container, self.others, self.metadata) = (tensors, container, others, metadata)
     var totals: [DataType: Total] = [:]
-    for tensor in summaries {
+    for tensor in tensors {
       var total = totals[tensor.dataType] ?? Total(dataType: tensor.dataType, tensors: 0, elements: 0, bytes: 0)
       total.tensors += 1
       total.elements += tensor.bytes / tensor.dataType.size
