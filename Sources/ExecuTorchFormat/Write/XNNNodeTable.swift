@@ -55,7 +55,8 @@ enum XNNNodeTable {
     ("aten.abs.default", .abs), ("aten.neg.default", .negate), ("aten.square.default", .square),
     ("aten.sqrt.default", .squareRoot), ("aten.rsqrt.default", .reciprocalSquareRoot), ("aten.exp.default", .exp),
     ("aten.log.default", .log), ("aten.sin.default", .sin), ("aten.cos.default", .cos),
-    ("aten.floor.default", .floor), ("aten.ceil.default", .ceiling), ("aten.clone.default", .copy), ("aten.alias.default", .copy),
+    ("aten.floor.default", .floor), ("aten.ceil.default", .ceiling), ("aten.clone.default", .copy),
+    ("aten.alias.default", .copy),
   ]
 
   private static let views = [
