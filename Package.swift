@@ -72,6 +72,8 @@ let package = Package(
     tests("OperatorsTests", of: ["TensorCore", "Operators"]),
     tests("GraphIRTests", of: ["TensorCore", "Operators", "GraphIR"]),
     tests("TorchFormatsTests", of: ["TensorCore", "GraphIR", "TorchFormats"]),
+    tests(
+      "ExecuTorchFormatTests", of: ["TensorCore", "Operators", "GraphIR", "Lowering", "ExecuTorchFormat", "Swiftlet"]),
     tests("LoweringTests", of: ["Lowering"]),
     tests("QuantizationTests", of: ["TensorCore", "GraphIR", "Quantization", "XNNPACKBackend", "Swiftlet"]),
     tests("XNNPACKBackendTests", of: ["Swiftlet", "XNNPACKBackend"]),

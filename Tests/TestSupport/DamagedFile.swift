@@ -7,7 +7,7 @@ import TorchFormats
 /// hang, no memory out of proportion.
 ///
 /// Run it in a process of its own (`#expect(processExitsWith:)`): memory is the process's, and a trap ends it. The
-/// damaged file is then left in the temporary folder, in `swiftlet-damaged-PROCESS-NAME`.
+/// damaged file is then left in /dev/shm, or else in the temporary folder, in `swiftlet-damaged-PROCESS-NAME`.
 public struct DamagedFile: Sendable {
   let name: String
   let content: [UInt8]
@@ -41,7 +41,11 @@ public struct DamagedFile: Sendable {
   }
 
   private static func damagedPath(_ name: String) throws -> String {
-    let folder = FileManager.default.temporaryDirectory.appendingPathComponent(
+    // In memory where that is possible: a disk's file system makes sure of each file that is replaced.
+    let memory = URL(fileURLWithPath: "/dev/shm")
+    let parent =
+      FileManager.default.isWritableFile(atPath: memory.path) ? memory : FileManager.default.temporaryDirectory
+    let folder = parent.appendingPathComponent(
       "swiftlet-damaged-\(ProcessInfo.processInfo.processIdentifier)-\(name)")
     try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
     return folder.appendingPathComponent(name).path
@@ -99,7 +103,7 @@ public struct DamagedFile: Sendable {
   }
 
   /// At most so many fields are set to each extreme.
-  private static let fieldLimit = 600
+  private static let fieldLimit = 200
 
   private func damages(flips: Int, _ generator: inout SeededGenerator) -> [Damage] {
     var damages = stride(from: 0, to: content.count, by: 997).map { Damage.truncated($0) }

@@ -76,4 +76,34 @@ struct DamageTests {
           })
     }
   }
+
+  // MARK: The harness itself
+
+  @Test func aReaderThatHangsIsFound() throws {
+    let problems = try DamagedFile.problems([DamagedFile(goldenPath("formats", "version2.npy"))]) { path in
+      guard (try? NumPyArchive.readArray(path)) != nil else { return Thread.sleep(forTimeInterval: 60) }
+    }
+    #expect(problems == ["version2.npy: takes more than 2.0 s: truncated(0)"])
+  }
+
+  @Test func aReaderThatAllocatesTooMuchOrRefusesTheIntactFileIsFound() async {
+    await #expect(processExitsWith: .success) {
+      let greedy = try DamagedFile.problems([DamagedFile(goldenPath("formats", "version2.npy"))], flips: 10) { path in
+        if (try? NumPyArchive.readArray(path)) == nil { _ = Storage(byteCount: 200 << 20) }
+      }
+      #expect(greedy.count == 1 && greedy[0].contains("bytes of memory"), "\(greedy)")
+      let strict = try DamagedFile.problems([DamagedFile(goldenPath("formats", "version2.npy"))], flips: 10) { path in
+        throw FormatError(path: path, reason: "never")
+      }
+      #expect(strict.count == 1 && strict[0].contains("intact: "), "\(strict)")
+    }
+  }
+
+  /// What a test records in its own process arrives here, and so does a trap.
+  @Test func problemsInTheOtherProcessFailTheTest() async {
+    await withKnownIssue {
+      await #expect(processExitsWith: .success) { Self.record(["a problem"]) }
+    }
+    await #expect(processExitsWith: .failure) { fatalError() }
+  }
 }

@@ -104,8 +104,8 @@ enum SafeTensorsFile {
   private static func readHeader(
     _ bytes: UnsafeRawBufferPointer, path: String
   ) throws(FormatError) -> (Header, dataStart: Int) {
-    // JSON takes several times its size in memory; real headers are a small part of their files.
-    let limit = min(headerLimit, (4 << 20) + bytes.count / 4)
+    // JSON takes up to 25 times its size in memory; real headers are a small part of their files.
+    let limit = min(headerLimit, (2 << 20) + bytes.count / 32)
     guard let length = ByteReader(bytes: bytes).uint64(at: 0), length <= limit,
       let text = ByteReader(bytes: bytes).slice(at: 8, count: length)
     else { throw FormatError(path: path, place: "header", reason: "is longer than the file, or too long for it") }
