@@ -78,7 +78,8 @@ private struct BlockSolver {
     joined = [[Int]](repeating: [], count: count)
     for layer in graph.layers {
       for (a, b) in zip(layer, layer.dropFirst()) {
-        let distance = graph.items[a].right + gap + graph.items[b].left
+        let areLines = graph.items[a].isDummy && graph.items[b].isDummy
+        let distance = graph.items[a].right + (areLines ? 0 : gap) + graph.items[b].left
         rights[blocks[a]].append((blocks[b], distance))
         lefts[blocks[b]].append((blocks[a], distance))
       }
