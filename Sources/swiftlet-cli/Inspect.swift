@@ -13,7 +13,7 @@ struct Inspect: ParsableCommand {
       Example: swiftlet inspect models/resnet8/resnet8.pt2 --layers 5 --svg resnet8.svg
       """)
 
-  @Argument(help: "A .pt2, .pte, .npy or .npz file.")
+  @Argument(help: "A .pt2, .pte, .pth, .safetensors, .npy or .npz file.")
   var file: String?
 
   @Flag(help: "Print the graph, one node a line.")

@@ -139,6 +139,18 @@ extension EndToEnd {
       Self.expectTidy(GraphLayout(vertices, sorted), vertices, sorted, name: "random")
     }
 
+    /// Two thousand operations that all read the input: two million points, would each edge have a line of its own.
+    @Test func aValueThatManyReadHasOneLine() {
+      let vertices = [GraphLayout.Vertex](repeating: .init(left: 50, right: 70, height: 40, band: 0), count: 2000)
+      let edges = (1..<2000).flatMap { to in
+        [GraphLayout.Edge(from: to - 1, to: to)] + (to > 1 ? [GraphLayout.Edge(from: 0, to: to)] : [])
+      }
+      let layout = GraphLayout(vertices, edges)
+      #expect(layout.ranks == Array(0..<2000))
+      #expect(layout.routes.reduce(0) { $0 + $1.count } < 20_000)
+      #expect(layout.routes.allSatisfy { zip($0, $0.dropFirst()).allSatisfy { $0.y < $1.y } })
+    }
+
     @Test func hostileNamesAreEscaped() throws {
       var program = ExportedProgram(name: "a/<b>&\"'.pt2")
       let spec = TensorSpec(.float32, [1, 4])

@@ -110,18 +110,43 @@ extension EndToEnd {
       #expect(report.totals.map(\.bytes) == [24, 2])
     }
 
+    @Test func stateDictsAreSummarized() throws {
+      func report(_ file: String) throws -> TensorFileInspection {
+        guard case .tensors(let report) = try inspectFile(goldenPath("formats", file)) else {
+          throw UsageError("\(file): is no file of tensors")
+        }
+        return report
+      }
+      for file in ["weights_zip.pth", "weights_legacy.pth", "weights.safetensors"] {
+        let (read, summary) = (try StateDict.read(goldenPath("formats", file)), try report(file))
+        #expect(summary.tensors.map(\.name) == read.names && !read.names.isEmpty)
+        #expect(summary.totals.reduce(0) { $0 + $1.bytes } == read.byteCount)
+        for tensor in summary.tensors where tensor.dataType.isFloatingPoint && tensor.dataType != .float64 {
+          let all = try #require(read[tensor.name]).widened().elements(as: Float.self).map(Double.init)
+          let values = all.filter(\.isFinite)
+          #expect(tensor.minimum == values.min() && tensor.maximum == values.max(), "\(file): \(tensor)")
+          #expect(tensor.nonFinite ?? 0 == all.count - values.count)
+        }
+      }
+      #expect(try report("weights_checkpoint.pth").container != nil)
+      #expect(try !report("weights_checkpoint.pth").others.isEmpty)
+    }
+
     @Test func formatsAreToldByContent() throws {
       let folder = try TemporaryFolder()
       func format(_ bytes: [UInt8]) throws -> FileFormat {
         try Data(bytes).write(to: URL(fileURLWithPath: folder.path("x")))
         return try FileFormat(of: folder.path("x"))
       }
-      #expect(try format([2, 0, 0, 0, 0, 0, 0, 0] + Array("{}".utf8) + [0]) == .safetensors)
-      #expect(try format([0x80, 2, 0x8a, 10]) == .stateDict)
+      #expect(try format(Array("PK".utf8) + [3, 4]) == .exportedProgram)
+      #expect(try FileFormat(of: goldenPath("formats", "weights_zip.pth")) == .stateDict)
+      #expect(try FileFormat(of: goldenPath("formats", "weights_legacy.pth")) == .stateDict)
+      #expect(try FileFormat(of: goldenPath("formats", "weights.safetensors")) == .safetensors)
+      #expect(try FileFormat(of: goldenPath("formats", "arrays_deflated.npz")) == .numPyArchive)
       #expect(try format([0x40, 0, 0, 0] + Array("ET12".utf8)) == .executorchProgram)
       #expect(try format([0x93] + Array("NUMPY".utf8)) == .numPyArray)
       #expect(try FileFormat(of: Self.resnet8) == .exportedProgram)
-      #expect(throws: FormatError.self) { try format(Array("PK".utf8) + [3, 4]) }
+      #expect(throws: FormatError.self) { try FileFormat(of: folder.path("absent")) }
     }
 
     @Test func theCommandPrintsJSONThatDecodes() throws {

@@ -10,6 +10,8 @@ extension XNNGraphReader {
     case .subtract: try readBinary(node, "aten.sub.Tensor")
     case .multiply: try readBinary(node, "aten.mul.Tensor")
     case .div: try readBinary(node, "aten.div.Tensor")
+    case .minimum: try readBinary(node, "aten.minimum.default")
+    case .maximum: try readBinary(node, "aten.maximum.default")
     case .batchMatrixMultiply: try readProduct(node)
     case .fullyConnected: try readFullyConnected(node)
     case .conv2d, .depthwiseConv2d: try readConvolution(node)
@@ -27,6 +29,11 @@ extension XNNGraphReader {
     case .squareRoot: try readUnary(node, "aten.sqrt.default")
     case .reciprocalSquareRoot: try readUnary(node, "aten.rsqrt.default")
     case .exp: try readUnary(node, "aten.exp.default")
+    case .log: try readUnary(node, "aten.log.default")
+    case .sin: try readUnary(node, "aten.sin.default")
+    case .cos: try readUnary(node, "aten.cos.default")
+    case .floor: try readUnary(node, "aten.floor.default")
+    case .ceiling: try readUnary(node, "aten.ceil.default")
     case .elu: try readUnary(node, "aten.elu.default", parameter: "alpha")
     case .leakyReLU: try readUnary(node, "aten.leaky_relu.default", parameter: "negative_slope")
     case .softmax: try readSoftmax(node)
@@ -39,7 +46,7 @@ extension XNNGraphReader {
     case .concatenate3: try readConcatenation(node, 3)
     case .concatenate4: try readConcatenation(node, 4)
     case .concatenate5: try readConcatenation(node, 5)
-    case .minimum, .maximum, .floor, .ceiling, .log, .sin, .cos, .prelu, .argMaxPooling2d, .scaledDotProductAttention:
+    case .prelu, .argMaxPooling2d, .scaledDotProductAttention:
       throw error("needs \(node.kind.schemaName), which is not there")
     }
   }

@@ -217,7 +217,8 @@ struct EdgeRewriter {
     "aten.sigmoid.default", "aten.tanh.default", "aten.hardswish.default", "aten.hardsigmoid.default",
     "aten.silu.default", "aten.gelu.default", "aten.elu.default", "aten.leaky_relu.default", "aten.exp.default",
     "aten.neg.default", "aten.abs.default", "aten.sqrt.default", "aten.rsqrt.default", "aten.square.default",
-    "aten.pow.Tensor_Scalar",
+    "aten.pow.Tensor_Scalar", "aten.log.default", "aten.sin.default", "aten.cos.default", "aten.floor.default",
+    "aten.ceil.default",
   ]
 
   /// A function of one element on reals, by operators that ExecuTorch has.

@@ -35,7 +35,8 @@ enum XNNNodeTable {
       "fused.dynamic_conv2d": .dynamicConvolution, "fused.linear": .fullyConnected,
       "fused.dynamic_linear": .dynamicFullyConnected,
       "fused.add": .binary(.add), "fused.sub": .binary(.subtract), "fused.mul": .binary(.multiply),
-      "aten.div.Tensor": .binary(.div), "aten.bmm.default": .product, "aten.mm.default": .product,
+      "aten.div.Tensor": .binary(.div), "aten.minimum.default": .binary(.minimum),
+      "aten.maximum.default": .binary(.maximum), "aten.bmm.default": .product, "aten.mm.default": .product,
       "aten.matmul.default": .product,
       "fused.max_pool2d": .maxPooling, "fused.avg_pool2d": .averagePooling, "fused.clamp": .unary(.clamp),
       "fused.quantize": .unary(.convert), "fused.dequantize": .unary(.convert), "fused.pad": .constantPad,
@@ -53,7 +54,9 @@ enum XNNNodeTable {
     ("aten.sigmoid.default", .sigmoid), ("aten.tanh.default", .tanh), ("aten.hardswish.default", .hardswish),
     ("aten.abs.default", .abs), ("aten.neg.default", .negate), ("aten.square.default", .square),
     ("aten.sqrt.default", .squareRoot), ("aten.rsqrt.default", .reciprocalSquareRoot), ("aten.exp.default", .exp),
-    ("aten.clone.default", .copy), ("aten.alias.default", .copy),
+    ("aten.log.default", .log), ("aten.sin.default", .sin), ("aten.cos.default", .cos),
+    ("aten.floor.default", .floor), ("aten.ceil.default", .ceiling), ("aten.clone.default", .copy),
+    ("aten.alias.default", .copy),
   ]
 
   private static let views = [

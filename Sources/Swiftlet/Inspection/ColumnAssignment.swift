@@ -41,7 +41,11 @@ struct ColumnAssignment {
     var chosen: [(upper: Int, lower: Int)] = []
     for (upper, lower, _) in candidates {
       let (a, b) = (graph.places[upper], graph.places[lower])
-      let next = chosen.firstIndex { graph.places[$0.upper] > a } ?? chosen.count
+      var (next, end) = (0, chosen.count)
+      while next < end {
+        let middle = (next + end) / 2
+        if graph.places[chosen[middle].upper] > a { end = middle } else { next = middle + 1 }
+      }
       if next > 0, graph.places[chosen[next - 1].lower] > b { continue }
       if next < chosen.count, graph.places[chosen[next].lower] < b { continue }
       chosen.insert((upper, lower), at: next)
@@ -74,7 +78,8 @@ private struct BlockSolver {
     joined = [[Int]](repeating: [], count: count)
     for layer in graph.layers {
       for (a, b) in zip(layer, layer.dropFirst()) {
-        let distance = graph.items[a].right + gap + graph.items[b].left
+        let areLines = graph.items[a].isDummy && graph.items[b].isDummy
+        let distance = graph.items[a].right + (areLines ? 0 : gap) + graph.items[b].left
         rights[blocks[a]].append((blocks[b], distance))
         lefts[blocks[b]].append((blocks[a], distance))
       }

@@ -13,10 +13,9 @@ struct FileSizes {
     case weight, bias, scale, constant, unread
   }
 
-  /// - Parameter copiesAreStored: whether a tensor that the reader had to copy lies in the file with as many bytes, as in
-  ///   an archive; else only those count that are windows on the file.
+  /// A tensor that the reader had to copy lies in the file with as many bytes.
   init(
-    _ program: ExportedProgram, layers: LayerNames, path: String, fileBytes: Int, copiesAreStored: Bool
+    _ program: ExportedProgram, layers: LayerNames, path: String, fileBytes: Int, isArchive: Bool
   ) throws(FormatError) {
     let uses = TensorUses(program)
     var bytes: [String: Int] = [:]
@@ -26,7 +25,7 @@ struct FileSizes {
     var known: Set<String> = []
     for target in order {
       guard known.insert(target).inserted, let tensor = program.stateDict[target],
-        copiesAreStored || tensor.storage.isMapped, seen.insert(Identity(tensor)).inserted
+        seen.insert(Identity(tensor)).inserted
       else { continue }
       let use = uses.byTarget[target]
       bytes[FileSizes.kind(use.map { FileSizes.role($0, tensor) } ?? .unread, tensor), default: 0] +=
@@ -36,7 +35,7 @@ struct FileSizes {
     let stored = bytes.values.reduce(0, +)
     byKind = bytes.map { .init(kind: $0.key, bytes: $0.value) }.sorted { ($1.bytes, $0.kind) < ($0.bytes, $1.kind) }
     let overhead =
-      copiesAreStored
+      isArchive
       ? FileSizes.archiveOverhead(try ZipArchive(path: path), fileBytes: fileBytes, tensorBytes: stored)
       : [.init(kind: "program (FlatBuffers), alignment", bytes: fileBytes - stored)]
     byKind += overhead.filter { $0.bytes != 0 }

@@ -36,7 +36,8 @@ struct GraphLayout {
   let ranks: [Int]
   /// Where each vertex's edges leave and arrive, and its upper edge.
   let positions: [Point]
-  /// Each edge as a line through these points, from the lower edge of one box to the upper edge of another.
+  /// Each edge as a line through these points, from the lower edge of one box to the upper edge of another. Where it
+  /// follows a shorter edge from the same box, it starts where it leaves that one.
   private(set) var routes: [[Point]]
   /// The upper edge of each band's first layer and the lower edge of its last.
   let bands: [ClosedRange<Double>]
@@ -59,15 +60,22 @@ struct GraphLayout {
       let (rank, height) = (ranks[index], vertices[index].height)
       return Point(x: columns[index] - left, y: rows.top[rank] + (rows.heights[rank] - height) / 2)
     }
-    var routes: [[Point]] = []
-    for (index, edge) in edges.enumerated() {
+    var routes = [[Point]](repeating: [], count: edges.count)
+    // The dummies of each vertex that a route passes already; those of longer edges come later.
+    var passed = [Int](repeating: 0, count: vertices.count)
+    for index in edges.indices.sorted(by: { layered.passes[$0] < layered.passes[$1] }) {
+      let (edge, count) = (edges[index], layered.passes[index])
       let start = positions[edge.from]
       var points = [Point(x: start.x, y: start.y + vertices[edge.from].height)]
-      for dummy in layered.dummies[index] {
+      for place in max(0, passed[edge.from] - 1)..<count {
+        let dummy = layered.lines[edge.from][place]
         let (x, rank) = (columns[dummy] - left, layered.items[dummy].rank)
-        points += [Point(x: x, y: rows.top[rank]), Point(x: x, y: rows.top[rank] + rows.heights[rank])]
+        let bottom = Point(x: x, y: rows.top[rank] + rows.heights[rank])
+        if place < passed[edge.from] { points = [] } else { points.append(Point(x: x, y: rows.top[rank])) }
+        points.append(bottom)
       }
-      routes.append(points + [positions[edge.to]])
+      passed[edge.from] = count
+      routes[index] = points + [positions[edge.to]]
     }
     self.routes = routes
     bands = rows.bands

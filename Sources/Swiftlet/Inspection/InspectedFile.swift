@@ -28,16 +28,17 @@ public func inspectFile(_ path: String, includingGraph: Bool = false) throws -> 
     var report = try ModelInspection(program, method, path: path, format: format)
     if includingGraph { report.graph = program.graph.printed() }
     return .model(report, method)
-  case .numPyArray:
-    return .tensors(
-      try TensorFileInspection(path: path, format: format, names: [""]) { _ throws(FormatError) in
-        try NumPyArchive.readArray(path)
-      })
   case .numPyArchive:
+    // One array after the other, so that of a compressed file only one is in memory.
     let archive = try NumPyArchive(path: path)
-    return .tensors(try TensorFileInspection(path: path, format: format, names: archive.names, archive.tensor(_:)))
-  case .stateDict, .safetensors:
-    throw FormatError(path: path, reason: "is a \(format.rawValue) file, which cannot be read")
+    let tensors = try archive.names.map { TensorSummary(name: $0, try archive.tensor($0)) }
+    return .tensors(TensorFileInspection(path: path, format: format, tensors: tensors))
+  case .numPyArray, .stateDict, .safetensors:
+    let dict = try StateDict.read(path)
+    return .tensors(
+      TensorFileInspection(
+        path: path, format: format, tensors: dict.entries.map { TensorSummary(name: $0.name, $0.tensor) },
+        container: dict.container, others: dict.others, metadata: dict.metadata))
   }
 }
 

@@ -1,15 +1,19 @@
 import Foundation
 import Quantization
+import TorchFormats
 import XNNPACKBackend
 
-/// A part of a report for people: a table, whose first row has the columns' names, and lines after it.
+/// A part of a report for people: a table, whose first row has the columns' names, and lines after it. Control
+/// characters of names are escaped.
 public struct InspectionSection: Sendable {
   public var title: String
   public var rows: [[String]]
   public var notes: [String]
 
   init(_ title: String, _ rows: [[String]], notes: [String] = []) {
-    (self.title, self.rows, self.notes) = (title, rows, notes)
+    self.title = FormatError.printable(title)
+    self.rows = rows.map { $0.map(FormatError.printable) }
+    self.notes = notes.map(FormatError.printable)
   }
 }
 
@@ -107,14 +111,17 @@ extension TensorFileInspection {
         number(tensor.maximum), number(tensor.mean),
       ]
     }
-    let damaged = tensors.compactMap { tensor in
+    var notes = tensors.compactMap { tensor in
       tensor.nonFinite.map { "\(tensor.name): \($0) elements are NaN or infinite" }
     }
+    if let container { notes.append("found under '\(container)'") }
+    notes += metadata.sorted { $0.key < $1.key }.map { "metadata \($0.key): \($0.value)" }
+    notes += others.map { "no tensor: \($0.name) = \($0.text)" }
     let totals = totals.map { [$0.dataType.rawValue, "\($0.tensors)", "\($0.elements)", "\($0.bytes)"] }
     let bytes = self.totals.reduce(0) { $0 + $1.bytes }
     return [
       InspectionSection(
-        "Tensors", [["name", "type", "shape", "bytes", "min", "max", "mean"]] + rows, notes: damaged),
+        "Tensors", [["name", "type", "shape", "bytes", "min", "max", "mean"]] + rows, notes: notes),
       InspectionSection(
         "By type", [["type", "tensors", "elements", "bytes"]] + totals,
         notes: ["\(bytes) bytes of tensors in a file of \(fileBytes)"]),

@@ -1,10 +1,11 @@
 /// A graph whose every edge is cut into segments between neighbouring layers, by dummies where it passes a layer; and the
-/// order of each layer from left to right.
+/// order of each layer from left to right. Edges from one vertex pass a layer at the same dummy.
 struct LayeredGraph {
   struct Item {
     let rank: Int
     let left: Double
     let right: Double
+    var isDummy = false
     /// Neighbours in the layers above and below.
     var above: [Segment] = []
     var below: [Segment] = []
@@ -18,38 +19,38 @@ struct LayeredGraph {
 
   /// The vertices, then the dummies.
   private(set) var items: [Item]
-  /// The items that each edge passes, top to bottom, its ends aside.
-  private(set) var dummies: [[Int]]
+  /// The dummies below each vertex, top to bottom, one in a layer.
+  private(set) var lines: [[Int]]
+  /// How many of the dummies below its upper end each edge passes.
+  private(set) var passes: [Int]
   private(set) var layers: [[Int]]
   /// Each item's place in its layer.
   private(set) var places: [Int]
 
   /// More dummies than this are not made; the edges that would need them are drawn straight.
   private static let dummyLimit = 20_000
-  private static let dummyExtent = 10.0
+  private static let dummyExtent = 8.0
 
   init(_ vertices: [GraphLayout.Vertex], _ edges: [GraphLayout.Edge], _ ranks: [Int]) {
     items = zip(vertices, ranks).map { Item(rank: $1, left: $0.left, right: $0.right) }
-    dummies = []
     layers = [[Int]](repeating: [], count: (ranks.max() ?? -1) + 1)
     places = []
     let lengths = LayeredGraph.pathLengths(vertices.count, edges)
-    for (edge, length) in zip(edges, lengths) {
-      let span = ranks[edge.to] - ranks[edge.from]
-      guard span == 1 || items.count + span <= vertices.count + LayeredGraph.dummyLimit else {
-        dummies.append([])
-        continue
+    passes = [Int](repeating: 0, count: edges.count)
+    lines = [[Int]](repeating: [], count: vertices.count)
+    // Edges of one source share its line of dummies, those to near targets the beginning of it.
+    for (index, edge) in edges.enumerated().sorted(by: { ($0.1.from, ranks[$0.1.to]) < ($1.1.from, ranks[$1.1.to]) }) {
+      let count = ranks[edge.to] - ranks[edge.from] - 1
+      let missing = count - lines[edge.from].count
+      guard missing <= 0 || items.count + missing <= vertices.count + LayeredGraph.dummyLimit else { continue }
+      while lines[edge.from].count < count {
+        let rank = ranks[edge.from] + lines[edge.from].count + 1
+        items.append(Item(rank: rank, left: LayeredGraph.dummyExtent, right: LayeredGraph.dummyExtent, isDummy: true))
+        connect(lines[edge.from].last ?? edge.from, items.count - 1, lengths[index])
+        lines[edge.from].append(items.count - 1)
       }
-      var chain: [Int] = []
-      var last = edge.from
-      for rank in ranks[edge.from] + 1..<max(ranks[edge.to], ranks[edge.from] + 1) {
-        chain.append(items.count)
-        items.append(Item(rank: rank, left: LayeredGraph.dummyExtent, right: LayeredGraph.dummyExtent))
-        connect(last, items.count - 1, length)
-        last = items.count - 1
-      }
-      connect(last, edge.to, length)
-      dummies.append(chain)
+      passes[index] = count
+      connect(count > 0 ? lines[edge.from][count - 1] : edge.from, edge.to, lengths[index])
     }
     places = [Int](repeating: 0, count: items.count)
     orderByDepth(vertices.count)

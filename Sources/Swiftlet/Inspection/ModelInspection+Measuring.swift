@@ -14,7 +14,7 @@ extension ModelInspection {
     let graph = program.graph
     let (layers, fileBytes) = (LayerNames(graph), fileSize(path))
     let sizes = try FileSizes(
-      program, layers: layers, path: path, fileBytes: fileBytes, copiesAreStored: format == .exportedProgram)
+      program, layers: layers, path: path, fileBytes: fileBytes, isArchive: format == .exportedProgram)
     let tensors = program.stateDict.values
     let operations = OperationList(method)
     let measured = ModelInspection.layers(program, layers, sizes)

@@ -66,10 +66,11 @@ struct ProgramDiagram {
   }
 
   private mutating func connect(_ values: [Int], to box: Int, _ writers: Writers) {
+    var seen: Set<Edge> = []
     for index in values {
       guard let writer = writers.writer(of: index) else { continue }
       let edge = Edge(from: writer, to: box, label: ProgramDiagram.label(writers.program.values[index].spec))
-      if !edges.suffix(values.count).contains(edge) { edges.append(edge) }
+      if seen.insert(edge).inserted { edges.append(edge) }
     }
   }
 

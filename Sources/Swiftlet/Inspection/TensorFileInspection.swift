@@ -44,16 +44,21 @@ public struct TensorFileInspection: Codable, Sendable {
   /// By data type, the most bytes first.
   public var totals: [Total]
 
-  /// Reads tensors one after the other, so that of a compressed file only one is in memory.
+  /// Where in a checkpoint the tensors lie; nil when they are at the file's top.
+  public var container: String?
+  /// What else a checkpoint holds.
+  public var others: [StateDict.OtherValue]
+  /// The `__metadata__` of a safetensors file.
+  public var metadata: [String: String]
+
   init(
-    path: String, format: FileFormat, names: [String], _ read: (String) throws(FormatError) -> Tensor
-  ) throws(FormatError) {
+    path: String, format: FileFormat, tensors: [TensorSummary], container: String? = nil,
+    others: [StateDict.OtherValue] = [], metadata: [String: String] = [:]
+  ) {
     (file, self.format, fileBytes) = (path, format, fileSize(path))
-    var summaries: [TensorSummary] = []
-    for name in names { summaries.append(TensorSummary(name: name, try read(name))) }
-    tensors = summaries
+    (self.tensors, self.container, self.others, self.metadata) = (tensors, container, others, metadata)
     var totals: [DataType: Total] = [:]
-    for tensor in summaries {
+    for tensor in tensors {
       var total = totals[tensor.dataType] ?? Total(dataType: tensor.dataType, tensors: 0, elements: 0, bytes: 0)
       total.tensors += 1
       total.elements += tensor.bytes / tensor.dataType.size
