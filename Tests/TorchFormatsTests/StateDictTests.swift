@@ -3,7 +3,8 @@ import GraphIR
 import TensorCore
 import TestSupport
 import Testing
-import TorchFormats
+
+@testable import TorchFormats
 
 struct StateDictTests {
   static let names = [
@@ -71,6 +72,21 @@ struct StateDictTests {
     let dict = try Self.golden("weights_parameters.pth")
     #expect(dict.names == ["layers.0", "layers.1.w"] && dict.others.map(\.name) == ["n"])
     #expect(dict["layers.0"]?.elements(as: Float.self) == [1, 1])
+  }
+
+  /// Archives of PyTorch before 2.8 hold files of torch.save as entries.
+  @Test(arguments: ["weights_zip.pth", "weights_legacy.pth"])
+  func aFileInsideAnArchiveIsReadInPlace(_ file: String) throws {
+    let folder = try TemporaryFolder()
+    var writer = try ZipWriter(path: folder.path("a.zip"))
+    try writer.add("before", [1, 2, 3])
+    try writer.add("inner", [UInt8](try Data(contentsOf: URL(fileURLWithPath: goldenPath("formats", file)))))
+    try writer.finish()
+    let archive = try ZipArchive(path: folder.path("a.zip"))
+    let window = try archive.window(of: #require(archive.entry("inner")))
+    let dict = try StateDict(TorchFile(window, path: "a.zip/inner", verify: true), key: nil)
+    #expect(dict.names == Self.names && dict["fc.weight"]?.storage === window.storage)
+    try expectGoldenValues(dict)
   }
 
   /// From protocol 4 on, the older format's pickles lie in frames.
