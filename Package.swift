@@ -58,7 +58,10 @@ let package = Package(
     // MARK: - C
     .target(name: "DelegateSchema", path: "CRuntime/DelegateSchema", cSettings: strictC),
     .target(
-      name: "XNNExecutor", dependencies: ["DelegateSchema"], path: "CRuntime/XNNExecutor", cSettings: strictC,
+      name: "Int8Kernels", path: "CRuntime/Int8Kernels", cSettings: strictC,
+      linkerSettings: [.linkedLibrary("pthreadpool")]),
+    .target(
+      name: "XNNExecutor", dependencies: ["DelegateSchema", "Int8Kernels"], path: "CRuntime/XNNExecutor", cSettings: strictC,
       linkerSettings: [.linkedLibrary("XNNPACK"), .linkedLibrary("pthreadpool"), .linkedLibrary("m")]),
     .systemLibrary(name: "CZlib", path: "Sources/CSystem/zlib"),
     .systemLibrary(name: "CTurboJPEG", path: "Sources/CSystem/turbojpeg"),

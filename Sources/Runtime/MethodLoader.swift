@@ -2,6 +2,7 @@ import DelegateSchema
 import Operators
 import ProgramFormat
 import TensorCore
+import XNNExecutor
 
 /// Builds the steps of a method: validates every instruction, creates delegates, prepares kernels.
 struct MethodLoader {
@@ -40,7 +41,7 @@ struct MethodLoader {
         guard nodes.indices.contains(call.delegate), nodes[call.delegate].indices.contains(call.node) else {
           throw RuntimeError(program: program.name, place: instruction.node, reason: "refers to no delegate node")
         }
-        switch loader.load(nodes[call.delegate][call.node]) {
+        switch loader.load(nodes[call.delegate][call.node], xnx_options()) {
         case .success(let delegated):
           append(delegated, instruction)
           releaseConstants(of: instruction)
