@@ -82,7 +82,13 @@ struct DelegateLoader {
   }
 
   /// The operator of a node, or why the executor refuses it.
-  func load(_ node: ds_node, _ options: xnx_options) -> Result<DelegateOperator, Refusal> {
+  func load(_ node: ds_node, kernels: MethodOptions.Kernels, packed: Tensor?) -> Result<DelegateOperator, Refusal> {
+    var options = xnx_options()
+    options.kernels = kernels.cValue
+    if let packed {
+      options.packed = UnsafeRawPointer(packed.storage.base + packed.byteOffset)
+      options.packed_size = packed.spec.byteCount
+    }
     var handle: OpaquePointer?
     let status = withUnsafePointer(to: node) { node in
       values.withUnsafeBufferPointer { values in

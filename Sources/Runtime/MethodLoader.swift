@@ -2,7 +2,6 @@ import DelegateSchema
 import Operators
 import ProgramFormat
 import TensorCore
-import XNNExecutor
 
 /// Builds the steps of a method: validates every instruction, creates delegates, prepares kernels.
 struct MethodLoader {
@@ -14,8 +13,11 @@ struct MethodLoader {
   private(set) var scratchByteCount = 0
   private(set) var constants: [Int: Tensor] = [:]
 
-  init(_ program: Program) throws(RuntimeError) {
+  private let options: MethodOptions
+
+  init(_ program: Program, _ options: MethodOptions) throws(RuntimeError) {
     self.program = program
+    self.options = options
     for value in program.values {
       guard case .arena(let offset) = value.location else { continue }
       guard offset >= 0, offset % 64 == 0, offset <= program.arenaByteCount - value.spec.byteCount else {
@@ -41,7 +43,8 @@ struct MethodLoader {
         guard nodes.indices.contains(call.delegate), nodes[call.delegate].indices.contains(call.node) else {
           throw RuntimeError(program: program.name, place: instruction.node, reason: "refers to no delegate node")
         }
-        switch loader.load(nodes[call.delegate][call.node], xnx_options()) {
+        let node = nodes[call.delegate][call.node]
+        switch loader.load(node, kernels: options.kernels, packed: options.packedWeights[instruction.node]) {
         case .success(let delegated):
           append(delegated, instruction)
           releaseConstants(of: instruction)
@@ -70,8 +73,8 @@ struct MethodLoader {
     slots += activations + instruction.outputs
     operations.append(
       .init(
-        node: instruction.node, operatorName: instruction.operatorName, backend: .xnnpack, reason: nil,
-        sourceNodes: instruction.sourceNodes))
+        node: instruction.node, operatorName: instruction.operatorName,
+        backend: delegated.isNative ? .native : .xnnpack, reason: nil, sourceNodes: instruction.sourceNodes))
   }
 
   private mutating func appendKernel(_ instruction: Program.Instruction, reason: String) throws(RuntimeError) {

@@ -85,12 +85,13 @@ extension Method {
 ///
 /// Throws when the model cannot be read, lowered or run.
 public func benchmark(
-  _ path: String, delegate: Bool = true, threads: Int, runs: Int, warmup: Int, profile: Bool
+  _ path: String, delegate: Bool = true, threads: Int, runs: Int, warmup: Int, profile: Bool,
+  kernels: MethodOptions.Kernels = .auto, cache: WeightsCache? = nil
 ) throws -> BenchmarkReport {
   let residentBefore = memoryStatus("VmRSS")
   let clock = ContinuousClock()
   let start = clock.now
-  let method = try loadMethod(path, delegate: delegate, threads: threads)
+  let method = try loadMethod(path, delegate: delegate, threads: threads, kernels: kernels, cache: cache)
   let load = (clock.now - start).seconds
   for (index, input) in method.program.inputs.enumerated() {
     try method.setInput(index, to: noise(method.program.values[input].spec))

@@ -30,7 +30,8 @@ struct Bench: ParsableCommand {
   func run() throws {
     try reportingErrors {
       let report = try benchmark(
-        model, delegate: !runtime.noDelegate, threads: runtime.threads, runs: runs, warmup: warmup, profile: profile)
+        model, delegate: !runtime.noDelegate, threads: runtime.threads, runs: runs, warmup: warmup, profile: profile,
+        kernels: runtime.kernels, cache: runtime.weightsCache.map(WeightsCache.init(folder:)))
       if output.json { return try Terminal.printJSON(report) }
       let number = { (value: Double) in Terminal.number(value) }
       print("\(model), \(report.threads) threads, \(report.runs) runs")
