@@ -4,7 +4,7 @@ import argparse
 import pathlib
 import sys
 
-from . import models, peers, report
+from . import matrix, models, peers, report
 from .tool import Swiftlet
 
 PARTS = ("models", "operators", "files")
@@ -35,6 +35,11 @@ def main():
         print(report.table(["model", *[title for title, _ in models.COLUMNS]], [row[:-2] for row in rows]))
         print("\n## File sizes in bytes, Swiftlet : ExecuTorch or torchao\n")
         print(report.table(["model", "int8 .pte", "Q/DQ .pt2"], sizes))
+        failed += report.failures(rows)
+    if "operators" in (options.parts or PARTS):
+        rows = [[name, *cells] for name, cells in matrix.rows(tool, executorch, cache, options.only, progress)]
+        print("\n## Operators\n")
+        print(report.table(["operator", *report.headers(matrix.COLUMNS)], rows))
         failed += report.failures(rows)
     for line in failed:
         progress(f"over its bound: {line}")
