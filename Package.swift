@@ -35,6 +35,9 @@ let package = Package(
     stage("ProgramFormat", imports: ["TensorCore"]),
     stage("Lowering", imports: ["TensorCore", "Operators", "GraphIR", "ProgramFormat"]),
     stage(
+      "ExecuTorchFormat",
+      imports: ["TensorCore", "Operators", "GraphIR", "TorchFormats", "ProgramFormat", "Lowering"]),
+    stage(
       "XNNPACKBackend",
       imports: [
         "TensorCore", "Operators", "GraphIR", "Quantization", "ProgramFormat", "Lowering", "DelegateSchema",
@@ -45,7 +48,7 @@ let package = Package(
       "Swiftlet",
       imports: [
         "TensorCore", "Operators", "GraphIR", "TorchFormats", "Quantization", "ProgramFormat", "Lowering",
-        "XNNPACKBackend", "Runtime", "Vision",
+        "ExecuTorchFormat", "XNNPACKBackend", "Runtime", "Vision",
       ]),
     .executableTarget(
       name: "swiftlet-cli",
@@ -69,6 +72,8 @@ let package = Package(
     tests("OperatorsTests", of: ["TensorCore", "Operators"]),
     tests("GraphIRTests", of: ["TensorCore", "Operators", "GraphIR"]),
     tests("TorchFormatsTests", of: ["TensorCore", "GraphIR", "TorchFormats"]),
+    tests(
+      "ExecuTorchFormatTests", of: ["TensorCore", "Operators", "GraphIR", "Lowering", "ExecuTorchFormat", "Swiftlet"]),
     tests("LoweringTests", of: ["Lowering"]),
     tests("QuantizationTests", of: ["TensorCore", "GraphIR", "Quantization", "XNNPACKBackend", "Swiftlet"]),
     tests("XNNPACKBackendTests", of: ["Swiftlet", "XNNPACKBackend"]),

@@ -43,11 +43,20 @@ struct MethodLoader {
         switch loader.load(nodes[call.delegate][call.node]) {
         case .success(let delegated):
           append(delegated, instruction)
+          releaseConstants(of: instruction)
           continue
         case .failure(let refusal): reason = refusal.reason
         }
       }
       try appendKernel(instruction, reason: reason ?? "not delegated")
+    }
+  }
+
+  /// The operator has packed its weights: those of a mapped file need not stay in memory.
+  private func releaseConstants(of instruction: Program.Instruction) {
+    for index in instruction.inputs {
+      guard case .constant(let tensor) = program.values[index].location else { continue }
+      tensor.storage.releasePages(tensor.byteOffset..<tensor.byteOffset + tensor.spec.byteCount)
     }
   }
 

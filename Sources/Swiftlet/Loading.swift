@@ -1,3 +1,4 @@
+import ExecuTorchFormat
 import Foundation
 import GraphIR
 import Lowering
@@ -6,11 +7,19 @@ import TorchFormats
 import Vision
 import XNNPACKBackend
 
-/// Reads a `.pt2`, float or Q/DQ, and lowers it in memory.
+/// Reads a model as a graph: a `torch.export` archive (`.pt2`), or an ExecuTorch program (`.pte`). The file's first bytes
+/// tell which, not its name.
+///
+/// Throws the format's error, which names the file and the place.
+public func readProgram(_ path: String) throws(FormatError) -> ExportedProgram {
+  try PTEArchive.isPTE(path) ? PTEArchive.read(path) : PT2Archive.read(path)
+}
+
+/// Reads a `.pt2` or `.pte`, float or Q/DQ, and lowers it in memory.
 ///
 /// Throws the reader's, the verifier's or the runtime's error, each naming the file and the place.
 public func loadMethod(_ path: String, delegate: Bool = true, threads: Int) throws -> Method {
-  let program = try lower(PT2Archive.read(path), partitioner: delegate ? XNNPACKPartitioner() : nil)
+  let program = try lower(readProgram(path), partitioner: delegate ? XNNPACKPartitioner() : nil)
   return try Method(program, threads: ThreadPool(threadCount: threads))
 }
 

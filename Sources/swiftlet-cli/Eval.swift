@@ -37,7 +37,7 @@ struct Eval: ParsableCommand {
 
   func run() throws {
     try reportingErrors {
-      let program = try PT2Archive.read(model)
+      let program = try readProgram(model)
       let recipe = try findPreprocess(preprocess, model: model, program)
       noteMissingRecipe(recipe, for: data)
       var dataset = try openDataset(data, role: .evaluation, preprocess: recipe, classes: classes)

@@ -47,7 +47,7 @@ struct Run: ParsableCommand {
 
   func run() throws {
     try reportingErrors {
-      let program = try PT2Archive.read(model)
+      let program = try readProgram(model)
       let recipe = try findPreprocess(preprocess, model: model, program)
       noteMissingRecipe(recipe, for: input)
       let inputs = try readInputs(program, recipe)
