@@ -4,7 +4,7 @@ import argparse
 import pathlib
 import sys
 
-from . import matrix, models, peers, report
+from . import files, matrix, models, peers, report, state_dicts
 from .tool import Swiftlet
 
 PARTS = ("models", "operators", "files")
@@ -40,6 +40,16 @@ def main():
         rows = [[name, *cells] for name, cells in matrix.rows(tool, executorch, cache, options.only, progress)]
         print("\n## Operators\n")
         print(report.table(["operator", *report.headers(matrix.COLUMNS)], rows))
+        failed += report.failures(rows)
+    if "files" in (options.parts or PARTS):
+        rows = [[f"`{name}`", *cells] for name, cells in
+                files.rows(tool, executorch, options.data, cache, options.only, progress)]
+        print("\n## Programs re-encoded with flatc\n")
+        print(report.table(["model", *[title for title, _ in files.COLUMNS]], rows))
+        failed += report.failures(rows)
+        rows = [[name, *cells] for name, cells in state_dicts.rows(tool, options.data, options.only, progress)]
+        print("\n## State dicts\n")
+        print(report.table(["state dict", *state_dicts.COLUMNS], rows))
         failed += report.failures(rows)
     for line in failed:
         progress(f"over its bound: {line}")

@@ -24,7 +24,10 @@ class Swiftlet:
         if result.returncode != 0:
             lines = [line for line in result.stderr.strip().splitlines() if line.strip()]
             message = next((line for line in lines if "rror:" in line), lines[-1] if lines else "no message")
-            raise Refused(message.split("rror: ", 1)[-1].replace(str(arguments[1]) + ": ", ""))
+            message = message.split("rror: ", 1)[-1]
+            for argument in arguments:
+                message = message.replace(f"{argument}: ", "")
+            raise Refused(message)
         return result.stdout
 
     def has(self, command):
