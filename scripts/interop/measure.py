@@ -21,10 +21,10 @@ class Cell:
 EMPTY = Cell("–")
 
 
-def refusal(message):
-    """A refusal in the tool's own words, shortened to fit the table."""
-    text = " ".join(str(message).split()).replace("|", "/")
-    return Cell(text if len(text) <= 110 else text[:107] + "…")
+def refusal(error):
+    """A refusal in the tool's own words, shortened to fit the table. One with `is_failure` fails the run."""
+    text = " ".join(str(error).split()).replace("|", "/")
+    return Cell(text if len(text) <= 110 else text[:107] + "…", False if getattr(error, "is_failure", False) else None)
 
 
 def _pairs(actual, expected):

@@ -4,6 +4,8 @@ import concurrent.futures
 import logging
 import multiprocessing
 import os
+import pathlib
+import tempfile
 import warnings
 
 import numpy as np
@@ -97,7 +99,9 @@ def lower(program, path):
 
 
 class RuntimeRefused(Exception):
-    """ExecuTorch's runtime refused a program, or ended the process that it ran in."""
+    """ExecuTorch's runtime refused a program that it should run, or ended the process that it ran in."""
+
+    is_failure = True
 
 
 def _execute(path, inputs):
@@ -112,21 +116,24 @@ class ExecuTorch:
     """ExecuTorch's runtime, in a process of its own, which a bad program may end without harm to this one."""
 
     def __init__(self):
-        self._pool = None
+        self._pool, self._log = None, None
 
     def run(self, path, inputs):
         if self._pool is None:
             context = multiprocessing.get_context("spawn")
-            self._pool = concurrent.futures.ProcessPoolExecutor(1, mp_context=context, initializer=_silence)
+            self._log = tempfile.NamedTemporaryFile()
+            self._pool = concurrent.futures.ProcessPoolExecutor(
+                1, mp_context=context, initializer=_log_to, initargs=(self._log.name,))
         try:
             return self._pool.submit(_execute, str(path), inputs).result()
         except concurrent.futures.process.BrokenProcessPool:
             self._pool = None
-            raise RuntimeRefused("ExecuTorch's runtime ended its process") from None
+            last = pathlib.Path(self._log.name).read_text().strip().splitlines()[-1:]
+            raise RuntimeRefused(" ".join(["ExecuTorch's process ended:", *last])) from None
         except Exception as error:
             raise RuntimeRefused(f"ExecuTorch: {error}") from None
 
 
-def _silence():
-    """Keeps the runtime's log of this processor's properties out of the progress."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+def _log_to(path):
+    """The runtime logs to standard error, this processor's properties first: nothing for the user's terminal."""
+    os.dup2(os.open(path, os.O_WRONLY | os.O_APPEND), 2)

@@ -9,7 +9,9 @@ import numpy as np
 
 
 class Refused(Exception):
-    """A command that ended with an error; the message is the tool's own."""
+    """A command that ended with an error; the message is the tool's own. To be killed by a signal is a failure."""
+
+    is_failure = False
 
 
 class Swiftlet:
@@ -20,7 +22,9 @@ class Swiftlet:
     def _call(self, *arguments):
         result = subprocess.run([self.binary, *map(str, arguments)], capture_output=True, text=True, timeout=900)
         if result.returncode < 0:
-            raise Refused(f"killed by signal {-result.returncode}")
+            error = Refused(f"killed by signal {-result.returncode}")
+            error.is_failure = True
+            raise error
         if result.returncode != 0:
             lines = [line for line in result.stderr.strip().splitlines() if line.strip()]
             message = next((line for line in lines if "rror:" in line), lines[-1] if lines else "no message")
