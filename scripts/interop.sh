@@ -1,7 +1,7 @@
 #!/bin/sh
 # Round trips between Swiftlet and PyTorch, torchao and ExecuTorch, as a Markdown table on stdout (docs/interop.md).
 # Usage: scripts/interop.sh [DATA] [models|operators|files]..., DATA as for scripts/accuracy.sh. All parts if none is named.
-# Environment: SWIFTLET_PYTHON_ENV, where the Python environment is or is to be made; SWIFTLET, a binary to use as it is.
+# Environment: SWIFTLET_PYTHON_ENV, where the Python environment is or is to be made; SWIFTLET, another binary.
 set -eu
 cd "$(dirname "$0")/.."
 data=../shared/data
@@ -14,9 +14,5 @@ if ! "$env/bin/python" -c 'import torch, torchao, torchvision, executorch, safet
   python3 -m venv "$env"
   "$env/bin/pip" install --quiet --requirement scripts/interop/requirements.txt >&2
 fi
-if [ -z "${SWIFTLET:-}" ]; then
-  make --silent build >&2
-  SWIFTLET=.build/release/swiftlet
-fi
 PYTHONPATH=scripts PYTHONDONTWRITEBYTECODE=1 OMP_NUM_THREADS=1 exec "$env/bin/python" -m interop \
-  --swiftlet "$SWIFTLET" --data "$data" --cache "$cache/interop" "$@"
+  --swiftlet "${SWIFTLET:-.build/release/swiftlet}" --data "$data" --cache "$cache/interop" "$@"
