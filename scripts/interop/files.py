@@ -3,11 +3,9 @@
 import pathlib
 import tempfile
 
-from .measure import Cell, identical, refusal, worst_of
+from .measure import Cell, attempt, identical
 from .models import Directions, Model, names
-from .peers import RuntimeRefused
 from .reencode import Schemas, Unstable
-from .tool import Refused
 
 COLUMNS = (
     ("Swiftlet float .pte", lambda directions: directions.pte_float),
@@ -25,14 +23,10 @@ def check(tool, executorch, schemas, path, inputs, work):
         return Cell(str(error), False)
     again = work / f"again_{path.name}"
     again.write_bytes(data)
-    cells = []
-    for runtime in (tool, executorch):
-        try:
-            cells.append(identical(runtime.run(again, inputs), runtime.run(path, inputs)))
-        except (Refused, RuntimeRefused) as error:
-            return Cell(refusal(error).text, False)
-    worst = worst_of(cells)
-    return Cell(f"identical ({delegates} XNNGraph)", True) if worst.passed else worst
+    same = [attempt(lambda: identical(runtime.run(again, inputs), runtime.run(path, inputs)))
+            for runtime in (tool, executorch)]
+    worst = next((cell for cell in same if not cell.passed), None)
+    return Cell(worst.text, False) if worst else Cell(f"identical ({delegates} XNNGraph)", True)
 
 
 def rows(tool, executorch, data, cache, selected, progress):
@@ -45,11 +39,7 @@ def rows(tool, executorch, data, cache, selected, progress):
             progress(f"flatc: {name}")
             with tempfile.TemporaryDirectory() as work:
                 directions = Directions(tool, executorch, Model(data, cache, pathlib.Path(work), name))
-                cells = []
-                for _, path in COLUMNS:
-                    try:
-                        file = path(directions)
-                        cells.append(check(tool, executorch, schemas, file, directions.model.inputs[0], directions.model.work))
-                    except Refused as error:
-                        cells.append(refusal(error))
-                yield name, cells
+                yield name, [
+                    attempt(lambda: check(tool, executorch, schemas, path(directions), directions.model.inputs[0],
+                                          directions.model.work))
+                    for _, path in COLUMNS]

@@ -10,9 +10,7 @@ import numpy as np
 from torch import nn
 
 from . import ops, peers
-from .measure import Cell, quanta, refusal, relative
-from .peers import RuntimeRefused
-from .tool import Refused
+from .measure import Cell, attempt, quanta, refusal, relative
 
 COLUMNS = ("PyTorch .pt2 → Swiftlet", "ExecuTorch .pte → Swiftlet", "Swiftlet .pte → ExecuTorch")
 SAMPLES = 4  # the first is the one that is run
@@ -81,12 +79,6 @@ def cells(tool, executorch, case):
 
     def compare(actual, expected):
         return quanta(actual, expected, case.facts["scales"]) if case.is_quantized else relative(actual, expected)
-
-    def attempt(function):
-        try:
-            return function()
-        except (Refused, RuntimeRefused) as error:
-            return refusal(error)
 
     def ours():
         with tempfile.TemporaryDirectory() as work:

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .tool import Refused
+
 FLOAT_BOUND = 1e-5  # of the range of the expected output
 
 
@@ -18,13 +20,24 @@ class Cell:
         return f"**{self.text}**" if self.passed is False else self.text
 
 
-EMPTY = Cell("–")
+def _shortened(text):
+    text = " ".join(str(text).split()).replace("|", "/")
+    return text if len(text) <= 110 else text[:107] + "…"
 
 
 def refusal(error):
     """A refusal in the tool's own words, shortened to fit the table. One with `is_failure` fails the run."""
-    text = " ".join(str(error).split()).replace("|", "/")
-    return Cell(text if len(text) <= 110 else text[:107] + "…", False if getattr(error, "is_failure", False) else None)
+    return Cell(_shortened(error), False if getattr(error, "is_failure", False) else None)
+
+
+def attempt(make):
+    """What `make` returns, or why there is nothing. Only a refusal of Swiftlet's is no failure."""
+    try:
+        return make()
+    except Refused as error:
+        return refusal(error)
+    except Exception as error:  # a peer that cannot load, export or run what it should
+        return Cell(_shortened(f"{type(error).__name__}: {error}"), False)
 
 
 def _pairs(actual, expected):

@@ -6,8 +6,7 @@ import tempfile
 import numpy as np
 
 from . import peers, samples
-from .measure import EMPTY, Cell, identical, quanta, refusal, relative, worst_of
-from .peers import RuntimeRefused
+from .measure import Cell, attempt, identical, quanta, relative, worst_of
 from .tool import Refused
 
 COLUMNS = (
@@ -77,12 +76,6 @@ class Directions:
     def __init__(self, tool, executorch, model):
         self.tool, self.executorch, self.model = tool, executorch, model
         self._made = {}
-
-    def cell(self, key):
-        try:
-            return getattr(self, key)()
-        except (Refused, RuntimeRefused) as error:
-            return refusal(error)
 
     def _make(self, name, make):
         """A file that Swiftlet writes, once; a refusal is remembered too."""
@@ -174,15 +167,13 @@ class Directions:
 
     def sizes(self):
         """Our int8 .pte against ExecuTorch's, our Q/DQ .pt2 against torchao's."""
-        pairs = (("pte_int8", self.model.executorch_int8), ("qdq", self.model.torchao))
-        return [self._size(ours, theirs.stat().st_size) for ours, theirs in pairs]
+        return [attempt(lambda: self._size(self.pte_int8, self.model.executorch_int8)),
+                attempt(lambda: self._size(self.qdq, self.model.torchao))]
 
-    def _size(self, ours, theirs):
-        try:
-            size = getattr(self, ours).stat().st_size
-        except Refused as error:
-            return Cell(f"{error} : {theirs:,}")
-        return Cell(f"{size:,} : {theirs:,}", size <= theirs)
+    @staticmethod
+    def _size(ours, theirs):
+        ours, theirs = ours.stat().st_size, theirs.stat().st_size
+        return Cell(f"{ours:,} : {theirs:,}", ours <= theirs)
 
 
 def rows(tool, executorch, data, cache, selected, progress):
@@ -193,5 +184,5 @@ def rows(tool, executorch, data, cache, selected, progress):
             cells = []
             for title, key in COLUMNS:
                 progress(f"{name}: {title}")
-                cells.append(directions.cell(key))
+                cells.append(attempt(getattr(directions, key)))
             yield name, cells + directions.sizes()

@@ -26,7 +26,8 @@ def versions():
 
 
 def tensors(arrays):
-    return tuple(torch.from_numpy(np.ascontiguousarray(array)) for array in arrays)
+    """Copies: a view such as x[None] has a stride of 0, which ExecuTorch's exporter refuses."""
+    return tuple(torch.from_numpy(np.array(array, order="C")) for array in arrays)
 
 
 def arrays(outputs):

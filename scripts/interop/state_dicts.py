@@ -8,8 +8,7 @@ import safetensors.torch
 import torch
 
 from . import peers
-from .measure import Cell, refusal
-from .tool import Refused
+from .measure import Cell, attempt
 
 COLUMNS = ("torch.save → .safetensors", "legacy torch.save → .safetensors", ".safetensors → .safetensors",
            "torch.save → .npz")
@@ -42,10 +41,7 @@ def _through(tool, state, kind, suffix):
     with tempfile.TemporaryDirectory() as work:
         source, result = pathlib.Path(work, "source"), pathlib.Path(work, f"result{suffix}")
         _write(state, source, kind)
-        try:
-            tool.weights(source, result)
-        except Refused as error:
-            return refusal(error)
+        tool.weights(source, result)
         if suffix == ".safetensors":
             return _compare(safetensors.torch.load_file(str(result)), state)
         with np.load(result) as arrays:
@@ -80,4 +76,4 @@ def rows(tool, data, selected, progress):
         progress(f"state dict: {name}")
         state = make()
         kinds = (("zip", ".safetensors"), ("legacy", ".safetensors"), ("safetensors", ".safetensors"), ("zip", ".npz"))
-        yield name, [_through(tool, state, kind, suffix) for kind, suffix in kinds]
+        yield name, [attempt(lambda: _through(tool, state, kind, suffix)) for kind, suffix in kinds]
