@@ -36,6 +36,9 @@ struct Run: ParsableCommand {
   @Option(help: ArgumentHelp("How inputs are made (JSON; default: from the model's file).", valueName: "file"))
   var preprocess: String?
 
+  @Flag(help: "Simulate a Q/DQ graph in float, as PyTorch does, instead of running it in int8.")
+  var simulate = false
+
   @OptionGroup var runtime: RuntimeOptions
   @OptionGroup(title: "Output") var format: OutputOptions
 
@@ -52,8 +55,9 @@ struct Run: ParsableCommand {
       noteMissingRecipe(recipe, for: input)
       let inputs = try readInputs(program, recipe)
       let words = try labels.map(readLabelWords)
-      let method = try runtime.load(program, from: model)
-      let outputs = try method.run(inputs)
+      let outputs =
+        simulate
+        ? try Interpreter(program).run(inputs) : try runtime.load(program, from: model).run(inputs)
       let names = outputNames(program)
       if let output {
         if output.hasSuffix(".npz") {

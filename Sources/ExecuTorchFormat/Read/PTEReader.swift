@@ -75,7 +75,9 @@ private struct PlanReader {
       case .kernel(let index, _):
         guard plan.operators.indices.contains(index) else { throw error("instruction", "calls operator \(index)") }
         let kernel = plan.operators[index]
-        if EdgeOperator.byKernel[kernel] == nil, kernel != PlanReader.convolution { missing.insert(kernel.qualified) }
+        if EdgeOperator.byKernel[kernel] == nil, kernel != PlanReader.convolution, kernel != PlanReader.squeeze {
+          missing.insert(kernel.qualified)
+        }
       case .delegate(let index, _):
         guard plan.delegates.indices.contains(index) else { throw error("instruction", "calls delegate \(index)") }
         let id = plan.delegates[index].id
@@ -171,6 +173,7 @@ private struct PlanReader {
   ) throws(FormatError) {
     let place = "instruction \(position) (\(kernel.qualified))"
     if kernel == PlanReader.convolution { return try readConvolution(arguments, place) }
+    if kernel == PlanReader.squeeze { return try readSqueeze(arguments, place) }
     guard let edge = EdgeOperator.byKernel[kernel], let op = OperatorSet.named(edge.operatorName) else { return }
     let count = edge.parameters.count
     guard arguments.count >= count + edge.resultCount else {
@@ -196,6 +199,18 @@ private struct PlanReader {
     }
     let name = String(operatorName.split(separator: ".")[1])
     try define(arguments[count], try builder.emit(operatorName, name: name, operands, place), place)
+  }
+
+  private static let squeeze = ExecutionPlan.Operator(name: "aten::squeeze_copy", overload: "dims_out")
+
+  /// `aten::squeeze_copy.dims_out(self, dims)`: the sizes of the result say which are left.
+  private mutating func readSqueeze(_ arguments: [Int], _ place: String) throws(FormatError) {
+    guard arguments.count >= 3 else { throw error(place, "has \(arguments.count) arguments; 3 are needed") }
+    let sizes = try tensorValue(arguments[2], place).spec.shape.dimensions
+    let result = try builder.emit(
+      "aten.view.default", name: "squeeze",
+      [("self", .value(try operand(arguments[0], place))), ("size", .ints(sizes))], place)
+    try define(arguments[2], result, place)
   }
 
   /// `aten::convolution.out(input, weight, bias, stride, padding, dilation, transposed, output_padding, groups)`.

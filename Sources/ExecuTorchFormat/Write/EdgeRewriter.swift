@@ -140,6 +140,8 @@ struct EdgeRewriter {
     case "fused.conv2d": return try rewriteConvolution(node, output)
     case "fused.dynamic_linear", "fused.dynamic_conv2d": return rewriteDynamic(node, output)
     case "aten.matmul.default": return rewriteProduct(node, output)
+    case "aten.add.Tensor", "aten.sub.Tensor", "aten.mul.Tensor", "aten.div.Tensor":
+      return try rewriteScalarOperand(node, output)
     case "fused.cat": return rewriteConcatenation(node, output)
     case "fused.add", "fused.sub", "fused.mul": return rewriteBinary(node, output)
     case "aten.silu.default", "aten.hardsigmoid.default", "aten.clamp_min.default", "aten.relu6.default":
@@ -172,6 +174,23 @@ struct EdgeRewriter {
     let output = lowered.graph.spec(node.output)
     let real = emit(operatorName, node, suffix: "_float", arguments, TensorSpec(.float32, output.shape))
     return settled(real, as: output, node)
+  }
+
+  /// A number in a tensor's place becomes a constant.
+  private mutating func rewriteScalarOperand(_ node: Node, _ output: TensorSpec) throws(GraphError) -> ValueID {
+    guard output.dataType == .float32, let input = node.value("self"), node.value("other") == nil else {
+      return copy(node)
+    }
+    let call = try call(node)
+    let number = try reading { () throws(OperatorError) in
+      let other = try call.float("other")
+      return call.schema.parameter(named: "alpha") == nil ? other : try call.float("alpha") * other
+    }
+    let names = ["aten.add.Tensor": "fused.add", "aten.sub.Tensor": "fused.sub", "aten.mul.Tensor": "fused.mul"]
+    let operand = scalar(Float(number), spec(values[input]!), node)
+    return emit(
+      names[node.operatorName] ?? node.operatorName, node,
+      [("self", .value(values[input]!)), ("other", .value(operand))], output)
   }
 
   /// A product of matrices has a kernel of its own.

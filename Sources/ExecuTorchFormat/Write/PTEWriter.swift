@@ -56,7 +56,7 @@ enum SegmentContent {
     switch self {
     case .bytes(let bytes): try file.write(bytes)
     case .tensor(let tensor):
-      try tensor.rowMajor().withUnsafeBytes { bytes throws(FormatError) in try file.write(bytes) }
+      try tensor.withUnsafeBytes { bytes throws(FormatError) in try file.write(bytes) }
     case .delegate(let blob):
       try file.write(blob.head)
       var position = 0

@@ -62,8 +62,9 @@ struct PlanWriter {
     let inside = Set(steps.flatMap(\.node.outputs))
     var inputs: [ValueID] = []
     for step in steps {
-      for id in step.node.inputs where !inside.contains(id) && tensors[id] == nil && !inputs.contains(id) {
-        inputs.append(id)
+      let packed = PlanWriter.packedConstants(step.node)
+      for id in step.node.inputs where !inside.contains(id) && !inputs.contains(id) {
+        if tensors[id] == nil || !packed.contains(id) { inputs.append(id) }
       }
     }
     let names = Set(steps.map(\.node.name))
@@ -78,6 +79,14 @@ struct PlanWriter {
     calls.append(.delegate(index: delegates.count, arguments: inputs + outputs))
     delegates.append(steps)
     blobs.append(writer.finish())
+  }
+
+  /// The constants that the delegate packs when it is loaded. ExecuTorch frees its bytes afterwards, so that others, which
+  /// are read at each run, have to be the program's.
+  private static func packedConstants(_ node: Node) -> Set<ValueID> {
+    let names =
+      ["aten.matmul.default", "aten.mm.default"].contains(node.operatorName) ? ["other", "mat2"] : ["weight", "bias"]
+    return Set(names.compactMap(node.value))
   }
 
   // MARK: Kernels

@@ -12,7 +12,7 @@ struct XNNGraphWriter {
   private var nodes: [FlatBufferBuilder.Reference] = []
   private var values: [FlatBufferBuilder.Reference] = []
   private var ids: [ValueID: Int] = [:]
-  /// Values that a constant's other forms have: a depthwise filter, a bias with scales.
+  /// The delegate's arguments, constants of the program among them.
   private let external: [ValueID: (position: Int, flags: UInt32)]
   /// Constant data in the order of the constants' numbers, which start at 1, each at a multiple of `alignment`.
   private(set) var data: [(tensor: Tensor, offset: Int)] = []
@@ -44,7 +44,7 @@ struct XNNGraphWriter {
     if let known = ids[value] { return UInt32(known) }
     let spec = program.graph.spec(value)
     let sizes = XNNGraphWriter.memorySizes(spec)
-    let constant = constants[value].map { add($0) } ?? 0
+    let constant = external[value] == nil ? constants[value].map { add($0) } ?? 0 : 0
     let id = addValue(
       datatype(spec), sizes, constant: constant, spec.quantization, axis: 0, external: external[value])
     ids[value] = id
