@@ -116,6 +116,9 @@ class Directions:
     def _swiftlet(self, path):
         return lambda _, x: self.tool.run(path, x)
 
+    def _simulated(self, path):
+        return lambda _, x: self.tool.run(path, x, simulate=True)
+
     def _runtime(self, path):
         return lambda _, x: self.executorch.run(path, x)
 
@@ -132,11 +135,11 @@ class Directions:
         program = peers.load(path)
         in_data = path.parent == self.model.float.parent
         expected = self._golden("qdq_output") if in_data else lambda _, x: peers.run(program, x)
-        return self._each(self._swiftlet(path), expected, self._in_quanta(program))
+        return self._each(self._simulated(path), expected, self._in_quanta(program))
 
     def swiftlet_qdq(self):
         program = peers.load(self.qdq)
-        return self._each(lambda _, x: peers.run(program, x), self._swiftlet(self.qdq), self._in_quanta(program))
+        return self._each(lambda _, x: peers.run(program, x), self._simulated(self.qdq), self._in_quanta(program))
 
     def resaved_qdq(self):
         path = self.model.work / "resaved.pt2"

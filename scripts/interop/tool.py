@@ -37,13 +37,14 @@ class Swiftlet:
     def has(self, command):
         return any(line.split()[:1] == [command] for line in self.commands.splitlines())
 
-    def run(self, model, inputs, portable=False):
-        """Outputs of a .pt2 or .pte on one list of inputs, in the model's order. No preprocessing."""
+    def run(self, model, inputs, simulate=False):
+        """Outputs of a .pt2 or .pte on one list of inputs, in the model's order. No preprocessing. simulate: a Q/DQ graph
+        in float, as PyTorch runs it."""
         with tempfile.TemporaryDirectory() as folder:
             recipe, x, y = (pathlib.Path(folder, name) for name in ("recipe.json", "x.npz", "y.npz"))
             recipe.write_text(json.dumps({"scale": 1}))
             np.savez(x, **{f"input_{i}": np.ascontiguousarray(value) for i, value in enumerate(inputs)})
-            options = ["--no-delegate"] if portable else []
+            options = ["--simulate"] if simulate else []
             self._call("run", model, "--input", x, "-o", y, "--preprocess", recipe, *options)
             with np.load(y) as outputs:
                 return [outputs[name] for name in outputs.files]
