@@ -22,7 +22,8 @@ public struct ExportedProgram: Sendable {
   public var graph: Graph
   /// Parallel to `graph.inputs`.
   public var inputKinds: [InputKind]
-  /// Parameters, buffers and constants by fully qualified name.
+  /// Parameters, buffers and constants by fully qualified name. A tensor may lie in memory channels last though the graph
+  /// takes it as row-major, as files store filters: nothing is copied before someone reads the elements.
   public var stateDict: [String: Tensor]
   /// Files of the archive's `extra/` folder, by name.
   public var extraFiles: [String: [UInt8]]
@@ -45,8 +46,15 @@ public struct ExportedProgram: Sendable {
     zip(graph.inputs, inputKinds).compactMap { id, kind in kind == .userInput ? id : nil }
   }
 
-  /// The data of each graph input that is a parameter, buffer or constant.
+  /// The data of each graph input that is a parameter, buffer or constant, in the dim order that the graph gives it.
   public func constants() -> [ValueID: Tensor] {
+    var result = storedConstants()
+    for (id, tensor) in result where tensor.spec.dimOrder != graph.spec(id).dimOrder { result[id] = tensor.rowMajor() }
+    return result
+  }
+
+  /// Like `constants`, but each in the dim order that it is stored in.
+  public func storedConstants() -> [ValueID: Tensor] {
     var result: [ValueID: Tensor] = [:]
     for (id, kind) in zip(graph.inputs, inputKinds) {
       if let target = kind.target { result[id] = stateDict[target] }

@@ -16,6 +16,7 @@ public struct BatchNormNotFolded: Hashable, Sendable {
 /// BatchNorm's channel is not the linear layer's last dimension.
 @discardableResult
 public func foldBatchNorms(in program: inout ExportedProgram) -> [BatchNormNotFolded] {
+  guard program.graph.nodes.contains(where: { batchNormOperators.contains($0.operatorName) }) else { return [] }
   var folder = BatchNormFolder(program)
   folder.run()
   program = folder.program

@@ -7,19 +7,20 @@ import TensorCore
 ///
 /// Throws a `GraphError` when a quantize node is not a valid call.
 public func foldQuantize(in program: inout ExportedProgram) throws(GraphError) {
+  let owned = Set(program.storedConstants().keys)
+  let foldable = program.graph.nodes.filter { node in
+    node.operatorName.hasPrefix("quantized_decomposed.quantize_per_") && node.inputs.allSatisfy(owned.contains)
+  }
+  guard !foldable.isEmpty else { return }
   let constants = program.constants()
   var replacements: [ValueID: ValueID] = [:]
-  for node in program.graph.nodes {
-    guard node.operatorName.hasPrefix("quantized_decomposed.quantize_per_"),
-      node.inputs.allSatisfy({ constants[$0] != nil })
-    else { continue }
+  for node in foldable {
     let (op, call) = try program.call(of: node, constants: constants)
     let inputs = program.callInputs(of: node).compactMap { constants[$0] }
     let integers: [Tensor]
     do { integers = try op.execute(call, inputs: inputs) } catch { throw GraphError(error, program: program.name) }
     replacements[node.output] = program.addBuffer("_frozen_param\(replacements.count)", integers[0])
   }
-  guard !replacements.isEmpty else { return }
   program.graph.nodes.removeAll { replacements[$0.output] != nil }
   program.graph.replaceUses(replacements)
   program.removeUnusedConstants()

@@ -13,12 +13,13 @@ public struct QuantizedGraph: Sendable {
 
   public let program: ExportedProgram
   public let users: [ValueID: [Int]]
+  /// In the dim order that each is stored in.
   public let constants: [ValueID: Tensor]
 
   public init(_ program: ExportedProgram) {
     self.program = program
     users = program.graph.users()
-    constants = program.constants()
+    constants = program.storedConstants()
   }
 
   public func spec(_ id: ValueID) -> TensorSpec { program.graph.spec(id) }

@@ -38,7 +38,7 @@ public struct Verifier {
       }
       if let target = kind.target { try verifyConstant(target, graph[id]) }
     }
-    let constants = program.constants()
+    let constants = program.storedConstants()
     var names: Set<String> = []
     for node in graph.nodes {
       for id in node.inputs where !defined.contains(id) {
@@ -63,7 +63,9 @@ public struct Verifier {
     guard let tensor = program.stateDict[target] else {
       throw GraphError(program: program.name, reason: "the tensor '\(target)' has no data")
     }
-    guard tensor.spec == value.spec else {
+    var spec = tensor.spec
+    if spec.shape.rank == 4, value.spec.dimOrder == .contiguous { spec.dimOrder = .contiguous }
+    guard spec == value.spec else {
       throw GraphError(
         program: program.name,
         reason: "the tensor '\(target)' is \(tensor.spec), but the graph's input '\(value.name)' is \(value.spec)")

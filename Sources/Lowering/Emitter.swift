@@ -16,7 +16,7 @@ struct Emitter {
     self.source = source
     self.schedule = schedule
     self.partitioner = partitioner
-    self.constants = source.constants()
+    self.constants = source.storedConstants()
     for step in schedule.steps where step.isView {
       let viewed = step.node.inputs[0]
       owner[step.node.output] = owner[viewed] ?? viewed

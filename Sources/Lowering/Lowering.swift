@@ -22,6 +22,20 @@ public func lower(_ exported: ExportedProgram, partitioner: (any Partitioner)?) 
   return try lowerVerified(folded, partitioner, forCalibration: false).program
 }
 
+/// The fused graph that `lower` schedules: for writers that bring it into another runtime's form.
+///
+/// Throws as `lower` does.
+package func fuse(_ exported: ExportedProgram) throws(GraphError) -> ExportedProgram {
+  let dialect: Dialect = exported.isQuantized ? .quantizeDequantize : .float
+  try Verifier.verify(exported, as: dialect)
+  var folded = exported
+  try foldQuantize(in: &folded)
+  foldBatchNorms(in: &folded)
+  let fused = try Fuser.fuse(folded, forCalibration: false).program
+  try Verifier.verify(fused, as: .lowered)
+  return fused
+}
+
 /// Lowers an observed graph for calibration: as a float graph, with every observed value as an output.
 public func lowerObserved(
   _ exported: ExportedProgram, partitioner: (any Partitioner)?

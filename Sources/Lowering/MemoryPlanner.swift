@@ -3,20 +3,25 @@
 /// Greedy by size: the largest buffer first, each at the lowest offset that is free during its whole lifetime (the
 /// method that TensorFlow Lite's planner describes; Pisarchyk and Lee, "Efficient memory management for deep neural net
 /// inference", 2020).
-struct MemoryPlanner {
-  struct Buffer {
+package struct MemoryPlanner {
+  package struct Buffer {
     let byteCount: Int
     /// First and last step during which the bytes matter, inclusive.
     var lifetime: ClosedRange<Int>
+
+    package init(byteCount: Int, lifetime: ClosedRange<Int>) {
+      self.byteCount = byteCount
+      self.lifetime = lifetime
+    }
   }
 
   /// Offsets are multiples of this.
   static let alignment = 64
 
-  private(set) var offsets: [Int]
-  private(set) var arenaByteCount = 0
+  package private(set) var offsets: [Int]
+  package private(set) var arenaByteCount = 0
 
-  init(_ buffers: [Buffer], padding: Int) {
+  package init(_ buffers: [Buffer], padding: Int) {
     offsets = [Int](repeating: 0, count: buffers.count)
     var placed: [(range: Range<Int>, lifetime: ClosedRange<Int>)] = []
     let bySize = buffers.indices.sorted { (buffers[$0].byteCount, $1) > (buffers[$1].byteCount, $0) }

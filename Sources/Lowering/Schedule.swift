@@ -3,20 +3,20 @@ import Operators
 import TensorCore
 
 /// The order in which a lowered graph's nodes run, and which of them are delegated.
-struct Schedule {
-  struct Step {
-    let node: Node
-    let call: OperatorCall
+package struct Schedule {
+  package struct Step {
+    package let node: Node
+    package let call: OperatorCall
     /// Why the node is not delegated; nil when it is.
-    let reason: String?
+    package let reason: String?
   }
 
-  private(set) var steps: [Step] = []
+  package private(set) var steps: [Step] = []
 
   /// Orders nodes so that delegated ones stand together where their inputs allow it: fewer subgraphs, fewer borders.
-  init(_ program: ExportedProgram, _ partitioner: (any Partitioner)?) throws(GraphError) {
+  package init(_ program: ExportedProgram, _ partitioner: (any DelegateSupport)?) throws(GraphError) {
     let graph = program.graph
-    let constants = program.constants()
+    let constants = program.storedConstants()
     var pending: [Step] = []
     for node in graph.nodes {
       let (_, call) = try program.call(of: node, constants: constants)
@@ -91,7 +91,7 @@ private struct ReadyQueue {
 
 extension Schedule.Step {
   /// A step that moves no bytes: its output lies where its input lies.
-  var isView: Bool {
+  package var isView: Bool {
     switch node.operatorName {
     case "fused.view": return true
     case "dim_order_ops._to_dim_order_copy.default":

@@ -1,4 +1,5 @@
 // One import for users: `import Swiftlet` brings every stage of the pipeline.
+@_exported import ExecuTorchFormat
 @_exported import GraphIR
 @_exported import Lowering
 @_exported import Operators

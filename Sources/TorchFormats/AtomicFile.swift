@@ -3,17 +3,17 @@ import Foundation
 /// A file written under a temporary name in its folder, which replaces its target when it is complete.
 ///
 /// Dropped before `commit()` it leaves nothing behind.
-final class AtomicFile {
-  let path: String
+package final class AtomicFile {
+  package let path: String
   /// Bytes given to `write` so far.
-  private(set) var byteCount = 0
+  package private(set) var byteCount = 0
   private let temporaryPath: String
   private var descriptor: Int32
   private var buffer: [UInt8] = []
   private static let bufferSize = 1 << 18
 
   /// Throws when the folder does not exist or cannot be written to.
-  init(_ path: String) throws(FormatError) {
+  package init(_ path: String) throws(FormatError) {
     let path = try AtomicFile.target(path)
     self.path = path
     let folder = path.lastIndex(of: "/").map { String(path[...$0]) } ?? ""
@@ -41,18 +41,18 @@ final class AtomicFile {
     unlink(temporaryPath)
   }
 
-  func write(_ bytes: UnsafeRawBufferPointer) throws(FormatError) {
+  package func write(_ bytes: UnsafeRawBufferPointer) throws(FormatError) {
     byteCount += bytes.count
     if buffer.count + bytes.count > AtomicFile.bufferSize { try flush() }
     if bytes.count > AtomicFile.bufferSize { try send(bytes) } else { buffer.append(contentsOf: bytes) }
   }
 
-  func write(_ bytes: [UInt8]) throws(FormatError) {
+  package func write(_ bytes: [UInt8]) throws(FormatError) {
     try withBytes(of: bytes) { pointer throws(FormatError) in try write(pointer) }
   }
 
   /// Puts the file in its place. Throws, and leaves the target as it was, when that fails.
-  func commit() throws(FormatError) {
+  package func commit() throws(FormatError) {
     try flush()
     let status = close(descriptor)
     descriptor = -1

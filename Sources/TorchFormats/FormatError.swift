@@ -13,7 +13,7 @@ public struct FormatError: Error, Hashable, Sendable, CustomStringConvertible {
     self.reason = reason
   }
 
-  init(_ error: FileError) { self.init(path: error.path, reason: error.reason) }
+  package init(_ error: FileError) { self.init(path: error.path, reason: error.reason) }
 
   /// One line: what the file supplied is shortened and its control characters are escaped.
   public var description: String {
@@ -21,7 +21,8 @@ public struct FormatError: Error, Hashable, Sendable, CustomStringConvertible {
     return "\(path): \(place)\(FormatError.printable(reason))"
   }
 
-  private static func printable(_ text: String) -> String {
+  /// Text of a file as one line: cut after 600 characters, control characters escaped.
+  package static func printable(_ text: String) -> String {
     var result = ""
     for scalar in text.unicodeScalars.prefix(600) {
       let isControl =
@@ -29,5 +30,24 @@ public struct FormatError: Error, Hashable, Sendable, CustomStringConvertible {
       if isControl { result += scalar.escaped(asASCII: true) } else { result.unicodeScalars.append(scalar) }
     }
     return result
+  }
+
+  /// What a `JSONDecoder` found wrong, and where.
+  static func reason(decoding error: any Error) -> String {
+    guard let error = error as? DecodingError else { return "is not JSON: \(error)" }
+    func at(_ context: DecodingError.Context) -> String {
+      let path = context.codingPath.reduce("") { text, key in
+        if let index = key.intValue { return text + "[\(index)]" }
+        return text + (text.isEmpty ? "" : ".") + key.stringValue
+      }
+      return path.isEmpty ? "" : " at \(path)"
+    }
+    switch error {
+    case .keyNotFound(let key, let context): return "has no '\(key.stringValue)'\(at(context))"
+    case .typeMismatch(let type, let context): return "has no \(type)\(at(context))"
+    case .valueNotFound(let type, let context): return "has no \(type)\(at(context))"
+    case .dataCorrupted(let context): return "is damaged\(at(context)): \(context.debugDescription)"
+    @unknown default: return "is damaged"
+    }
   }
 }

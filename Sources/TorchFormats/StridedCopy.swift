@@ -80,20 +80,3 @@ struct StridedView {
     }
   }
 }
-
-extension Tensor {
-  /// The same values in row-major order: itself, or a copy of a channels-last tensor.
-  func rowMajor() -> Tensor {
-    guard spec.dimOrder == .channelsLast, shape.rank == 4 else { return self }
-    var target = spec
-    target.dimOrder = .contiguous
-    let (channels, width) = (shape[1], shape[3])
-    let strides = [shape[2] * width * channels, 1, width * channels, channels]
-    return withUnsafeBytes { bytes in
-      guard let base = bytes.baseAddress,
-        let view = StridedView(target, strides: strides, offset: 0, byteCount: bytes.count)
-      else { return reinterpreted(as: target) }
-      return view.copy(from: base)
-    }
-  }
-}

@@ -47,7 +47,7 @@ struct Compare: ParsableCommand {
   func run() throws {
     try reportingErrors {
       if let html { try checkFolder(of: html) }
-      let (reference, actual) = (try PT2Archive.read(float), try PT2Archive.read(quantized))
+      let (reference, actual) = (try readProgram(float), try readProgram(quantized))
       let recipe = try findPreprocess(preprocess, model: float, reference)
       noteMissingRecipe(recipe, for: data)
       var samples = try openDataset(data, role: .calibration, preprocess: recipe)

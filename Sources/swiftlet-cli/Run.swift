@@ -47,14 +47,12 @@ struct Run: ParsableCommand {
 
   func run() throws {
     try reportingErrors {
-      let program = try PT2Archive.read(model)
+      let program = try readProgram(model)
       let recipe = try findPreprocess(preprocess, model: model, program)
       noteMissingRecipe(recipe, for: input)
       let inputs = try readInputs(program, recipe)
       let words = try labels.map(readLabelWords)
-      let method = try Method(
-        lower(program, partitioner: runtime.noDelegate ? nil : XNNPACKPartitioner()),
-        threads: ThreadPool(threadCount: runtime.threads))
+      let method = try runtime.load(program, from: model)
       let outputs = try method.run(inputs)
       let names = outputNames(program)
       if let output {

@@ -50,9 +50,10 @@ extension Fuser {
       ("stride", .attribute(.ints(geometry.stride))), ("padding", .attribute(.ints(pads))),
       ("dilation", .attribute(.ints(geometry.dilation))),
     ]
-    if let total = emitInCalibrationOrder(
-      chain, input: value, sourceShape: spec(value).shape, weight: weight.tensor, bias: bias, groups: geometry.groups,
-      window: window)
+    if ordersForCalibration,
+      let total = emitInCalibrationOrder(
+        chain, input: value, sourceShape: spec(value).shape, weight: weight.tensor.rowMajor(), bias: bias,
+        groups: geometry.groups, window: window)
     {
       finish(chain, flattened(total, geometry, chain))
       return .fused
@@ -166,19 +167,51 @@ extension Fuser {
     _ node: Node, _ weight: Weight, _ input: QuantizationParameters?
   ) throws(GraphError) -> Bias {
     guard let id = node.value("bias") else { return .constant(nil) }
-    guard let bias = try self.weight(id), bias.quantization == nil, bias.tensor.dataType == .float32 else {
-      return .computed
+    let products = accumulatorScales(input, weight)
+    if let integers = try integerBias(id, products) {
+      return .constant(addConstant(source.graph[id].name, integers))
     }
-    var tensor = bias.tensor
-    if let input, let scales = weight.quantization?.scales {
+    guard let bias = try constantReals(id), bias.dataType == .float32 else { return .computed }
+    var tensor = bias
+    if let products {
       let quantized = tensor.elements(as: Float.self).enumerated().map { channel, value in
         // Double, since Int32.max is no Float; a dead channel's tiny scale saturates.
-        let scale = Double(input.scale) * Double(scales.count == 1 ? scales[0] : scales[channel])
-        let rounded = (Double(value) / scale).rounded(.toNearestOrEven)
+        let rounded = (Double(value) / products[products.count == 1 ? 0 : channel]).rounded(.toNearestOrEven)
         return Int32(max(Double(Int32.min), min(Double(Int32.max), rounded.isNaN ? 0 : rounded)))
       }
       tensor = Tensor(quantized, shape: tensor.shape)
     }
     return .constant(addConstant(source.graph[id].name, tensor))
+  }
+
+  /// The scale of each channel's accumulator, or the one of all; nil for a layer on reals.
+  private func accumulatorScales(_ input: QuantizationParameters?, _ weight: Weight) -> [Double]? {
+    guard let input, let scales = weight.quantization?.scales else { return nil }
+    return scales.map { Double(input.scale) * Double($0) }
+  }
+
+  /// An int32 bias behind a dequantize node, when its scales are the accumulator's: the integers as they stand.
+  private func integerBias(_ id: ValueID, _ products: [Double]?) throws(GraphError) -> Tensor? {
+    guard let products, let index = producers[id] else { return nil }
+    let node = source.graph.nodes[index]
+    guard node.operatorName.hasPrefix("quantized_decomposed.dequantize_per_"), let input = node.value("input"),
+      let tensor = constant(input), tensor.dataType == .int32
+    else { return nil }
+    let call = try call(node)
+    let (scales, isSymmetric) = try reading { () throws(OperatorError) -> ([Float], Bool) in
+      if call.schema.parameter(named: "scales") == nil {
+        return ([Float(try call.float("scale"))], try call.int("zero_point") == 0)
+      }
+      let zeroPoints = try call.constant("zero_points")
+      let isSymmetric = zeroPoints?.withUnsafeBytes { bytes in bytes.allSatisfy { $0 == 0 } } ?? true
+      let scales = try call.constant("scales")
+      return (scales?.dataType == .float32 ? scales!.elements(as: Float.self) : [], isSymmetric)
+    }
+    guard isSymmetric, scales.count == products.count || scales.count == 1 || products.count == 1 else { return nil }
+    for index in 0..<max(scales.count, products.count) {
+      let product = products[products.count == 1 ? 0 : index]
+      guard abs(Double(scales[scales.count == 1 ? 0 : index]) - product) <= 1e-6 * product else { return nil }
+    }
+    return tensor
   }
 }

@@ -15,7 +15,8 @@ extension Fuser {
       "aten.sigmoid.default", "aten.tanh.default", "aten.hardswish.default", "aten.hardsigmoid.default",
       "aten.silu.default", "aten.gelu.default", "aten.elu.default", "aten.leaky_relu.default", "aten.exp.default",
       "aten.neg.default", "aten.abs.default", "aten.sqrt.default", "aten.rsqrt.default", "aten.square.default",
-      "aten.pow.Tensor_Scalar", "aten.clamp_min.default",
+      "aten.pow.Tensor_Scalar", "aten.clamp_min.default", "aten.log.default", "aten.sin.default", "aten.cos.default",
+      "aten.floor.default", "aten.ceil.default",
     ]) { fuser, node throws(GraphError) in
       guard let input = node.inputs.first, let value = try fuser.int8(input) else {
         return .refused("its input is not quantized")
@@ -70,7 +71,7 @@ extension Fuser {
     if let constant = try weight(id), isInt8 || constant.quantization == nil {
       let spec = TensorSpec(constant.tensor.dataType, aligned, quantization: isInt8 ? constant.quantization : nil)
       value = convert(
-        addConstant(source.graph[id].name, constant.tensor.aligned().reinterpreted(as: spec)), to: order)
+        addConstant(source.graph[id].name, constant.tensor.rowMajor().aligned().reinterpreted(as: spec)), to: order)
       return aligned == shape ? value : emitExpand(value, shape)
     }
     if isInt8, let quantized = try int8(id) {

@@ -153,8 +153,15 @@ struct Fuser {
 
   // MARK: Reading source values
 
-  /// The data of a source value that is constant, dequantized weights excluded.
+  /// The data of a source value that is constant, dequantized weights excluded, in the dim order that it is stored in.
   func constant(_ id: ValueID) -> Tensor? { sourceConstants[id] }
+
+  /// The data of a constant, or of a dequantize node of constants, as reals.
+  mutating func constantReals(_ id: ValueID) throws(GraphError) -> Tensor? {
+    if let tensor = sourceConstants[id] ?? observedConstants[id] { return tensor }
+    if forms[id] == nil, let index = producers[id] { _ = try dequantizedConstant(source.graph.nodes[index]) }
+    return forms[id].flatMap { constants[$0.id] }
+  }
 
   /// The lowered form of a computed source value; constants enter the lowered graph when first read.
   mutating func form(_ id: ValueID) throws(GraphError) -> Form {
@@ -163,7 +170,7 @@ struct Fuser {
     guard let tensor = sourceConstants[id] else {
       throw GraphError(program: source.name, reason: "'\(source.graph[id].name)' is read before it is computed")
     }
-    let form = Form(addConstant(source.graph[id].name, tensor))
+    let form = Form(addConstant(source.graph[id].name, tensor.rowMajor()))
     forms[id] = form
     return form
   }
@@ -208,8 +215,10 @@ struct Fuser {
   /// Computes a dequantize node of constants ahead of time: running it would take the same memory, and time besides. Nil
   /// when an operand is computed.
   mutating func dequantizedConstant(_ node: Node) throws(GraphError) -> Form? {
-    let inputs = source.callInputs(of: node).compactMap { sourceConstants[$0] }
-    guard inputs.count == node.inputs.count, let op = OperatorSet.named(node.operatorName) else { return nil }
+    let inputs = source.callInputs(of: node).compactMap { sourceConstants[$0]?.rowMajor() }
+    guard inputs.count == node.inputs.count, node.operatorName.hasPrefix("quantized_decomposed.dequantize_per_"),
+      let op = OperatorSet.named(node.operatorName)
+    else { return nil }
     let call = try call(node)
     let reals = try reading { () throws(OperatorError) in try op.execute(call, inputs: inputs)[0] }
     let form = Form(addConstant(node.name, reals))

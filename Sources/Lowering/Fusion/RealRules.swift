@@ -41,7 +41,7 @@ extension Fuser {
         arguments.append((argument.name == "mat2" ? "other" : argument.name, .value(convert(value, to: .contiguous))))
       } else {
         guard let tensor = constant(id) else { return .refused("'\(source.graph[id].name)' is not a constant") }
-        arguments.append((argument.name, .value(addConstant(source.graph[id].name, tensor))))
+        arguments.append((argument.name, .value(addConstant(source.graph[id].name, tensor.rowMajor()))))
       }
     }
     let output = TensorSpec(.int8, source.graph.spec(node.output).shape, quantization: target)
@@ -54,6 +54,6 @@ extension Fuser {
     guard let constant = try weight(id) else { return try int8(id) }
     guard let quantization = constant.quantization, !quantization.isPerChannel else { return nil }
     let spec = TensorSpec(.int8, constant.tensor.shape, quantization: quantization)
-    return addConstant(source.graph[id].name, constant.tensor.reinterpreted(as: spec))
+    return addConstant(source.graph[id].name, constant.tensor.rowMajor().reinterpreted(as: spec))
   }
 }

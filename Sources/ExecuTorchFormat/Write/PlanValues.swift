@@ -1,0 +1,149 @@
+import GraphIR
+import Operators
+import TensorCore
+
+/// The value table of a plan that is written: each tensor once, and the attributes of kernel calls.
+struct PlanValues {
+  private let program: ExportedProgram
+  private let constants: [ValueID: Int]
+  private let offsets: [ValueID: Int]
+  private(set) var tables: [FlatBufferBuilder.Reference] = []
+  private var tensors: [ValueID: Int32] = [:]
+  private var attributes: [Attribute: Int32] = [:]
+  /// Where results go that nothing reads, all to one place behind the others.
+  private let unreadOffset: Int
+  private(set) var unreadByteCount = 0
+
+  /// - Parameters:
+  ///   - constants: numbers of the tensors that are data.
+  ///   - offsets: places of the others in memory, of which they take `byteCount`.
+  init(_ program: ExportedProgram, _ constants: [ValueID: Int], _ offsets: [ValueID: Int], byteCount: Int) {
+    unreadOffset = byteCount
+    self.program = program
+    self.constants = constants
+    self.offsets = offsets
+  }
+
+  private mutating func append(
+    _ kind: UInt8, _ value: FlatBufferBuilder.Reference, _ flat: inout FlatBufferBuilder
+  ) -> Int32 {
+    tables.append(flat.table([.int(0, kind), .reference(1, value)]))
+    return Int32(tables.count - 1)
+  }
+
+  mutating func index(of id: ValueID, _ flat: inout FlatBufferBuilder) -> Int32 {
+    if let known = tensors[id] { return known }
+    let value = tensor(program.graph.spec(id), constant: constants[id], offset: offsets[id], &flat)
+    let index = append(5, value, &flat)
+    tensors[id] = index
+    return index
+  }
+
+  private func tensor(
+    _ spec: TensorSpec, constant: Int?, offset: Int?, _ flat: inout FlatBufferBuilder
+  ) -> FlatBufferBuilder.Reference {
+    let sizes = flat.vector(spec.shape.dimensions.map { Int32($0) })
+    let order = spec.dimOrder == .channelsLast ? [0, 2, 3, 1] : Array(0..<spec.shape.rank)
+    let dims = flat.vector(order.map { UInt8($0) })
+    let place = offset.map { offset in
+      flat.table([
+        .int(0, UInt32(1)), .int(1, UInt32(truncatingIfNeeded: offset)),
+        .int(2, UInt32(truncatingIfNeeded: offset >> 32)),
+      ])
+    }
+    return flat.table([
+      .int(0, ExecutionPlan.code(of: spec.dataType)), .reference(2, sizes), .reference(3, dims),
+      .int(5, UInt32(constant ?? 0)), .reference(6, place),
+    ])
+  }
+
+  /// The arguments of a kernel in its order, then its results, and these again as what the call returns.
+  mutating func arguments(
+    _ edge: EdgeOperator, _ node: Node, _ call: OperatorCall, _ flat: inout FlatBufferBuilder
+  ) -> [Int32] {
+    var indices: [Int32] = []
+    for parameter in edge.parameters {
+      switch parameter {
+      case .fixed(let attribute): indices.append(index(of: attribute, &flat))
+      case .named(let name):
+        switch node.operand(name) {
+        case .value(let id): indices.append(index(of: id, &flat))
+        case .values(let ids): indices.append(list(ids, &flat))
+        case .attribute, nil:
+          let kind = call.schema.parameter(named: name)?.kind
+          indices.append(index(of: adjusted((try? call.attribute(name)) ?? .none, kind), &flat))
+        }
+      }
+    }
+    var results = [index(of: node.output, &flat)]
+    while results.count < edge.resultCount {
+      // Results that nothing reads still need a place: statistics of a normalization, indices of a maximum.
+      results.append(unread(edge, node, &flat))
+    }
+    return indices + results + results.suffix(results.count == 1 ? 1 : 0)
+      + (results.count > 1 ? [list(results, &flat)] : [])
+  }
+
+  /// A number that the kernel takes as a real is written as one.
+  private func adjusted(_ attribute: Attribute, _ kind: Schema.Kind?) -> Attribute {
+    if case .int(let value) = attribute, kind == .float || kind == .optionalFloat { return .float(Double(value)) }
+    return attribute
+  }
+
+  private mutating func unread(
+    _ edge: EdgeOperator, _ node: Node, _ flat: inout FlatBufferBuilder
+  ) -> Int32 {
+    let input = program.graph.spec(node.inputs[0])
+    let spec: TensorSpec
+    if edge.operatorName == "aten.layer_norm.default" {
+      let normalized = (node.operand("normalized_shape").flatMap(PlanValues.integers) ?? []).count
+      let outer = input.shape.dimensions.dropLast(normalized)
+      spec = TensorSpec(.float32, Shape(outer + [Int](repeating: 1, count: normalized)))
+    } else if edge.operatorName == "aten.max_pool2d.default" {
+      spec = TensorSpec(.int64, program.graph.spec(node.output).shape)
+    } else {
+      spec = TensorSpec(.float32, [0])
+    }
+    unreadByteCount = max(unreadByteCount, spec.byteCount)
+    return append(5, tensor(spec, constant: nil, offset: unreadOffset, &flat), &flat)
+  }
+
+  private static func integers(_ operand: Operand) -> [Int]? {
+    if case .attribute(.ints(let values)) = operand { values } else { nil }
+  }
+
+  private mutating func list(_ ids: [ValueID], _ flat: inout FlatBufferBuilder) -> Int32 {
+    list(ids.map { index(of: $0, &flat) }, &flat)
+  }
+
+  private mutating func list(_ indices: [Int32], _ flat: inout FlatBufferBuilder) -> Int32 {
+    let items = flat.vector(indices)
+    return append(10, flat.table([.reference(0, items)]), &flat)
+  }
+
+  private mutating func index(of attribute: Attribute, _ flat: inout FlatBufferBuilder) -> Int32 {
+    if let known = attributes[attribute] { return known }
+    let index: Int32
+    switch attribute {
+    case .none: index = append(1, flat.table([]), &flat)
+    case .int(let value): index = append(2, flat.table([.int(0, Int64(value))]), &flat)
+    case .bool(let value): index = append(3, flat.table([.bool(0, value)]), &flat)
+    case .float(let value): index = append(4, flat.table([.double(0, value)]), &flat)
+    case .string(let text):
+      let reference = flat.string(text)
+      index = append(6, flat.table([.reference(0, reference)]), &flat)
+    case .ints(let values):
+      let items = flat.vector(values.map { Int64(self.index(of: .int($0), &flat)) })
+      index = append(7, flat.table([.reference(0, items)]), &flat)
+    case .floats(let values):
+      let items = flat.vector(values)
+      index = append(8, flat.table([.reference(0, items)]), &flat)
+    case .bools(let values):
+      let items = flat.vector(values.map { UInt8($0 ? 1 : 0) })
+      index = append(9, flat.table([.reference(0, items)]), &flat)
+    case .dataType(let type): index = append(2, flat.table([.int(0, Int64(ExecutionPlan.code(of: type)))]), &flat)
+    }
+    attributes[attribute] = index
+    return index
+  }
+}

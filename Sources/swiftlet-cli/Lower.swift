@@ -1,0 +1,78 @@
+import ArgumentParser
+import Foundation
+import Swiftlet
+
+struct Lower: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    abstract: "Write a model as an ExecuTorch program (.pte).",
+    discussion: """
+      What ExecuTorch's XNNPACK backend can run becomes a delegate, the rest calls of its portable kernels. The file runs \
+      in ExecuTorch's runtime, and here with run, eval and bench.
+
+      Example: swiftlet lower model_int8.pt2 -o model_int8.pte
+      """)
+
+  struct Report: Codable {
+    struct Kernel: Codable {
+      var node: String
+      var kernel: String
+      var reason: String
+    }
+    var output: String
+    var fileBytes: Int
+    var constantBytes: Int
+    /// Nodes in each delegate.
+    var delegates: [Int]
+    var portable: [Kernel]
+  }
+
+  @Argument(help: "A .pt2 or .pte file, float or Q/DQ.")
+  var model: String
+
+  @Option(name: .shortAndLong, help: ArgumentHelp("The .pte to write.", valueName: "file"))
+  var output: String
+
+  @Option(help: ArgumentHelp("How inputs are made (JSON; default: from the model's file).", valueName: "file"))
+  var preprocess: String?
+
+  @Flag(help: "Fail when a node is left to a portable kernel.")
+  var strict = false
+
+  @OptionGroup(title: "Output") var format: OutputOptions
+
+  func validate() throws {
+    guard output.hasSuffix(".pte") else { throw ValidationError("--output must end in .pte") }
+  }
+
+  func run() throws {
+    try reportingErrors {
+      let program = try readProgram(model)
+      let recipe = try findPreprocess(preprocess, model: model, program)
+      let nothing = try Preprocess()
+      let written = try PTEArchive.write(recipe == nothing ? program : program.storing(recipe), to: output)
+      let report = Report(
+        output: output, fileBytes: written.byteCount, constantBytes: written.constantByteCount,
+        delegates: written.delegates,
+        portable: written.portable.map { .init(node: $0.node, kernel: $0.kernel, reason: $0.reason) })
+      if format.json { try Terminal.printJSON(report) } else { print(text(report)) }
+      if strict, !report.portable.isEmpty {
+        throw UsageError("\(model): \(report.portable.count) nodes are left to portable kernels")
+      }
+    }
+  }
+
+  private func text(_ report: Report) -> String {
+    let nodes = report.delegates.reduce(0, +)
+    let plural = report.delegates.count == 1 ? "" : "s"
+    var lines = [
+      "\(output): \(Terminal.bytes(report.fileBytes)), of which constants take \(Terminal.bytes(report.constantBytes))",
+      "XNNPACK backend: \(nodes) nodes in \(report.delegates.count) delegate\(plural)",
+    ]
+    let groups = Dictionary(grouping: report.portable) { "\($0.kernel): \($0.reason)" }.sorted { $0.key < $1.key }
+    for (reason, members) in groups {
+      let names = members.prefix(4).map(\.node).joined(separator: ", ")
+      lines.append("  portable: \(names)\(members.count > 4 ? ", …" : "") (\(members.count)) — \(reason)")
+    }
+    return lines.joined(separator: "\n")
+  }
+}
