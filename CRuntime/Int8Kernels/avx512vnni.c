@@ -1,5 +1,5 @@
-// The build for AVX-512 with VNNI. vpdpbusd adds four products of uint8 and int8 to an int32, without saturation: inputs
-// become uint8 by flipping their sign bit, that is by adding 128.
+// The build for AVX-512 with VNNI. vpdpbusd adds four products of uint8 and int8 to an int32, without saturation:
+// inputs become uint8 by flipping their sign bit, that is by adding 128.
 #if defined(__x86_64__)
 #include <immintrin.h>
 #include <string.h>
@@ -115,7 +115,8 @@ VNNI_INLINE void depthwise_of(const struct i8k_tile *t, const size_t taps) {
       UNROLL for (int i = 0; i < 4; i++) {
         sums[i] = requantize(sums[i], _mm512_load_ps(block + 256 + i * 64), &q);
       }
-      const __m512i bytes = _mm512_packs_epi16(_mm512_packs_epi32(sums[0], sums[1]), _mm512_packs_epi32(sums[2], sums[3]));
+      const __m512i low = _mm512_packs_epi32(sums[0], sums[1]), high = _mm512_packs_epi32(sums[2], sums[3]);
+      const __m512i bytes = _mm512_packs_epi16(low, high);
       int8_t *output = t->output + row * t->output_stride + c0;
       if (count == 64) {
         _mm512_storeu_si512(output, bytes);

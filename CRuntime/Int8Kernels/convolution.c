@@ -15,7 +15,8 @@ enum {
 
 struct i8k_shape i8k_shape_of(const struct i8k_conv *conv) {
   const size_t c = conv->in_channels, height = conv->kernel_height, width = conv->kernel_width;
-  struct i8k_shape shape = {.taps = height * width, .depth = c, .pixels = conv->batch * conv->out_height * conv->out_width};
+  struct i8k_shape shape = {
+      .taps = height * width, .depth = c, .pixels = conv->batch * conv->out_height * conv->out_width};
   const size_t reach_y = (conv->out_height - 1) * conv->stride_height + (height - 1) * conv->dilation_height + 1;
   const size_t reach_x = (conv->out_width - 1) * conv->stride_width + (width - 1) * conv->dilation_width + 1;
   const size_t inner_height = conv->pad_top + conv->in_height, inner_width = conv->pad_left + conv->in_width;

@@ -41,7 +41,8 @@ static inline __attribute__((always_inline)) void i8k_generic_gemm(const struct 
 static inline __attribute__((always_inline)) void i8k_generic_depthwise(const struct i8k_tile *t) {
   const size_t block_bytes = I8K_DEPTHWISE_BLOCK * (8 + t->taps);
   for (size_t c0 = 0; c0 < t->channels; c0 += I8K_DEPTHWISE_BLOCK) {
-    const int32_t *bias = (const int32_t *)(const void *)((const char *)t->block + c0 / I8K_DEPTHWISE_BLOCK * block_bytes);
+    const char *block = (const char *)t->block + c0 / I8K_DEPTHWISE_BLOCK * block_bytes;
+    const int32_t *bias = (const int32_t *)(const void *)block;
     const float *scales = (const float *)(bias + I8K_DEPTHWISE_BLOCK);
     const int8_t *weights = (const int8_t *)(scales + I8K_DEPTHWISE_BLOCK);
     const size_t count = i8k_min(I8K_DEPTHWISE_BLOCK, t->channels - c0);

@@ -1,0 +1,138 @@
+import Int8Kernels
+import Testing
+
+/// A convolution and random data for it; the seed alone decides everything.
+private struct Case {
+  var conv = i8k_conv()
+  var input: [Int8] = []
+  var filter: [Int8] = []
+  var bias: [Int32] = []
+  var scales: [Float] = []
+
+  init(depthwise: Bool, channels: Int, using random: inout SplitMix) {
+    func draw(_ range: ClosedRange<Int>) -> Int { Int.random(in: range, using: &random) }
+    let kernels = [1, 1, 2, 3, 3, 5, 7]
+    conv.depthwise = depthwise
+    conv.batch = draw(1...2)
+    (conv.kernel_height, conv.kernel_width) = (kernels[draw(0...6)], kernels[draw(0...6)])
+    (conv.stride_height, conv.stride_width) = (draw(1...2), draw(1...3))
+    (conv.dilation_height, conv.dilation_width) = (draw(1...2), draw(0...3) == 0 ? 2 : 1)
+    (conv.pad_top, conv.pad_left) = (draw(0...3), draw(0...3))
+    let reachY = (conv.kernel_height - 1) * conv.dilation_height + 1
+    let reachX = (conv.kernel_width - 1) * conv.dilation_width + 1
+    (conv.in_height, conv.in_width) = (
+      max(draw(1...9), reachY - conv.pad_top), max(draw(1...9), reachX - conv.pad_left)
+    )
+    conv.out_height = (conv.pad_top + conv.in_height + draw(0...2) - reachY) / conv.stride_height + 1
+    conv.out_width = (conv.pad_left + conv.in_width + draw(0...2) - reachX) / conv.stride_width + 1
+    conv.in_channels = channels
+    conv.out_channels = depthwise ? channels : draw(1...70)
+    let extremes: [Int8] = [-128, 127, 0, Int8(draw(-128...127))]
+    conv.in_zero_point = extremes[draw(0...3)]
+    conv.out_zero_point = extremes[draw(0...3)]
+    conv.min = Int8(draw(0...1) == 0 ? -128 : draw(-128...0))
+    conv.max = Int8(draw(0...1) == 0 ? 127 : draw(1...127))
+    let taps = conv.kernel_height * conv.kernel_width * (depthwise ? 1 : channels)
+    // What follows the input must not matter; 16 bytes of it are readable.
+    input = (0..<conv.batch * conv.in_height * conv.in_width * channels + 16).map { _ in Int8(draw(-128...127)) }
+    filter = (0..<conv.out_channels * taps).map { _ in Int8(draw(-128...127)) }
+    bias = (0..<conv.out_channels).map { _ in Int32(draw(-20000...20000)) }
+    scales = (0..<conv.out_channels).map { _ in Float(draw(1...1000)) / Float(taps * 100_000) }
+  }
+
+  var outputCount: Int { conv.batch * conv.out_height * conv.out_width * conv.out_channels }
+
+  func run(on isa: i8k_isa) -> [Int8] {
+    var conv = conv
+    conv.isa = isa
+    #expect(i8k_conv_supports(&conv))
+    let packed = UnsafeMutableRawPointer.allocate(byteCount: i8k_conv_packed_size(&conv), alignment: 64)
+    let scratch = UnsafeMutableRawPointer.allocate(byteCount: i8k_conv_scratch_size(&conv) + 64, alignment: 64)
+    defer {
+      packed.deallocate()
+      scratch.deallocate()
+    }
+    i8k_conv_pack(&conv, filter, bias, scales, packed)
+    var output = [Int8](repeating: 99, count: outputCount + 64)
+    input.withUnsafeBufferPointer { input in
+      i8k_conv_setup(&conv, input.baseAddress, scratch)
+      i8k_conv_run(&conv, packed, input.baseAddress, &output, scratch, nil)
+    }
+    #expect(output[outputCount...].allSatisfy { $0 == 99 }, "written past the end")
+    return Array(output[..<outputCount])
+  }
+
+  /// Straight from the definition.
+  func expected() -> [Int8] {
+    var output: [Int8] = []
+    let inputZero = Int32(conv.in_zero_point)
+    let outputZero = Int32(conv.out_zero_point)
+    let low = Float(Int32(conv.min) - outputZero)
+    let high = Float(Int32(conv.max) - outputZero)
+    let depth = conv.depthwise ? 1 : conv.in_channels
+    for n in 0..<conv.batch {
+      for y in 0..<conv.out_height {
+        for x in 0..<conv.out_width {
+          for c in 0..<conv.out_channels {
+            var sum = bias[c]
+            for ky in 0..<conv.kernel_height {
+              let iy = y * conv.stride_height + ky * conv.dilation_height - conv.pad_top
+              guard iy >= 0, iy < conv.in_height else { continue }
+              for kx in 0..<conv.kernel_width {
+                let ix = x * conv.stride_width + kx * conv.dilation_width - conv.pad_left
+                guard ix >= 0, ix < conv.in_width else { continue }
+                let pixel = ((n * conv.in_height + iy) * conv.in_width + ix) * conv.in_channels
+                let tap = ((c * conv.kernel_height + ky) * conv.kernel_width + kx) * depth
+                for k in 0..<depth {
+                  sum += (Int32(input[pixel + (conv.depthwise ? c : k)]) - inputZero) * Int32(filter[tap + k])
+                }
+              }
+            }
+            let real = min(max(Float(sum) * scales[c], low), high)
+            output.append(Int8(Int32(real.rounded(.toNearestOrEven)) + outputZero))
+          }
+        }
+      }
+    }
+    return output
+  }
+}
+
+private struct SplitMix: RandomNumberGenerator {
+  var state: UInt64
+  mutating func next() -> UInt64 {
+    state &+= 0x9E37_79B9_7F4A_7C15
+    var z = state
+    z = (z ^ (z >> 30)) &* 0xBF58_476D_1CE4_E5B9
+    z = (z ^ (z >> 27)) &* 0x94D0_49BB_1331_11EB
+    return z ^ (z >> 31)
+  }
+}
+
+private let builds = (0..<I8K_ISA_COUNT.rawValue).map { i8k_isa(rawValue: $0) }.filter { i8k_isa_available($0) }
+
+@Suite struct ConvolutionTests {
+  /// Every number of channels up to a block and a bit, on every build of this processor.
+  @Test(arguments: [false, true], Array(1...33) + [47, 64, 65, 100, 130])
+  func everyBuildGivesTheDefinition(depthwise: Bool, channels: Int) {
+    var random = SplitMix(state: UInt64(channels * 2 + (depthwise ? 1 : 0)))
+    for _ in 0..<(channels < 34 ? 6 : 3) {
+      let test = Case(depthwise: depthwise, channels: channels, using: &random)
+      let expected = test.expected()
+      for build in builds {
+        #expect(test.run(on: build) == expected, "\(String(cString: i8k_isa_name(build))) \(test.conv)")
+      }
+    }
+  }
+
+  @Test func refusesWhatIsTooLarge() {
+    var conv = i8k_conv()
+    conv.isa = I8K_PORTABLE
+    (conv.batch, conv.in_channels, conv.out_channels) = (1, 1 << 18, 1 << 18)
+    (conv.in_height, conv.in_width, conv.out_height, conv.out_width) = (1, 1, 1 << 14, 1 << 14)
+    (conv.kernel_height, conv.kernel_width) = (1 << 14, 1 << 14)
+    (conv.stride_height, conv.stride_width, conv.dilation_height, conv.dilation_width) = (1, 1, 1, 1)
+    (conv.pad_top, conv.pad_left) = (1 << 14, 1 << 14)
+    #expect(!i8k_conv_supports(&conv))
+  }
+}
