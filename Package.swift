@@ -61,7 +61,8 @@ let package = Package(
       name: "Int8Kernels", path: "CRuntime/Int8Kernels", cSettings: strictC,
       linkerSettings: [.linkedLibrary("pthreadpool")]),
     .target(
-      name: "XNNExecutor", dependencies: ["DelegateSchema", "Int8Kernels"], path: "CRuntime/XNNExecutor", cSettings: strictC,
+      name: "XNNExecutor", dependencies: ["DelegateSchema", "Int8Kernels"], path: "CRuntime/XNNExecutor",
+      cSettings: strictC,
       linkerSettings: [.linkedLibrary("XNNPACK"), .linkedLibrary("pthreadpool"), .linkedLibrary("m")]),
     .systemLibrary(name: "CZlib", path: "Sources/CSystem/zlib"),
     .systemLibrary(name: "CTurboJPEG", path: "Sources/CSystem/turbojpeg"),
