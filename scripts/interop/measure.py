@@ -37,7 +37,8 @@ def attempt(make):
     except Refused as error:
         return refusal(error)
     except Exception as error:  # a peer that cannot load, export or run what it should
-        return Cell(_shortened(f"{type(error).__name__}: {error}"), False)
+        kind = "" if hasattr(error, "is_failure") else f"{type(error).__name__}: "
+        return Cell(_shortened(f"{kind}{error}"), False)
 
 
 def _pairs(actual, expected):

@@ -129,8 +129,9 @@ class ExecuTorch:
             return self._pool.submit(_execute, str(path), inputs).result()
         except concurrent.futures.process.BrokenProcessPool:
             self._pool = None
-            last = pathlib.Path(self._log.name).read_text().strip().splitlines()[-1:]
-            raise RuntimeRefused(" ".join(["ExecuTorch's process ended:", *last])) from None
+            lines = pathlib.Path(self._log.name).read_text().splitlines()
+            last = [line for line in lines if "assert" in line or "Error" in line][-1:]
+            raise RuntimeRefused(" ".join(["ExecuTorch's process ended:", *(last or ["no message"])])) from None
         except Exception as error:
             raise RuntimeRefused(f"ExecuTorch: {error}") from None
 
