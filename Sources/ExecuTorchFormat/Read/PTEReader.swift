@@ -189,6 +189,7 @@ private struct PlanReader {
       operands.append((name, operand))
     }
     var operatorName = edge.operatorName
+    if operatorName == "aten.batch_norm.default" { operands.append(("training", .bool(false))) }
     if operatorName == "aten.clone.default", case .value(let input)? = operands.first?.1 {
       // The copying kernels convert to the type of their result.
       let dataType = try tensorValue(arguments[count], place).spec.dataType
