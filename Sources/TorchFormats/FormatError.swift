@@ -30,4 +30,23 @@ public struct FormatError: Error, Hashable, Sendable, CustomStringConvertible {
     }
     return result
   }
+
+  /// What a `JSONDecoder` found wrong, and where.
+  static func reason(decoding error: any Error) -> String {
+    guard let error = error as? DecodingError else { return "is not JSON: \(error)" }
+    func at(_ context: DecodingError.Context) -> String {
+      let path = context.codingPath.reduce("") { text, key in
+        if let index = key.intValue { return text + "[\(index)]" }
+        return text + (text.isEmpty ? "" : ".") + key.stringValue
+      }
+      return path.isEmpty ? "" : " at \(path)"
+    }
+    switch error {
+    case .keyNotFound(let key, let context): return "has no '\(key.stringValue)'\(at(context))"
+    case .typeMismatch(let type, let context): return "has no \(type)\(at(context))"
+    case .valueNotFound(let type, let context): return "has no \(type)\(at(context))"
+    case .dataCorrupted(let context): return "is damaged\(at(context)): \(context.debugDescription)"
+    @unknown default: return "is damaged"
+    }
+  }
 }

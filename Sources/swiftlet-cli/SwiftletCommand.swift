@@ -13,7 +13,9 @@ struct SwiftletCommand: ParsableCommand {
       Example: swiftlet quantize model.pt2 -o model_int8.pt2 --calibrate photos
       """,
     version: "0.1.0",
-    subcommands: [Demo.self, Inspect.self, Quantize.self, Compare.self, Lower.self, Run.self, Eval.self, Bench.self])
+    subcommands: [
+      Demo.self, Inspect.self, Quantize.self, Compare.self, Lower.self, Run.self, Eval.self, Bench.self, Weights.self,
+    ])
 }
 
 /// Options that every command which runs a model takes.

@@ -17,10 +17,12 @@ struct NumPyHeader {
 
   struct Failure: Error { let reason: String }
 
+  static func hasMagic(_ bytes: UnsafeRawBufferPointer) -> Bool { bytes.prefix(6).elementsEqual(magic) }
+
   /// Throws a `Failure` for another format, an element type without counterpart, Fortran order, and data cut off.
   init(_ bytes: UnsafeRawBufferPointer) throws(Failure) {
     let reader = ByteReader(bytes: bytes)
-    guard bytes.prefix(6).elementsEqual(NumPyHeader.magic), bytes.count >= 8 else {
+    guard NumPyHeader.hasMagic(bytes), bytes.count >= 8 else {
       throw Failure(reason: "is not an .npy array")
     }
     let version = bytes[6]

@@ -106,7 +106,7 @@ struct PT2Files {
   func decode<T: Decodable>(_ type: T.Type, _ name: String) throws(FormatError) -> T {
     let data = Data(try bytes(name))
     do { return try JSONDecoder().decode(type, from: data) } catch {
-      throw FormatError(path: path, place: "entry '\(name)'", reason: PT2Files.describe(error))
+      throw FormatError(path: path, place: "entry '\(name)'", reason: FormatError.reason(decoding: error))
     }
   }
 
@@ -115,23 +115,5 @@ struct PT2Files {
       throw FormatError(path: path, reason: "is damaged: it has no entry '\(name)'")
     }
     return try archive.bytes(of: entry, limit: limit)
-  }
-
-  private static func describe(_ error: any Error) -> String {
-    guard let error = error as? DecodingError else { return "is not JSON: \(error)" }
-    func at(_ context: DecodingError.Context) -> String {
-      let path = context.codingPath.reduce("") { text, key in
-        if let index = key.intValue { return text + "[\(index)]" }
-        return text + (text.isEmpty ? "" : ".") + key.stringValue
-      }
-      return path.isEmpty ? "" : " at \(path)"
-    }
-    switch error {
-    case .keyNotFound(let key, let context): return "has no '\(key.stringValue)'\(at(context))"
-    case .typeMismatch(let type, let context): return "has no \(type)\(at(context))"
-    case .valueNotFound(let type, let context): return "has no \(type)\(at(context))"
-    case .dataCorrupted(let context): return "is damaged\(at(context)): \(context.debugDescription)"
-    @unknown default: return "is damaged"
-    }
   }
 }

@@ -8,13 +8,12 @@ struct PT2TensorLoader {
   private(set) var tensors: [String: Tensor] = [:]
   /// Several tensors may share a payload; a deflated one is inflated once.
   private var windows: [String: ZipArchive.Window] = [:]
-  /// Bytes that copies may still take, so that a small file cannot ask for any amount of memory.
-  private var copyBudget: Int
+  private var builder: TensorBuilder
 
   init(files: PT2Files, verify: Bool) {
     self.files = files
     self.verify = verify
-    copyBudget = 4 * files.archive.storage.byteCount + (16 << 20)
+    builder = TensorBuilder(path: files.archive.path, fileByteCount: files.archive.byteCount)
   }
 
   /// Loads the tensors that `folder/config` lists.
@@ -28,7 +27,7 @@ struct PT2TensorLoader {
   }
 
   private func error(_ name: String, _ reason: String) -> FormatError {
-    FormatError(path: files.archive.path, place: "tensor '\(name)'", reason: reason)
+    builder.error(name, reason)
   }
 
   private mutating func tensor(
@@ -44,20 +43,7 @@ struct PT2TensorLoader {
       throw error(name, "has dynamic strides")
     }
     let window = try self.window(folder + payload.pathName, name)
-    guard let view = StridedView(spec, strides: strides, offset: offset, byteCount: window.byteCount) else {
-      throw error(
-        name, "\(spec) with strides \(strides) at element \(offset) reaches outside its \(window.byteCount) bytes")
-    }
-    if view.isContiguous {
-      return Tensor(spec, storage: window.storage, byteOffset: window.byteOffset + offset * spec.dataType.size)
-    }
-    guard spec.byteCount <= copyBudget else {
-      throw error(name, "its \(spec.byteCount) bytes are out of proportion to the file")
-    }
-    copyBudget -= spec.byteCount
-    let copy = view.copy(from: window.storage.base + window.byteOffset)
-    withExtendedLifetime(window.storage) {}
-    return copy
+    return try builder.tensor(name, spec, strides: strides, offset: offset, in: window)
   }
 
   private mutating func window(_ entryName: String, _ tensor: String) throws(FormatError) -> ZipArchive.Window {

@@ -25,6 +25,25 @@ public struct ZipArchive: Sendable {
     public let byteOffset: Int
     public let byteCount: Int
 
+    init(storage: Storage, byteOffset: Int, byteCount: Int) {
+      self.storage = storage
+      self.byteOffset = byteOffset
+      self.byteCount = byteCount
+    }
+
+    /// A whole file. Throws when it cannot be mapped.
+    init(mapping path: String) throws(FormatError) {
+      do { storage = try Storage(mapping: path) } catch { throw FormatError(error) }
+      byteOffset = 0
+      byteCount = storage.byteCount
+    }
+
+    /// The part of `count` bytes from `offset` on; nil when it reaches outside.
+    func slice(at offset: Int, count: Int) -> Window? {
+      guard offset >= 0, count >= 0, offset <= byteCount, count <= byteCount - offset else { return nil }
+      return Window(storage: storage, byteOffset: byteOffset + offset, byteCount: count)
+    }
+
     /// The storage stays alive during `body`.
     func withBytes<R>(_ body: (UnsafeRawBufferPointer) throws(FormatError) -> R) throws(FormatError) -> R {
       let result = try body(UnsafeRawBufferPointer(start: storage.base + byteOffset, count: byteCount))
@@ -36,7 +55,8 @@ public struct ZipArchive: Sendable {
   public let path: String
   /// In the order of the directory.
   public let entries: [Entry]
-  let storage: Storage
+  /// Where the archive lies: the mapped file, or an entry of another archive.
+  private let whole: Window
   private let byName: [String: Int]
 
   /// The largest content of a deflated entry, bytes; and the most that one byte can inflate to.
@@ -45,9 +65,16 @@ public struct ZipArchive: Sendable {
 
   /// Throws when the file cannot be mapped or its directory is damaged; names the entry or the offset.
   public init(path: String) throws(FormatError) {
-    do { storage = try Storage(mapping: path) } catch { throw FormatError(error) }
+    try self.init(Window(mapping: path), path: path)
+  }
+
+  /// An archive inside another file; `path` is what it is called in messages. Throws as `init(path:)` does.
+  init(_ window: Window, path: String) throws(FormatError) {
+    whole = window
     self.path = path
-    entries = try ZipDirectory(path: path, reader: ByteReader(bytes: storage.bytes)).entries()
+    entries = try window.withBytes { bytes throws(FormatError) in
+      try ZipDirectory(path: path, reader: ByteReader(bytes: bytes)).entries()
+    }
     var byName: [String: Int] = [:]
     var total = 0
     for (index, entry) in entries.enumerated() {
@@ -55,14 +82,16 @@ public struct ZipArchive: Sendable {
         throw FormatError(path: path, place: "entry '\(entry.name)'", reason: "appears twice")
       }
       let (sum, overflow) = total.addingReportingOverflow(entry.compressedByteCount)
-      guard !overflow, sum <= storage.byteCount else {
+      guard !overflow, sum <= window.byteCount else {
         throw FormatError(path: path, place: "entry '\(entry.name)'", reason: "the entries are larger than the file")
       }
       total = sum
     }
     self.byName = byName
-    withExtendedLifetime(storage) {}
   }
+
+  /// Bytes of the archive.
+  public var byteCount: Int { whole.byteCount }
 
   public func entry(_ name: String) -> Entry? { byName[name].map { entries[$0] } }
 
@@ -103,16 +132,18 @@ public struct ZipArchive: Sendable {
   /// The bytes in the file. Name and extra field lie between the local header and them, with lengths of their own.
   private func rawWindow(of entry: Entry) throws(FormatError) -> Window {
     guard !entry.isEncrypted else { throw error(entry, "is encrypted") }
-    let reader = ByteReader(bytes: storage.bytes)
-    guard reader.uint32(at: entry.headerOffset) == ZipDirectory.localSignature,
-      let nameLength = reader.uint16(at: entry.headerOffset + 26),
-      let extraLength = reader.uint16(at: entry.headerOffset + 28)
-    else { throw error(entry, "no entry header at offset \(entry.headerOffset)") }
-    let offset = entry.headerOffset + 30 + nameLength + extraLength
-    guard reader.slice(at: offset, count: entry.compressedByteCount) != nil else {
+    let offset = try whole.withBytes { bytes throws(FormatError) -> Int in
+      let reader = ByteReader(bytes: bytes)
+      guard reader.uint32(at: entry.headerOffset) == ZipDirectory.localSignature,
+        let nameLength = reader.uint16(at: entry.headerOffset + 26),
+        let extraLength = reader.uint16(at: entry.headerOffset + 28)
+      else { throw error(entry, "no entry header at offset \(entry.headerOffset)") }
+      return entry.headerOffset + 30 + nameLength + extraLength
+    }
+    guard let window = whole.slice(at: offset, count: entry.compressedByteCount) else {
       throw error(entry, "\(entry.compressedByteCount) bytes at offset \(offset) reach past the end of the file")
     }
-    return Window(storage: storage, byteOffset: offset, byteCount: entry.compressedByteCount)
+    return window
   }
 
   private func compareChecksum(of window: Window, _ entry: Entry) throws(FormatError) {
