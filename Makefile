@@ -1,9 +1,10 @@
-# make demo | test | bench | format | lint: each does all of its own set-up, and can be run again at any time.
+# make demo | test | bench | interop | format | lint: each does all of its own set-up, and can be run again at any time.
 SWIFT ?= swift
 FLAGS = -c release -Xswiftc -enable-testing --explicit-target-dependency-import-check error
 SWIFT_SOURCES = Package.swift Sources Tests
+DATA ?= ../shared/data
 
-.PHONY: demo test build bench format lint sizes system
+.PHONY: demo test build bench interop format lint sizes system
 
 demo: build
 	.build/release/swiftlet demo
@@ -14,6 +15,10 @@ test: system lint sizes
 
 bench: build
 	scripts/bench.sh
+
+# Round trips with PyTorch, torchao and ExecuTorch, in a Python environment made outside this folder; docs/interop.md.
+interop: build
+	scripts/interop.sh $(DATA)
 
 build: system
 	$(SWIFT) build $(FLAGS)

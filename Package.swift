@@ -58,7 +58,10 @@ let package = Package(
     // MARK: - C
     .target(name: "DelegateSchema", path: "CRuntime/DelegateSchema", cSettings: strictC),
     .target(
-      name: "XNNExecutor", dependencies: ["DelegateSchema"], path: "CRuntime/XNNExecutor", cSettings: strictC,
+      name: "Int8Kernels", path: "CRuntime/Int8Kernels", cSettings: strictC,
+      linkerSettings: [.linkedLibrary("pthreadpool")]),
+    .target(
+      name: "XNNExecutor", dependencies: ["DelegateSchema", "Int8Kernels"], path: "CRuntime/XNNExecutor", cSettings: strictC,
       linkerSettings: [.linkedLibrary("XNNPACK"), .linkedLibrary("pthreadpool"), .linkedLibrary("m")]),
     .systemLibrary(name: "CZlib", path: "Sources/CSystem/zlib"),
     .systemLibrary(name: "CTurboJPEG", path: "Sources/CSystem/turbojpeg"),
@@ -72,6 +75,8 @@ let package = Package(
     tests("OperatorsTests", of: ["TensorCore", "Operators"]),
     tests("GraphIRTests", of: ["TensorCore", "Operators", "GraphIR"]),
     tests("TorchFormatsTests", of: ["TensorCore", "GraphIR", "TorchFormats"]),
+    tests(
+      "ExecuTorchFormatTests", of: ["TensorCore", "Operators", "GraphIR", "Lowering", "ExecuTorchFormat", "Swiftlet"]),
     tests("LoweringTests", of: ["Lowering"]),
     tests("QuantizationTests", of: ["TensorCore", "GraphIR", "Quantization", "XNNPACKBackend", "Swiftlet"]),
     tests("XNNPACKBackendTests", of: ["Swiftlet", "XNNPACKBackend"]),

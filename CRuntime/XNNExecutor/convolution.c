@@ -9,13 +9,14 @@
 // The scale of each output channel's accumulator, in float and in this order, must be normal and below 256.
 static enum xnx_status filter_scales(
     const struct ds_value *filter, size_t channels, struct xnx_quantization in, struct xnx_quantization out,
-    float *scales) {
+    float *scales, float *requantization_scales) {
   for (size_t i = 0; i < channels; i++) {
     scales[i] = filter->scale[filter->scale_count == 1 ? 0 : i];
     if (!(scales[i] > 0) || !isfinite(scales[i])) return XNX_INVALID_NODE;
     const float product = in.scale * scales[i];
     const float requantization = product / out.scale;
     if (!isnormal(scales[i]) || !isnormal(requantization) || requantization >= 256.0f) return XNX_UNSUPPORTED;
+    requantization_scales[i] = requantization;
   }
   return XNX_OK;
 }
@@ -34,10 +35,17 @@ static enum xnx_status create_qc8(
   const bool depthwise = op->input_image.channels == (size_t)window->groups;
   if (depthwise && !xnc_depthwise_is_exact(filter->data, xnx_element_count(filter))) return XNX_UNSUPPORTED;
 
-  float *scales = malloc(channels * sizeof *scales);
+  float *scales = malloc(2 * channels * sizeof *scales);
   if (scales == NULL) return XNX_OUT_OF_MEMORY;
-  status = filter_scales(filter, channels, in, out, scales);
+  status = filter_scales(filter, channels, in, out, scales, scales + channels);
   if (status == XNX_OK) {
+    status = xnx_create_native(operands, window, in, out, bounds, scales + channels, op);
+    if (status != XNX_UNSUPPORTED) {
+      free(scales);
+      return status;
+    }
+    op->setup = xnc_setup_convolution;
+    op->part_count = 1;
     status = xnc_create_convolution_qc8(
         op, window, in, scales, filter->data, bias == NULL ? NULL : bias->data, out, bounds);
   }
@@ -67,9 +75,9 @@ static enum xnx_status create(
   struct xnx_bounds bounds;
   enum xnx_status status = xnx_bounds_of(operands->node, op->type, &bounds);
   if (status != XNX_OK) return status;
+  if (op->type == DS_INT8) return create_qc8(operands, window, bounds, op);
   op->setup = xnc_setup_convolution;
   op->part_count = 1;
-  if (op->type == DS_INT8) return create_qc8(operands, window, bounds, op);
   return xnc_create_convolution_f32(op, window, filter->data, bias == NULL ? NULL : bias->data, bounds);
 }
 

@@ -93,7 +93,8 @@ void xnx_threads_delete(xnx_threads *threads) {
 }
 
 enum xnx_status xnx_operator_create(
-    const struct ds_node *node, const struct ds_value *values, size_t value_count, xnx_operator **operator_out) {
+    const struct ds_node *node, const struct ds_value *values, size_t value_count, const struct xnx_options *options,
+    xnx_operator **operator_out) {
   pthread_once(&library_once, initialize_library);
   if (library_status != XNX_OK) return library_status;
   if (node->kind >= DS_KIND_COUNT) return XNX_INVALID_NODE;
@@ -102,6 +103,7 @@ enum xnx_status xnx_operator_create(
   struct xnx_operands operands = {0};
   enum xnx_status status = xnx_resolve(node, values, value_count, &operands);
   if (status != XNX_OK) return status;
+  operands.options = options;
   if (operands.inputs[0]->data != NULL) return XNX_UNSUPPORTED;
   if (operands.output->data != NULL) return XNX_INVALID_NODE;
   if (operands.inputs[0]->type == DS_INT32 && !kind->moves_int32) return XNX_UNSUPPORTED;
@@ -116,7 +118,7 @@ enum xnx_status xnx_operator_create(
     xnx_operator_delete(op);
     return status;
   }
-  op->packed_bytes = library_bytes;
+  op->packed_bytes += library_bytes;
   *operator_out = op;
   return XNX_OK;
 }
@@ -154,6 +156,7 @@ void xnx_operator_delete(xnx_operator *op) {
   for (size_t i = 0; i < DS_MAX_INPUTS; i++) {
     if (op->parts[i] != NULL) xnn_delete_operator(op->parts[i]);
   }
+  xnx_delete_native(op);
   free(op);
 }
 

@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include "DelegateSchema.h"
+#include "Int8Kernels.h"
 #include "XNNExecutor.h"
 
 struct xnn_operator;  // XNNPACK's
@@ -43,6 +44,7 @@ struct xnx_operands {
   const struct ds_node *node;
   const struct ds_value *inputs[DS_MAX_INPUTS];  // NULL for DS_NO_VALUE
   const struct ds_value *output;
+  const struct xnx_options *options;
 };
 
 // (sum of q - zero_point) * scale, rounded half to even, + output zero point, within [min, max].
@@ -61,6 +63,15 @@ struct xnx_quantize {
 
 struct xnx_pad {
   size_t rank, sizes[4], before[4], after[4];
+};
+
+// A convolution on kernels of ours.
+struct xnx_native {
+  struct i8k_conv conv;
+  const void *packed;
+  size_t packed_size;
+  void *owned;  // the packed weights, unless they were given
+  void *scratch;
 };
 
 struct xnx_matrices {
@@ -82,6 +93,7 @@ struct xnx_operator {
   const void *inputs[DS_MAX_INPUTS];
   void *output;
   bool ready;
+  bool is_native;
   size_t packed_bytes;
   struct xnx_image input_image, output_image;  // convolutions and pooling
   size_t elements;                             // elementwise kinds; rows for CONCATENATE
@@ -90,6 +102,7 @@ struct xnx_operator {
     struct xnx_quantize quantize;
     struct xnx_pad pad;
     struct xnx_matrices matrices;
+    struct xnx_native native;
     size_t offsets[DS_MAX_INPUTS];  // CONCATENATE: bytes from the output's start to each part
     uint8_t table[256];             // LOOKUP_TABLE: indexed by the activation's bits
   } as;
@@ -127,6 +140,14 @@ enum xnx_status xnx_create_transpose(const struct xnx_operands *operands, struct
 
 // convolution.c, for averages too
 bool xnx_grouped_filter_fits(const struct ds_window *window, const struct xnx_operator *op);
+
+// native.c
+// Makes the operator run a qc8 convolution on kernels of ours; XNX_UNSUPPORTED where XNNPACK is to do it. The images
+// are set; `scales` has the requantization scale of each output channel.
+enum xnx_status xnx_create_native(
+    const struct xnx_operands *operands, const struct ds_window *window, struct xnx_quantization in,
+    struct xnx_quantization out, struct xnx_bounds bounds, const float *scales, struct xnx_operator *op);
+void xnx_delete_native(struct xnx_operator *op);
 
 // kernels.c
 void xnx_kernel_lookup_table(const struct xnx_operator *op, pthreadpool_t pool);

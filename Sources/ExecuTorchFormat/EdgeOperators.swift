@@ -27,7 +27,7 @@ struct EdgeOperator: Sendable {
   }
 
   /// Kernels by name, of those that differ from an ATen operator in nothing but their arguments' order.
-  static let byKernel = Dictionary(uniqueKeysWithValues: all.map { ($0.kernel, $0) })
+  static let byKernel = Dictionary(all.map { ($0.kernel, $0) }, uniquingKeysWith: { first, _ in first })
 
   /// The kernel that a written program calls: the first line of an ATen operator.
   static let byOperator = Dictionary(all.map { ($0.operatorName, $0) }, uniquingKeysWith: { first, _ in first })
@@ -48,6 +48,13 @@ struct EdgeOperator: Sendable {
     .init("aten::elu.out", "aten.elu.default", names("self alpha scale input_scale")),
     .init("aten::leaky_relu.out", "aten.leaky_relu.default", names("self negative_slope")),
     .init("aten::exp.out", "aten.exp.default", names("self")),
+    .init("aten::log.out", "aten.log.default", names("self")),
+    .init("aten::sin.out", "aten.sin.default", names("self")),
+    .init("aten::cos.out", "aten.cos.default", names("self")),
+    .init("aten::floor.out", "aten.floor.default", names("self")),
+    .init("aten::ceil.out", "aten.ceil.default", names("self")),
+    .init("aten::minimum.out", "aten.minimum.default", names("self other")),
+    .init("aten::maximum.out", "aten.maximum.default", names("self other")),
     .init("aten::neg.out", "aten.neg.default", names("self")),
     .init("aten::abs.out", "aten.abs.default", names("self")),
     .init("aten::sqrt.out", "aten.sqrt.default", names("self")),
@@ -98,6 +105,9 @@ struct EdgeOperator: Sendable {
     .init(
       "dim_order_ops::_to_dim_order_copy.out", "aten.clone.default",
       names("self") + [.fixed(.bool(false)), .fixed(.none)]),
+    // The result's type decides which of the two it is.
+    .init(
+      "dim_order_ops::_to_dim_order_copy.out", "aten.to.dtype", names("self") + [.fixed(.bool(false)), .fixed(.none)]),
     .init(
       "quantized_decomposed::quantize_per_tensor.out", "quantized_decomposed.quantize_per_tensor.default",
       names("input scale zero_point quant_min quant_max dtype")),

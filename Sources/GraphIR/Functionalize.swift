@@ -57,6 +57,11 @@ private struct Functionalizer {
         isSafe(first, at: index)
       else { continue }
       node.operatorName = functional
+      // `dropout_` calls `self` what `dropout` calls `input`.
+      let names = OperatorSet.named(functional)?.schema.parameters.map(\.name) ?? []
+      if let old = node.arguments.first, old.name == "self", !names.contains("self"), let name = names.first {
+        node.arguments[0] = Node.Argument(name, old.operand)
+      }
       replacements[first] = node.output
       lastRead[node.output] = max(lastRead[node.output] ?? -1, lastRead[first] ?? -1)
       share(node.output, with: first)

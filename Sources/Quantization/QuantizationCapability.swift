@@ -10,14 +10,18 @@ public struct QuantizationCapability: Hashable, Sendable, Codable {
   public let configurations: [String]
   /// Whether PyTorch's quantizer of that name has it too.
   public let isTorchao: Bool
+  /// What the unit must meet besides, in words.
+  public let constraints: [String]
 
   public init(
-    pattern: String, operators: [String], activations: [String] = [], configurations: [String], isTorchao: Bool = false
+    pattern: String, operators: [String], activations: [String] = [], configurations: [String], isTorchao: Bool = false,
+    constraints: [String] = []
   ) {
     self.pattern = pattern
     self.operators = operators
     self.activations = activations
     self.configurations = configurations
     self.isTorchao = isTorchao
+    self.constraints = constraints
   }
 }

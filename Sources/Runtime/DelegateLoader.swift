@@ -82,11 +82,17 @@ struct DelegateLoader {
   }
 
   /// The operator of a node, or why the executor refuses it.
-  func load(_ node: ds_node) -> Result<DelegateOperator, Refusal> {
+  func load(_ node: ds_node, kernels: MethodOptions.Kernels, packed: Tensor?) -> Result<DelegateOperator, Refusal> {
+    var options = xnx_options()
+    options.kernels = kernels.cValue
+    if let packed {
+      options.packed = UnsafeRawPointer(packed.storage.base + packed.byteOffset)
+      options.packed_size = packed.spec.byteCount
+    }
     var handle: OpaquePointer?
     let status = withUnsafePointer(to: node) { node in
       values.withUnsafeBufferPointer { values in
-        xnx_operator_create(node, values.baseAddress, values.count, &handle)
+        withUnsafePointer(to: options) { xnx_operator_create(node, values.baseAddress, values.count, $0, &handle) }
       }
     }
     guard status == .XNX_OK, let handle else { return .failure(Refusal(reason: status.explanation)) }

@@ -15,7 +15,11 @@ import XNNExecutor
 public final class Method {
   /// What runs an instruction.
   public enum Backend: String, Sendable, Codable {
-    case xnnpack, portable
+    /// The system's XNNPACK, and the delegate's small kernels for what it lacks.
+    case xnnpack
+    /// The delegate's own int8 kernels, in XNNPACK's place.
+    case native
+    case portable
   }
 
   public struct Operation: Sendable {
@@ -38,6 +42,8 @@ public final class Method {
   public let program: Program
   public let operations: [Operation]
   private let threads: ThreadPool
+  /// Keeps packed weights that were given.
+  private let options: MethodOptions
   private let arena: UnsafeMutableRawPointer
   private let scratch: UnsafeMutableRawPointer
   private let steps: [Step]
@@ -49,10 +55,13 @@ public final class Method {
   ///
   /// A node that the executor refuses runs on its portable kernel; `operations` says why. Throws a `RuntimeError` when
   /// an instruction is not valid or memory is lacking.
-  public init(_ program: Program, threads: ThreadPool) throws(RuntimeError) {
+  public init(
+    _ program: Program, threads: ThreadPool, options: MethodOptions = MethodOptions()
+  ) throws(RuntimeError) {
     self.program = program
     self.threads = threads
-    var loading = try MethodLoader(program)
+    self.options = options
+    var loading = try MethodLoader(program, options)
     try loading.load()
     self.operations = loading.operations
     self.constants = loading.constants
@@ -173,14 +182,22 @@ public final class Method {
     var subgraphs = 0
     var previous: Backend = .portable
     for operation in operations {
-      if operation.backend == .xnnpack, previous == .portable { subgraphs += 1 }
+      if operation.backend != .portable, previous == .portable { subgraphs += 1 }
       previous = operation.backend
     }
-    return (operations.count { $0.backend == .xnnpack }, subgraphs)
+    return (operations.count { $0.backend != .portable }, subgraphs)
   }
 
   /// Bytes of packed weights that the delegates hold.
   public var packedWeightByteCount: Int {
     steps.reduce(0) { $0 + ($1.delegated.map { xnx_operator_packed_bytes($0.handle) } ?? 0) }
+  }
+
+  /// The packed weights of the delegate's own kernels, by the instruction's node: bytes for the same node of the same
+  /// program on a processor of this kind (`MethodOptions.kernelBuild`).
+  public func packedWeights() -> [(node: String, weights: Tensor)] {
+    zip(steps, operations).compactMap { step, operation in
+      step.delegated?.packedWeights().map { (operation.node, $0) }
+    }
   }
 }

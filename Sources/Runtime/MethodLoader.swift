@@ -13,8 +13,11 @@ struct MethodLoader {
   private(set) var scratchByteCount = 0
   private(set) var constants: [Int: Tensor] = [:]
 
-  init(_ program: Program) throws(RuntimeError) {
+  private let options: MethodOptions
+
+  init(_ program: Program, _ options: MethodOptions) throws(RuntimeError) {
     self.program = program
+    self.options = options
     for value in program.values {
       guard case .arena(let offset) = value.location else { continue }
       guard offset >= 0, offset % 64 == 0, offset <= program.arenaByteCount - value.spec.byteCount else {
@@ -40,14 +43,24 @@ struct MethodLoader {
         guard nodes.indices.contains(call.delegate), nodes[call.delegate].indices.contains(call.node) else {
           throw RuntimeError(program: program.name, place: instruction.node, reason: "refers to no delegate node")
         }
-        switch loader.load(nodes[call.delegate][call.node]) {
+        let node = nodes[call.delegate][call.node]
+        switch loader.load(node, kernels: options.kernels, packed: options.packedWeights[instruction.node]) {
         case .success(let delegated):
           append(delegated, instruction)
+          releaseConstants(of: instruction)
           continue
         case .failure(let refusal): reason = refusal.reason
         }
       }
       try appendKernel(instruction, reason: reason ?? "not delegated")
+    }
+  }
+
+  /// The operator has packed its weights: those of a mapped file need not stay in memory.
+  private func releaseConstants(of instruction: Program.Instruction) {
+    for index in instruction.inputs {
+      guard case .constant(let tensor) = program.values[index].location else { continue }
+      tensor.storage.releasePages(tensor.byteOffset..<tensor.byteOffset + tensor.spec.byteCount)
     }
   }
 
@@ -60,8 +73,8 @@ struct MethodLoader {
     slots += activations + instruction.outputs
     operations.append(
       .init(
-        node: instruction.node, operatorName: instruction.operatorName, backend: .xnnpack, reason: nil,
-        sourceNodes: instruction.sourceNodes))
+        node: instruction.node, operatorName: instruction.operatorName,
+        backend: delegated.isNative ? .native : .xnnpack, reason: nil, sourceNodes: instruction.sourceNodes))
   }
 
   private mutating func appendKernel(_ instruction: Program.Instruction, reason: String) throws(RuntimeError) {

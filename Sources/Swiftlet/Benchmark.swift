@@ -35,6 +35,8 @@ public struct BenchmarkReport: Codable, Sendable {
   public var load: Double
   public var first: Double
   public var peakMemory: Double
+  /// What loading and the first inference added to the process's resident memory at most.
+  public var memoryGrowth: Double
   public var delegated: Delegated
   public var fallback: [Fallback]
   /// Median time of each operation, with `--profile`, in runs that alternate with the timed ones.
@@ -47,6 +49,7 @@ public struct BenchmarkReport: Codable, Sendable {
     case load = "load_ms"
     case first = "first_ms"
     case peakMemory = "peak_rss_mb"
+    case memoryGrowth = "memory_growth_mb"
   }
 }
 
@@ -58,9 +61,12 @@ public func percentile(_ samples: [Double], _ fraction: Double) -> Double {
 }
 
 /// The process's largest resident memory so far, in MiB (the kernel's `VmHWM`; `getrusage` would count the parent too).
-public func peakResidentMegabytes() -> Double {
+public func peakResidentMegabytes() -> Double { memoryStatus("VmHWM") }
+
+/// A figure of the kernel's status file, in MiB.
+private func memoryStatus(_ key: String) -> Double {
   guard let status = try? String(contentsOfFile: "/proc/self/status", encoding: .utf8),
-    let line = status.split(separator: "\n").first(where: { $0.hasPrefix("VmHWM:") }),
+    let line = status.split(separator: "\n").first(where: { $0.hasPrefix(key + ":") }),
     let kilobytes = Double(line.filter(\.isNumber))
   else { return .nan }
   return kilobytes / 1024
@@ -79,11 +85,13 @@ extension Method {
 ///
 /// Throws when the model cannot be read, lowered or run.
 public func benchmark(
-  _ path: String, delegate: Bool = true, threads: Int, runs: Int, warmup: Int, profile: Bool
+  _ path: String, delegate: Bool = true, threads: Int, runs: Int, warmup: Int, profile: Bool,
+  kernels: MethodOptions.Kernels = .auto, cache: WeightsCache? = nil
 ) throws -> BenchmarkReport {
+  let residentBefore = memoryStatus("VmRSS")
   let clock = ContinuousClock()
   let start = clock.now
-  let method = try loadMethod(path, delegate: delegate, threads: threads)
+  let method = try loadMethod(path, delegate: delegate, threads: threads, kernels: kernels, cache: cache)
   let load = (clock.now - start).seconds
   for (index, input) in method.program.inputs.enumerated() {
     try method.setInput(index, to: noise(method.program.values[input].spec))
@@ -91,6 +99,7 @@ public func benchmark(
   let beforeFirst = clock.now
   try method.execute()
   let first = (clock.now - beforeFirst).seconds
+  let growth = peakResidentMegabytes() - residentBefore
   for _ in 0..<warmup { try method.execute() }
   var times: [Double] = []
   var profiler = Profiler(method)
@@ -103,7 +112,7 @@ public func benchmark(
   var report = BenchmarkReport(
     model: path, threads: threads, runs: runs, p50: percentile(times, 0.5), p90: percentile(times, 0.9),
     load: load * 1e3, first: first * 1e3, peakMemory: peakResidentMegabytes(),
-    delegated: .init(method), fallback: method.fallback)
+    memoryGrowth: growth, delegated: .init(method), fallback: method.fallback)
   if profile {
     report.ops = zip(method.operations, profiler.seconds).map { operation, seconds in
       .init(

@@ -18,9 +18,24 @@ public func readProgram(_ path: String) throws(FormatError) -> ExportedProgram {
 /// Reads a `.pt2` or `.pte`, float or Q/DQ, and lowers it in memory.
 ///
 /// Throws the reader's, the verifier's or the runtime's error, each naming the file and the place.
-public func loadMethod(_ path: String, delegate: Bool = true, threads: Int) throws -> Method {
-  let program = try lower(readProgram(path), partitioner: delegate ? XNNPACKPartitioner() : nil)
-  return try Method(program, threads: ThreadPool(threadCount: threads))
+public func loadMethod(
+  _ path: String, delegate: Bool = true, threads: Int, kernels: MethodOptions.Kernels = .auto,
+  cache: WeightsCache? = nil
+) throws -> Method {
+  try loadMethod(readProgram(path), from: path, delegate: delegate, threads: threads, kernels: kernels, cache: cache)
+}
+
+/// Lowers and loads a program that was read from the file at `path`.
+///
+/// Throws the verifier's or the runtime's error, which names the program and the place.
+public func loadMethod(
+  _ exported: ExportedProgram, from path: String, delegate: Bool = true, threads: Int,
+  kernels: MethodOptions.Kernels = .auto, cache: WeightsCache? = nil
+) throws -> Method {
+  let program = try lower(exported, partitioner: delegate ? XNNPACKPartitioner() : nil)
+  let pool = try ThreadPool(threadCount: threads)
+  if let cache { return try cache.method(program, from: path, threads: pool, kernels: kernels) }
+  return try Method(program, threads: pool, options: MethodOptions(kernels: kernels))
 }
 
 /// The name of the preprocessing recipe in an archive's `extra/` folder.

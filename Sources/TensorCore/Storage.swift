@@ -47,6 +47,16 @@ public final class Storage: @unchecked Sendable {
     if isMapped { munmap(base, byteCount) } else { base.deallocate() }
   }
 
+  /// Tells the system that a range of a mapped file is not needed for now, so that it takes no memory: whole pages inside
+  /// it are read from the file again when someone looks at them. Nothing happens to other storage.
+  public func releasePages(_ range: Range<Int>) {
+    guard isMapped, range.lowerBound >= 0, range.upperBound <= byteCount else { return }
+    let page = Int(sysconf(Int32(_SC_PAGESIZE)))
+    let first = (range.lowerBound + page - 1) / page * page
+    let last = range.upperBound / page * page
+    if first < last { madvise(base + first, last - first, MADV_DONTNEED) }
+  }
+
   public var bytes: UnsafeRawBufferPointer { UnsafeRawBufferPointer(start: base, count: byteCount) }
 }
 

@@ -21,7 +21,8 @@ public struct FormatError: Error, Hashable, Sendable, CustomStringConvertible {
     return "\(path): \(place)\(FormatError.printable(reason))"
   }
 
-  private static func printable(_ text: String) -> String {
+  /// Text of a file as one line: cut after 600 characters, control characters escaped.
+  package static func printable(_ text: String) -> String {
     var result = ""
     for scalar in text.unicodeScalars.prefix(600) {
       let isControl =

@@ -88,4 +88,10 @@ extension StateDict {
     }
     try NumPyArchive.write(entries.map { ($0.name, $0.tensor) }, to: path)
   }
+
+  /// Writes a `.safetensors` file whose data start at a multiple of `alignment` bytes, a power of two from 8 on; so does
+  /// every tensor, if their sizes are multiples too. Throws when the file cannot be written.
+  public func writeSafeTensors(to path: String, alignment: Int) throws(FormatError) {
+    try SafeTensorsFile.write(self, to: path, alignment: alignment)
+  }
 }

@@ -108,7 +108,31 @@ extension XNNPACKQuantizer {
         activations: (patterns == .all
           ? pattern.activations : pattern.activations.intersection(QuantizationPattern.relu))
           .sorted(),
-        configurations: pattern.isDynamic ? ["static", "dynamic"] : ["static"], isTorchao: pattern.isTorchao)
+        configurations: pattern.isDynamic ? ["static", "dynamic"] : ["static"], isTorchao: pattern.isTorchao,
+        constraints: pattern.constraints)
     }
+  }
+}
+
+extension QuantizationPattern {
+  /// What `annotate` refuses, in words.
+  fileprivate var constraints: [String] {
+    var constraints: [String] = []
+    if !operators.isDisjoint(with: QuantizationPattern.linear.union(QuantizationPattern.convolution)) {
+      constraints.append("the weight is a constant")
+    }
+    if !operators.isDisjoint(with: QuantizationPattern.transposedConvolution) {
+      constraints.append("the weight is a constant, groups = 1")
+    }
+    if isDynamic, !operators.isDisjoint(with: QuantizationPattern.convolution) {
+      constraints.append("dynamic in 2-D only")
+    }
+    switch name {
+    case "sigmoid", "tanh", "softmax": constraints.append("not as the model's result, unless configured by name")
+    case "cat", "upsample": constraints.append("the result has the parameters of the operands")
+    case "adaptive_avg_pool2d": constraints.append("keeps the input's parameters, unless it gives the model's result")
+    default: break
+    }
+    return constraints
   }
 }

@@ -30,7 +30,8 @@ struct Bench: ParsableCommand {
   func run() throws {
     try reportingErrors {
       let report = try benchmark(
-        model, delegate: !runtime.noDelegate, threads: runtime.threads, runs: runs, warmup: warmup, profile: profile)
+        model, delegate: !runtime.noDelegate, threads: runtime.threads, runs: runs, warmup: warmup, profile: profile,
+        kernels: runtime.kernels, cache: runtime.weightsCache.map(WeightsCache.init(folder:)))
       if output.json { return try Terminal.printJSON(report) }
       let number = { (value: Double) in Terminal.number(value) }
       print("\(model), \(report.threads) threads, \(report.runs) runs")
@@ -39,6 +40,7 @@ struct Bench: ParsableCommand {
           ["p50", number(report.p50) + " ms"], ["p90", number(report.p90) + " ms"],
           ["load", number(report.load) + " ms"], ["first inference", number(report.first) + " ms"],
           ["peak memory", number(report.peakMemory) + " MB"],
+          ["memory growth", number(report.memoryGrowth) + " MB with load and first inference"],
           ["delegated", "\(report.delegated.nodes) nodes in \(report.delegated.subgraphs) subgraphs"],
         ]))
       for node in report.fallback { print("  portable: \(node.node) (\(node.op)) — \(node.reason)") }

@@ -42,9 +42,7 @@ struct Eval: ParsableCommand {
       noteMissingRecipe(recipe, for: data)
       var dataset = try openDataset(data, role: .evaluation, preprocess: recipe, classes: classes)
       if let limit { dataset = dataset.limited(to: limit) }
-      let method = try Method(
-        lower(program, partitioner: runtime.noDelegate ? nil : XNNPACKPartitioner()),
-        threads: ThreadPool(threadCount: runtime.threads))
+      let method = try runtime.load(program, from: model)
       let bar = ProgressBar("evaluating")
       let result = try evaluate(method, on: dataset, progress: bar.update)
       if output.json { return try Terminal.printJSON(result) }

@@ -4,72 +4,73 @@ import Swiftlet
 
 struct Inspect: ParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Show what is in a model: operators, parameters, and what XNNPACK would run.",
-    discussion: "Example: swiftlet inspect models/resnet8/resnet8.pt2 --graph")
+    abstract: "Show what is in a model or a file of tensors, and what XNNPACK would run of a model.",
+    discussion: """
+      Of a model: inputs, outputs, operators, the file's bytes by kind and by layer, multiply-adds, the delegated \
+      subgraphs node by node, and what is left to portable operators, with reasons. Of a file of tensors: names, types, \
+      shapes, ranges. The file's content tells what it is, not its name.
 
-  struct Report: Codable {
-    struct Parameters: Codable {
-      var tensors: Int
-      var elements: Int
-      var bytes: Int
-    }
-    struct Value: Codable {
-      var name: String
-      var spec: String
-    }
-    var model: String
-    var fileBytes: Int
-    var dialect: String
-    var inputs: [Value]
-    var outputs: [Value]
-    var parameters: Parameters
-    var operators: [String: Int]
-    var delegated: BenchmarkReport.Delegated
-    var fallback: [BenchmarkReport.Fallback]
-    var arenaBytes: Int
-  }
+      Example: swiftlet inspect models/resnet8/resnet8.pt2 --layers 5 --svg resnet8.svg
+      """)
 
-  @Argument(help: "A .pt2 file.")
-  var model: String
+  @Argument(help: "A .pt2, .pte, .pth, .safetensors, .npy or .npz file.")
+  var file: String?
 
   @Flag(help: "Print the graph, one node a line.")
   var graph = false
 
+  @Option(help: ArgumentHelp("List so many layers, the largest first.", valueName: "n"))
+  var layers = 10
+
+  @Option(help: ArgumentHelp("Draw the lowered program.", valueName: "file"))
+  var svg: String?
+
+  @Flag(help: "Print what the quantizer can quantize; takes no file.")
+  var capabilities = false
+
   @OptionGroup var output: OutputOptions
+
+  func validate() throws {
+    guard layers >= 0 else { throw ValidationError("--layers must be at least 0") }
+    guard (file == nil) == capabilities else { throw ValidationError("give a file, or --capabilities") }
+  }
 
   func run() throws {
     try reportingErrors {
-      let program = try readProgram(model)
-      let method = try Method(
-        lower(program, partitioner: XNNPACKPartitioner()), threads: ThreadPool(threadCount: 1))
-      let report = makeReport(program, method)
-      if output.json { return try Terminal.printJSON(report) }
-      print("\(model): \(report.dialect) graph, \(Terminal.bytes(report.fileBytes))")
-      for input in report.inputs { print("  input   \(input.name): \(input.spec)") }
-      for tensor in report.outputs { print("  output  \(tensor.name): \(tensor.spec)") }
-      print(
-        "  state   \(report.parameters.tensors) tensors, \(report.parameters.elements) elements,"
-          + " \(Terminal.bytes(report.parameters.bytes))")
-      let counts = report.operators.sorted { ($0.value, $1.key) > ($1.value, $0.key) }
-      print("\n" + Terminal.table([["operator", "nodes"]] + counts.map { [$0.key, String($0.value)] }))
-      print("\n" + delegationReport(method))
-      if graph { print("\n" + program.graph.printed()) }
+      guard let file else { return try printCapabilities() }
+      if let svg { try checkFolder(of: svg) }
+      switch try inspectFile(file, includingGraph: graph) {
+      case .model(let report, let method):
+        if let svg { try method.writeDrawing(to: svg) }
+        if output.json { return try Terminal.printJSON(report) }
+        print("\(file): \(report.dialect) graph (\(report.format.rawValue)), \(Terminal.bytes(report.fileBytes))")
+        Self.show(report.sections(layerCount: layers))
+        print("\n" + delegationReport(method))
+        print(
+          "Memory: \(Terminal.bytes(report.arenaBytes)) for activations,"
+            + " \(Terminal.bytes(report.packedWeightBytes)) of packed weights.")
+        if let text = report.graph { print("\n" + text) }
+        if let svg { print("\n\(svg): the lowered program, drawn") }
+      case .tensors(let report):
+        guard svg == nil, !graph else { throw UsageError("\(file): is a \(report.format.rawValue), it has no graph") }
+        if output.json { return try Terminal.printJSON(report) }
+        print("\(file): \(report.format.rawValue), \(Terminal.bytes(report.fileBytes))")
+        Self.show(report.sections())
+      }
     }
   }
 
-  private func makeReport(_ program: ExportedProgram, _ method: Method) -> Report {
-    let graph = program.graph
-    let tensors = program.stateDict.values
-    return Self.Report(
-      model: model, fileBytes: fileSize(model), dialect: program.isQuantized ? "Q/DQ" : "float",
-      inputs: program.userInputs.map { .init(name: graph[$0].name, spec: "\(graph.spec($0))") },
-      outputs: graph.outputs.map { .init(name: graph[$0].name, spec: "\(graph.spec($0))") },
-      parameters: .init(
-        tensors: tensors.count, elements: tensors.reduce(0) { $0 + $1.shape.elementCount },
-        bytes: tensors.reduce(0) { $0 + $1.spec.byteCount }),
-      operators: Dictionary(graph.nodes.map { ($0.operatorName, 1) }, uniquingKeysWith: +),
-      delegated: .init(method), fallback: method.fallback,
-      arenaBytes: method.program.arenaByteCount)
+  private func printCapabilities() throws {
+    let quantizer = XNNPACKQuantizer()
+    if output.json { return try Terminal.printJSON(quantizer.quantizationCapabilities()) }
+    Self.show([quantizer.capabilitySection()])
+  }
+
+  private static func show(_ sections: [InspectionSection]) {
+    for section in sections {
+      print("\n\(section.title)\n\(Terminal.table(section.rows))")
+      for note in section.notes { print(note) }
+    }
   }
 }
 

@@ -36,6 +36,9 @@ struct Quantize: ParsableCommand {
   @Argument(help: "A float .pt2 file.")
   var model: String
 
+  @Option(help: ArgumentHelp("Take the weights of this .pth, .safetensors or .npz.", valueName: "file"))
+  var weights: String?
+
   @Option(name: .shortAndLong, help: "Where to write the Q/DQ .pt2 file.")
   var output: String
 
@@ -118,7 +121,8 @@ struct Quantize: ParsableCommand {
     try reportingErrors {
       try checkFolder(of: output)
       if let saveCalibration { try checkFolder(of: saveCalibration) }
-      let program = try readProgram(model)
+      var program = try readProgram(model)
+      if let weights { try program.loadStateDict(StateDict.read(weights)) }
       let recipe = try findPreprocess(preprocess, model: model, program)
       var data = try calibrate.map { path in
         noteMissingRecipe(recipe, for: path)

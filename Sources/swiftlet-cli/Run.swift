@@ -52,9 +52,7 @@ struct Run: ParsableCommand {
       noteMissingRecipe(recipe, for: input)
       let inputs = try readInputs(program, recipe)
       let words = try labels.map(readLabelWords)
-      let method = try Method(
-        lower(program, partitioner: runtime.noDelegate ? nil : XNNPACKPartitioner()),
-        threads: ThreadPool(threadCount: runtime.threads))
+      let method = try runtime.load(program, from: model)
       let outputs = try method.run(inputs)
       let names = outputNames(program)
       if let output {

@@ -26,6 +26,19 @@ struct RuntimeOptions: ParsableArguments {
   @Flag(help: "Run everything on the portable interpreter, calibration included.")
   var noDelegate = false
 
+  @Option(help: "Whose kernels run int8 convolutions: auto, xnnpack or native (default: auto).")
+  var kernels: MethodOptions.Kernels = .auto
+
+  @Option(help: ArgumentHelp("Keep packed weights in this folder, and take them from there.", valueName: "folder"))
+  var weightsCache: String?
+
+  /// Lowers and loads a program as these options say.
+  func load(_ program: ExportedProgram, from path: String) throws -> Method {
+    try loadMethod(
+      program, from: path, delegate: !noDelegate, threads: threads, kernels: kernels,
+      cache: weightsCache.map(WeightsCache.init(folder:)))
+  }
+
   func validate() throws {
     guard (1...1024).contains(threads) else { throw ValidationError("--threads must be from 1 to 1024") }
     if threads > ThreadPool.physicalCoreCount {
@@ -35,6 +48,8 @@ struct RuntimeOptions: ParsableArguments {
     }
   }
 }
+
+extension MethodOptions.Kernels: ExpressibleByArgument {}
 
 struct OutputOptions: ParsableArguments {
   @Flag(help: "Print the result as JSON.")

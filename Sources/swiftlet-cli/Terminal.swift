@@ -52,7 +52,3 @@ struct ProgressBar {
     FileHandle.standardError.write(Data("\r\(title) [\(bar)] \(done)/\(count)\(done == count ? "\n" : "")".utf8))
   }
 }
-
-func fileSize(_ path: String) -> Int {
-  ((try? FileManager.default.attributesOfItem(atPath: path))?[.size] as? NSNumber)?.intValue ?? 0
-}

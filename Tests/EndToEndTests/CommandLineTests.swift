@@ -42,7 +42,7 @@ extension EndToEnd {
       return folder.path("noise.npz")
     }
 
-    @Test(arguments: ["demo", "inspect", "quantize", "compare", "run", "eval", "bench"])
+    @Test(arguments: ["demo", "inspect", "quantize", "compare", "run", "eval", "bench", "weights"])
     func everyCommandHasHelpWithAnExample(_ command: String) throws {
       let result = try Self.swiftlet([command, "--help"])
       #expect(result.status == 0)
@@ -86,6 +86,26 @@ extension EndToEnd {
       #expect(try Self.swiftlet(["inspect", int8, "--graph"]).output.contains("quantize_per_tensor"))
     }
 
+    @Test func weightsListsAndConverts() throws {
+      let folder = try TemporaryFolder()
+      let checkpoint = goldenPath("formats", "weights_checkpoint.pth")
+      let listed = try Self.swiftlet(["weights", checkpoint])
+      #expect(listed.status == 0, "\(listed.errors)")
+      #expect(listed.output.contains("torch.save, 26 tensors under 'state_dict'"))
+      #expect(listed.output.contains("not a weight  arch: 'tiny'"))
+
+      for name in ["a.safetensors", "a.npz"] {
+        let written = try Self.swiftlet(["weights", checkpoint, "-o", folder.path(name), "--widen", "--json"])
+        #expect(written.status == 0, "\(written.errors)")
+        #expect(written.output.contains(#""dtype" : "float32""#) && !written.output.contains(#""bfloat16""#))
+        #expect(try StateDict.read(folder.path(name)).count == 26)
+      }
+      let bfloat16 = try Self.swiftlet(["weights", checkpoint, "-o", folder.path("b.npz")])
+      #expect(bfloat16.status == 1 && bfloat16.errors.contains("NumPy has no bfloat16"))
+      #expect(try Self.swiftlet(["weights", checkpoint, "-o", folder.path("b.pth")]).status == 64)
+      #expect(!fileExists(folder.path("b.npz")))
+    }
+
     @Test func badInputIsOneClearLineAndExitStatusOne() throws {
       let folder = try TemporaryFolder()
       let data = try Self.noise(folder)
@@ -101,6 +121,7 @@ extension EndToEnd {
         (["quantize", folder.path("truncated.pt2"), "-o", output, "--calibrate", data], "truncated.pt2"),
         (["quantize", Self.resnet8, "-o", output, "--calibrate", "no-such-folder"], "no-such-folder"),
         (["quantize", Self.resnet8, "-o", output, "--calibrate", folder.path("small.npy")], "small.npy"),
+        (["weights", folder.path("foreign.pt2")], "foreign.pt2"),
         (["run", Self.resnet8, "--input", folder.path("missing.jpg")], "missing.jpg"),
         (["run", Self.resnet8, "--input", folder.path("small.npy")], "[1, 3, 32, 32]"),
       ]

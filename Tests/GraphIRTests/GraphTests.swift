@@ -77,6 +77,15 @@ struct GraphTests {
     try Verifier.verify(program, as: .float)
   }
 
+  /// Some in-place operators name their first argument otherwise than the functional ones.
+  @Test func inPlaceOperatorsMayNameTheirArgumentOtherwise() throws {
+    var program = chain(["aten.dropout_.default"])
+    program.graph.nodes[0].arguments += [.init("p", .attribute(.float(0.5))), .init("train", .attribute(.bool(false)))]
+    program.graph.functionalize()
+    #expect(program.graph.nodes[0].arguments[0].name == "input")
+    try Verifier.verify(program, as: .float)
+  }
+
   @Test func aChangeThatAnotherViewSeesIsRefused() throws {
     // x → view → relu_ in place; x is read again afterwards.
     var program = chain(["aten.view.default", "aten.relu_.default", "aten.relu.default"])

@@ -72,6 +72,17 @@ struct LoweredCase: Sendable, CustomTestStringConvertible {
     }
   }
 
+  /// Whether ExecuTorch has another operator for it, so that a file holds an equal function of other arithmetic.
+  var isComputedOtherwiseInFiles: Bool {
+    ["silu", "hardsigmoid", "avg_pool2d", "dynamic"].contains { name.contains($0) }
+  }
+
+  /// Why ExecuTorch's delegate cannot run it; nil when it can.
+  var reasonAgainstFiles: String? {
+    guard isDynamic, name.contains("conv2d") else { return nil }
+    return name.contains("groups") ? "depthwise" : "for each image"
+  }
+
   static let all: [LoweredCase] = activations + convolutions + products + binary + real
 
   private static let activations: [LoweredCase] =
@@ -179,17 +190,7 @@ struct LoweredCase: Sendable, CustomTestStringConvertible {
   @Test(arguments: LoweredCase.all)
   func isInt8Throughout(_ lowered: LoweredCase) throws {
     for seed in 0..<6 {
-      var model = OperatorModel(seed: UInt64(seed) + 1)
-      let inputs = lowered.shapes.map { model.input($0) }
-      model.program.graph.outputs = [try lowered.build(&model, inputs)]
-      let samples = (0..<3).map { _ in lowered.shapes.map { model.values($0, scale: 2) } }
-      let config = QuantizationConfig.symmetric(isPerChannel: seed % 2 == 0, isDynamic: lowered.isDynamic)
-      // What gives the model's result in a known range is quantized only where its operator is named.
-      let named = ["aten.sigmoid", "aten.hardsigmoid", "aten.tanh", "aten.softmax"]
-      let quantizer = named.reduce(XNNPACKQuantizer(config)) { $0.setOperatorType($1, config) }
-      let observed = try prepare(model.program, quantizer: quantizer)
-      try calibrate(observed, samples)
-      let int8 = try convert(observed)
+      var (model, samples, int8) = try quantized(lowered, seed)
       let (delegated, portable) = (
         try lower(int8, partitioner: XNNPACKPartitioner()), try lower(int8, partitioner: nil)
       )
@@ -213,6 +214,48 @@ struct LoweredCase: Sendable, CustomTestStringConvertible {
         }
       }
     }
+  }
+
+  /// Written as an ExecuTorch program and read again, it gives the same integers: to the byte, but for what is computed
+  /// in another form there.
+  @Test(arguments: LoweredCase.all)
+  func survivesAProgramFile(_ lowered: LoweredCase) throws {
+    let folder = try TemporaryFolder()
+    for seed in 0..<4 {
+      let (_, samples, int8) = try quantized(lowered, seed)
+      let path = folder.path("\(seed).pte")
+      if let reason = lowered.reasonAgainstFiles {
+        let error = #expect(throws: GraphError.self) { try PTEArchive.write(int8, to: path) }
+        #expect(error.map { "\($0)".contains(reason) } ?? false)
+        continue
+      }
+      try PTEArchive.write(int8, to: path)
+      let again = try PTEArchive.read(path)
+      let methods = try [int8, again].map {
+        try Method(lower($0, partitioner: XNNPACKPartitioner()), threads: ThreadPool(threadCount: 1))
+      }
+      let quantum = lowered.isDynamic ? 1e-4 : int8.outputScale
+      for sample in samples {
+        let results = try methods.map { try $0.run(sample)[0].elements(as: Float.self) }
+        let distance = zip(results[0], results[1]).map { abs($0 - $1) / quantum }.max() ?? .nan
+        #expect(distance <= (lowered.isComputedOtherwiseInFiles ? 1.001 : 0), "seed \(seed)")
+      }
+    }
+  }
+
+  /// A model around the operator, samples for it, and what quantizing it with them gives.
+  private func quantized(_ lowered: LoweredCase, _ seed: Int) throws -> (OperatorModel, [[Tensor]], ExportedProgram) {
+    var model = OperatorModel(seed: UInt64(seed) + 1)
+    let inputs = lowered.shapes.map { model.input($0) }
+    model.program.graph.outputs = [try lowered.build(&model, inputs)]
+    let samples = (0..<3).map { _ in lowered.shapes.map { model.values($0, scale: 2) } }
+    let config = QuantizationConfig.symmetric(isPerChannel: seed % 2 == 0, isDynamic: lowered.isDynamic)
+    // What gives the model's result in a known range is quantized only where its operator is named.
+    let named = ["aten.sigmoid", "aten.hardsigmoid", "aten.tanh", "aten.softmax"]
+    let quantizer = named.reduce(XNNPACKQuantizer(config)) { $0.setOperatorType($1, config) }
+    let observed = try prepare(model.program, quantizer: quantizer)
+    try calibrate(observed, samples)
+    return (model, samples, try convert(observed))
   }
 
   /// Constants that are read as reals are dequantized ahead of time, not at each run.

@@ -27,10 +27,26 @@ typedef struct xnx_operator xnx_operator;
 enum xnx_status xnx_threads_create(size_t thread_count, xnx_threads **threads_out);
 void xnx_threads_delete(xnx_threads *threads);
 
+// Whose kernels run an int8 convolution or fully connected node.
+enum __attribute__((enum_extensibility(closed))) xnx_kernels {
+  XNX_KERNELS_AUTO = 0,  // the faster, by what was measured on processors of this kind
+  XNX_KERNELS_XNNPACK,
+  XNX_KERNELS_NATIVE,  // ours, where there is one
+};
+
+struct xnx_options {
+  enum xnx_kernels kernels;
+  // Weights that an equal node of an equal program has packed for this processor (xnx_operator_packed), or NULL. They
+  // are used in place, and must outlive the operator; of another size they are not.
+  const void *packed;
+  size_t packed_size;
+};
+
 // Creates the operator of `node`. `values` is the program's whole value table; the node's indices are checked against
 // value_count. Filter and bias data may be freed after this call.
 enum xnx_status xnx_operator_create(
-    const struct ds_node *node, const struct ds_value *values, size_t value_count, xnx_operator **operator_out);
+    const struct ds_node *node, const struct ds_value *values, size_t value_count, const struct xnx_options *options,
+    xnx_operator **operator_out);
 
 // Fixes the addresses: inputs[i] for the i-th activation input (constants are skipped: one pointer for most kinds, two
 // for ADD and MULTIPLY, input_count for CONCATENATE). Inputs are readable 16 bytes past their end. Needed once per set
@@ -43,6 +59,16 @@ enum xnx_status xnx_operator_run(xnx_operator *op, xnx_threads *threads);
 
 // Bytes of packed weights that the operator holds.
 size_t xnx_operator_packed_bytes(const xnx_operator *op);
+
+// The packed weights of an operator on kernels of ours: position independent, a multiple of 64 bytes, for this build of
+// the kernels (xnx_kernel_build). NULL for all others.
+const void *xnx_operator_packed(const xnx_operator *op, size_t *size_out);
+
+// What the packed weights of this process are made for, for example "avx512vnni-1".
+const char *xnx_kernel_build(void);
+
+// Whether kernels of ours run the operator.
+int xnx_operator_is_native(const xnx_operator *op);
 
 void xnx_operator_delete(xnx_operator *op);
 

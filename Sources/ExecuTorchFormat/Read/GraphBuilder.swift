@@ -76,6 +76,17 @@ final class GraphBuilder {
     try emitAll(operatorName, name: name, arguments, place)[0]
   }
 
+  /// A value of one element under other sizes of one element: a delegate has no scalars without dimensions.
+  func scalarView(_ id: ValueID, _ shape: Shape, _ place: String) throws(FormatError) -> ValueID {
+    let own = spec(id).shape
+    guard own != shape, own.elementCount == 1, shape.elementCount == 1 else { return id }
+    if let tensor = constants[id] {
+      return addConstant(graph[id].name, tensor.reinterpreted(as: TensorSpec(tensor.dataType, shape)))
+    }
+    return try emit(
+      "aten.view.default", name: "view", [("self", .value(id)), ("size", .ints(shape.dimensions))], place)
+  }
+
   func finish(outputs: [ValueID]) -> ExportedProgram {
     graph.inputs = constantInputs + userInputs
     graph.outputs = outputs

@@ -120,6 +120,7 @@ private struct PlanReader {
 
   private mutating func define(_ index: Int, _ id: ValueID, _ place: String) throws(FormatError) {
     let recorded = try tensorValue(index, place).spec
+    let id = try builder.scalarView(id, recorded.shape, place)
     let spec = builder.spec(id)
     guard spec.shape == recorded.shape, spec.dataType == recorded.dataType else {
       throw error(place, "value \(index) is recorded as \(recorded), but it is computed as \(spec)")
@@ -181,10 +182,20 @@ private struct PlanReader {
       // A parameter that the operator here leaves out must have its neutral value, which is for it to check.
       guard let known = op.schema.parameter(named: name) else { continue }
       let operand = try argument(index, known.kind, place)
-      if operand != .attribute(.none) { operands.append((name, operand)) }
+      if operand == .attribute(.none), known.kind == .optionalTensor || known.defaultValue != nil { continue }
+      operands.append((name, operand))
     }
-    let name = String(edge.operatorName.split(separator: ".")[1])
-    try define(arguments[count], try builder.emit(edge.operatorName, name: name, operands, place), place)
+    var operatorName = edge.operatorName
+    if operatorName == "aten.clone.default", case .value(let input)? = operands.first?.1 {
+      // The copying kernels convert to the type of their result.
+      let dataType = try tensorValue(arguments[count], place).spec.dataType
+      if dataType != builder.spec(input).dataType {
+        operatorName = "aten.to.dtype"
+        operands = [operands[0], ("dtype", .attribute(.dataType(dataType)))]
+      }
+    }
+    let name = String(operatorName.split(separator: ".")[1])
+    try define(arguments[count], try builder.emit(operatorName, name: name, operands, place), place)
   }
 
   /// `aten::convolution.out(input, weight, bias, stride, padding, dilation, transposed, output_padding, groups)`.

@@ -10,6 +10,8 @@ extension XNNGraphReader {
     case .subtract: try readBinary(node, "aten.sub.Tensor")
     case .multiply: try readBinary(node, "aten.mul.Tensor")
     case .div: try readBinary(node, "aten.div.Tensor")
+    case .minimum: try readBinary(node, "aten.minimum.default")
+    case .maximum: try readBinary(node, "aten.maximum.default")
     case .batchMatrixMultiply: try readProduct(node)
     case .fullyConnected: try readFullyConnected(node)
     case .conv2d, .depthwiseConv2d: try readConvolution(node)
@@ -27,6 +29,11 @@ extension XNNGraphReader {
     case .squareRoot: try readUnary(node, "aten.sqrt.default")
     case .reciprocalSquareRoot: try readUnary(node, "aten.rsqrt.default")
     case .exp: try readUnary(node, "aten.exp.default")
+    case .log: try readUnary(node, "aten.log.default")
+    case .sin: try readUnary(node, "aten.sin.default")
+    case .cos: try readUnary(node, "aten.cos.default")
+    case .floor: try readUnary(node, "aten.floor.default")
+    case .ceiling: try readUnary(node, "aten.ceil.default")
     case .elu: try readUnary(node, "aten.elu.default", parameter: "alpha")
     case .leakyReLU: try readUnary(node, "aten.leaky_relu.default", parameter: "negative_slope")
     case .softmax: try readSoftmax(node)
@@ -39,7 +46,7 @@ extension XNNGraphReader {
     case .concatenate3: try readConcatenation(node, 3)
     case .concatenate4: try readConcatenation(node, 4)
     case .concatenate5: try readConcatenation(node, 5)
-    case .minimum, .maximum, .floor, .ceiling, .log, .sin, .cos, .prelu, .argMaxPooling2d, .scaledDotProductAttention:
+    case .prelu, .argMaxPooling2d, .scaledDotProductAttention:
       throw error("needs \(node.kind.schemaName), which is not there")
     }
   }
@@ -241,9 +248,8 @@ extension XNNGraphReader {
     // (O, H, W, I) in the file; ATen has (I, O, H, W).
     let sizes = filter.dimensions
     let stored = try data(filter, Shape([sizes[0], sizes[3], sizes[1], sizes[2]]), dimOrder: .channelsLast)
-    let id = try parameter(filter, stored, name: "weight")
-    let weight = try builder.emit(
-      "aten.transpose.int", name: "transpose", [("self", .value(id)), ("dim0", .int(0)), ("dim1", .int(1))], place)
+    try charge(stored)
+    let weight = try parameter(filter, stored.rowMajor().swappingOuterDimensions(), name: "weight", axis: 1)
     let result = try builder.emit(
       "aten.conv_transpose2d.input", name: "conv_transpose2d",
       [("input", .value(try real(try t.uint(15), asImage: true))), ("weight", .value(weight))]
@@ -380,5 +386,24 @@ extension XNNGraphReader {
       "aten.cat.default", name: "cat",
       [("tensors", .values(parts)), ("dim", .int(asImage ? [0, 2, 3, 1][axis] : axis))], place)
     try define(output, result, isImage: asImage)
+  }
+}
+
+extension Tensor {
+  /// A row-major (O, I, H, W) as (I, O, H, W).
+  fileprivate func swappingOuterDimensions() -> Tensor {
+    let (rows, columns, size) = (shape[0], shape[1], shape[2] * shape[3] * dataType.size)
+    let target = TensorSpec(dataType, Shape([columns, rows, shape[2], shape[3]]))
+    return Tensor(unsafeUninitialized: target) { bytes in
+      withUnsafeBytes { from in
+        for row in 0..<rows {
+          for column in 0..<columns {
+            let place = (column * rows + row) * size
+            UnsafeMutableRawBufferPointer(rebasing: bytes[place..<place + size]).copyBytes(
+              from: from[(row * columns + column) * size..<(row * columns + column + 1) * size])
+          }
+        }
+      }
+    }
   }
 }

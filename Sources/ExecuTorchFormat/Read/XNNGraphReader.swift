@@ -40,6 +40,7 @@ struct XNNGraphReader {
   mutating func read(_ arguments: [ValueID], areImages: [Bool]) throws(FormatError) -> [ValueID] {
     for ((id, argument), isImage) in zip(zip(try inExternalOrder(graph.inputs), arguments), areImages) {
       let value = try value(id)
+      let argument = isImage ? argument : try builder.scalarView(argument, Shape(value.dimensions), place)
       let sizes = sizes(builder.spec(argument).shape, isImage: isImage)
       guard value.dimensions == sizes else {
         throw error("its input is \(value.dimensions), but it is called with \(sizes)")
@@ -240,8 +241,10 @@ struct XNNGraphReader {
     return Tensor(spec, storage: file.storage, byteOffset: start)
   }
 
-  /// A weight or bias as reals: float data, or integers behind a dequantize node whose axis is the tensor's first.
-  mutating func parameter(_ value: XNNGraph.Value, _ tensor: Tensor, name: String) throws(FormatError) -> ValueID {
+  /// A weight or bias as reals: float data, or integers behind a dequantize node. `axis` is that of its output channels.
+  mutating func parameter(
+    _ value: XNNGraph.Value, _ tensor: Tensor, name: String, axis: Int = 0
+  ) throws(FormatError) -> ValueID {
     let id = builder.addConstant(name, tensor)
     switch value.datatype {
     case .fp32: return id
@@ -255,15 +258,15 @@ struct XNNGraphReader {
     let scales =
       inline.isEmpty
       ? try data(constant, TensorSpec(.float32, Shape([count]))) : Tensor(inline, shape: Shape([inline.count]))
-    guard scales.shape.elementCount == tensor.shape[0] else {
-      throw error("'\(name)' has \(scales.shape.elementCount) scales for \(tensor.shape[0]) channels")
+    guard scales.shape.elementCount == tensor.shape[axis] else {
+      throw error("'\(name)' has \(scales.shape.elementCount) scales for \(tensor.shape[axis]) channels")
     }
     let dataType = tensor.dataType
     return try builder.emit(
       "quantized_decomposed.dequantize_per_channel.default", name: "dequantize_per_channel",
       [
         ("input", .value(id)), ("scales", .value(builder.addConstant(name + "_scale", scales))),
-        ("zero_points", .attribute(.none)), ("axis", .int(0)),
+        ("zero_points", .attribute(.none)), ("axis", .int(axis)),
         ("quant_min", .int(dataType == .int8 ? -127 : Int(Int32.min))),
         ("quant_max", .int(dataType == .int8 ? 127 : Int(Int32.max))), ("dtype", .attribute(.dataType(dataType))),
       ], place)

@@ -15,6 +15,8 @@ struct EdgeRewriter {
   private let sourceNodes: [String: Node]
   private(set) var result: ExportedProgram
   private var values: [ValueID: ValueID] = [:]
+  /// Of the result.
+  private var constants: [ValueID: Tensor] = [:]
 
   static func rewrite(_ lowered: ExportedProgram, source: ExportedProgram) throws(GraphError) -> ExportedProgram {
     var rewriter = EdgeRewriter(lowered, source)
@@ -30,9 +32,9 @@ struct EdgeRewriter {
   }
 
   private mutating func run() throws(GraphError) {
-    let constants = lowered.storedConstants()
+    let stored = lowered.storedConstants()
     for id in lowered.graph.inputs {
-      if let tensor = constants[id] {
+      if let tensor = stored[id] {
         values[id] = addConstant(lowered.graph[id].name, tensor)
       } else {
         let input = result.graph.addValue(lowered.graph[id].name, lowered.graph.spec(id))
@@ -54,7 +56,9 @@ struct EdgeRewriter {
   // MARK: Building
 
   private mutating func addConstant(_ name: String, _ tensor: Tensor) -> ValueID {
-    result.addBuffer(name, tensor)
+    let id = result.addBuffer(name, tensor)
+    constants[id] = tensor
+    return id
   }
 
   private func spec(_ id: ValueID) -> TensorSpec { result.graph.spec(id) }
@@ -70,7 +74,14 @@ struct EdgeRewriter {
   }
 
   private mutating func dequantized(_ id: ValueID, _ node: Node) -> ValueID {
-    guard spec(id).quantization != nil else { return id }
+    guard let quantization = spec(id).quantization else { return id }
+    if let tensor = constants[id], !quantization.isPerChannel {
+      let reals = tensor.elements(as: Int8.self).map { quantum in
+        (Float(quantum) - Float(quantization.zeroPoint)) * quantization.scale
+      }
+      return addConstant(
+        result.graph[id].name + "_real", Tensor(reals, shape: tensor.shape, dimOrder: tensor.spec.dimOrder))
+    }
     let output = TensorSpec(.float32, spec(id).shape, dimOrder: spec(id).dimOrder)
     return emit("fused.dequantize", node, suffix: "_dequantize", [("self", .value(id))], output)
   }
@@ -120,10 +131,15 @@ struct EdgeRewriter {
     case "fused.layer_norm": return throughFloat(node, "aten.layer_norm.default")
     case "fused.upsample_nearest2d": return throughFloat(node, "aten.upsample_nearest2d.vec")
     case "fused.upsample_bilinear2d": return throughFloat(node, "aten.upsample_bilinear2d.vec")
-    case "fused.matmul": return throughFloat(node, "aten.matmul.default")
+    case "fused.matmul":
+      let isPlain = node.inputs.allSatisfy { lowered.graph.spec($0).shape.rank == 2 }
+      return throughFloat(node, isPlain ? "aten.mm.default" : "aten.matmul.default")
     case "fused.avg_pool2d": return try rewriteAverage(node, output)
     case "fused.slice": return try rewriteSlice(node, output)
     case "fused.expand": return rewriteExpand(node, output)
+    case "fused.conv2d": return try rewriteConvolution(node, output)
+    case "fused.dynamic_linear", "fused.dynamic_conv2d": return rewriteDynamic(node, output)
+    case "aten.matmul.default": return rewriteProduct(node, output)
     case "fused.cat": return rewriteConcatenation(node, output)
     case "fused.add", "fused.sub", "fused.mul": return rewriteBinary(node, output)
     case "aten.silu.default", "aten.hardsigmoid.default", "aten.clamp_min.default", "aten.relu6.default":
@@ -150,11 +166,37 @@ struct EdgeRewriter {
         continue
       }
       let real = reordered(dequantized(values[id]!, node), .contiguous, node)
-      arguments.append((argument.name, .value(real)))
+      let name = operatorName == "aten.mm.default" && argument.name == "other" ? "mat2" : argument.name
+      arguments.append((name, .value(real)))
     }
     let output = lowered.graph.spec(node.output)
     let real = emit(operatorName, node, suffix: "_float", arguments, TensorSpec(.float32, output.shape))
     return settled(real, as: output, node)
+  }
+
+  /// A product of matrices has a kernel of its own.
+  private mutating func rewriteProduct(_ node: Node, _ output: TensorSpec) -> ValueID {
+    guard node.inputs.count == 2, node.inputs.allSatisfy({ lowered.graph.spec($0).shape.rank == 2 }) else {
+      return copy(node)
+    }
+    return emit(
+      "aten.mm.default", node,
+      [("self", .value(values[node.inputs[0]]!)), ("mat2", .value(values[node.inputs[1]]!))], output)
+  }
+
+  /// The delegate takes weights with a scale per channel only, which may all be equal.
+  private mutating func rewriteDynamic(_ node: Node, _ output: TensorSpec) -> ValueID {
+    guard let id = node.value("weight"), let tensor = constants[values[id]!],
+      let quantization = tensor.spec.quantization, !quantization.isPerChannel
+    else { return copy(node) }
+    var spec = tensor.spec
+    let scales = [Float](repeating: quantization.scale, count: spec.shape[0])
+    spec.quantization = QuantizationParameters(perChannel: scales, axis: 0)
+    let weight = addConstant(lowered.graph[id].name, tensor.reinterpreted(as: spec))
+    let arguments = node.arguments.map { argument in
+      (argument.name, argument.name == "weight" ? .value(weight) : mapped(argument.operand))
+    }
+    return emit(node.operatorName, node, arguments, output)
   }
 
   private mutating func rewriteTable(_ node: Node, _ output: TensorSpec) throws(GraphError) -> ValueID {
@@ -175,7 +217,8 @@ struct EdgeRewriter {
     "aten.sigmoid.default", "aten.tanh.default", "aten.hardswish.default", "aten.hardsigmoid.default",
     "aten.silu.default", "aten.gelu.default", "aten.elu.default", "aten.leaky_relu.default", "aten.exp.default",
     "aten.neg.default", "aten.abs.default", "aten.sqrt.default", "aten.rsqrt.default", "aten.square.default",
-    "aten.pow.Tensor_Scalar",
+    "aten.pow.Tensor_Scalar", "aten.log.default", "aten.sin.default", "aten.cos.default", "aten.floor.default",
+    "aten.ceil.default",
   ]
 
   /// A function of one element on reals, by operators that ExecuTorch has.
@@ -222,6 +265,39 @@ struct EdgeRewriter {
       }
       return emit(call.schema.name, node, suffix: "_float", arguments, output)
     }
+  }
+
+  /// A convolution over an input with zeros between its elements is a transposed convolution in the delegate.
+  private mutating func rewriteConvolution(_ node: Node, _ output: TensorSpec) throws(GraphError) -> ValueID {
+    guard let input = node.value("input"), let weightID = node.value("weight"),
+      let pad = lowered.graph.nodes.first(where: { $0.output == input && $0.operatorName == "fused.pad" }),
+      let inner = pad.value("self"), let weight = lowered.storedConstants()[weightID]
+    else { return copy(node) }
+    let (padCall, call) = (try self.call(pad), try self.call(node))
+    let (interior, pre, post) = try reading { () throws(OperatorError) in
+      (try padCall.ints("interior"), try padCall.ints("pre"), try padCall.ints("post"))
+    }
+    guard interior.contains(where: { $0 > 0 }) else { return copy(node) }
+    let (groups, dilation) = try reading { () throws(OperatorError) in
+      (try call.int("groups"), try call.pair("dilation"))
+    }
+    guard groups == 1 else { throw error(node, "ExecuTorch has no transposed convolution in groups for it") }
+    let shape = weight.shape
+    let reach = [dilation.height * (shape[2] - 1), dilation.width * (shape[3] - 1)]
+    var arguments: [(String, Operand)] = [
+      ("input", .value(values[inner]!)),
+      ("weight", .value(addConstant(lowered.graph[weightID].name + "_turned", weight.turned()))),
+      ("stride", .attribute(.ints([interior[2] + 1, interior[3] + 1]))),
+      ("padding", .attribute(.ints([reach[0] - pre[2], reach[1] - pre[3]]))),
+      ("output_padding", .attribute(.ints([post[2] - pre[2], post[3] - pre[3]]))),
+      ("dilation", .attribute(.ints([dilation.height, dilation.width]))),
+    ]
+    if let bias = node.value("bias") { arguments.append(("bias", .value(values[bias]!))) }
+    // The ATen operator has no bounds, so a clamp takes its place.
+    let result = emit("aten.conv_transpose2d.input", node, arguments, output)
+    let bounds = node.arguments.filter { $0.name.hasPrefix("output_m") }.map { ($0.name, $0.operand) }
+    return bounds.isEmpty
+      ? result : emit("fused.clamp", node, suffix: "_clamp", [("self", .value(result))] + bounds, output)
   }
 
   /// A constant that is broadcast to a value of that spec.
@@ -350,5 +426,22 @@ struct EdgeRewriter {
       parts = [value] + parts.dropFirst(5)
     }
     return parts[0]
+  }
+}
+
+extension Tensor {
+  /// A channels-last filter (O, I, H, W) with each kernel turned by 180 degrees.
+  fileprivate func turned() -> Tensor {
+    let size = shape[1] * dataType.size
+    let area = shape[2] * shape[3]
+    return Tensor(unsafeUninitialized: spec) { target in
+      withUnsafeBytes { bytes in
+        for row in 0..<shape[0] * area {
+          let mirrored = row / area * area + (area - 1 - row % area)
+          UnsafeMutableRawBufferPointer(rebasing: target[row * size..<(row + 1) * size]).copyBytes(
+            from: bytes[mirrored * size..<(mirrored + 1) * size])
+        }
+      }
+    }
   }
 }

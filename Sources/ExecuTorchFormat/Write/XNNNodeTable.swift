@@ -31,9 +31,13 @@ struct XNNSupport: DelegateSupport {
 enum XNNNodeTable {
   static let byOperator: [String: XNNNodeRule] = {
     var table: [String: XNNNodeRule] = [
-      "fused.conv2d": .convolution, "fused.linear": .fullyConnected, "fused.dynamic_linear": .dynamicFullyConnected,
+      "fused.conv2d": .convolution, "aten.conv_transpose2d.input": .transposedConvolution,
+      "fused.dynamic_conv2d": .dynamicConvolution, "fused.linear": .fullyConnected,
+      "fused.dynamic_linear": .dynamicFullyConnected,
       "fused.add": .binary(.add), "fused.sub": .binary(.subtract), "fused.mul": .binary(.multiply),
-      "aten.div.Tensor": .binary(.div), "aten.bmm.default": .product, "aten.matmul.default": .product,
+      "aten.div.Tensor": .binary(.div), "aten.minimum.default": .binary(.minimum),
+      "aten.maximum.default": .binary(.maximum), "aten.bmm.default": .product, "aten.mm.default": .product,
+      "aten.matmul.default": .product,
       "fused.max_pool2d": .maxPooling, "fused.avg_pool2d": .averagePooling, "fused.clamp": .unary(.clamp),
       "fused.quantize": .unary(.convert), "fused.dequantize": .unary(.convert), "fused.pad": .constantPad,
       "fused.slice": .slice, "fused.cat": .concatenate, "fused.view": .reshape,
@@ -50,7 +54,9 @@ enum XNNNodeTable {
     ("aten.sigmoid.default", .sigmoid), ("aten.tanh.default", .tanh), ("aten.hardswish.default", .hardswish),
     ("aten.abs.default", .abs), ("aten.neg.default", .negate), ("aten.square.default", .square),
     ("aten.sqrt.default", .squareRoot), ("aten.rsqrt.default", .reciprocalSquareRoot), ("aten.exp.default", .exp),
-    ("aten.clone.default", .copy), ("aten.alias.default", .copy),
+    ("aten.log.default", .log), ("aten.sin.default", .sin), ("aten.cos.default", .cos),
+    ("aten.floor.default", .floor), ("aten.ceil.default", .ceiling), ("aten.clone.default", .copy),
+    ("aten.alias.default", .copy),
   ]
 
   private static let views = [
@@ -136,12 +142,24 @@ extension XNNNodeRule {
   }
 
   static let product = XNNNodeRule { call throws(OperatorError) in
+    guard call.inputs.allSatisfy({ $0.quantization == nil }) else {
+      return "the delegate has no int8 product of activations"
+    }
     let (a, b) = (call.inputs[0].shape, call.inputs[1].shape)
-    guard a.rank == b.rank, a.rank == 3, a[0] == b[0] else { return "the delegate takes two 3-D operands of one batch" }
-    return call.inputs.allSatisfy { $0.quantization == nil } ? nil : "the delegate has no int8 product of activations"
+    if b.rank == 2, a.rank >= 2, call.constants[1] != nil { return nil }
+    guard a.rank == b.rank, a.rank == 3, a[0] == b[0] else {
+      return "the delegate takes two 3-D operands of one batch, or a constant matrix"
+    }
+    return nil
   } write: { writer, node, call throws(OperatorError) in
     let (a, b, output) = (writer.id(node.inputs[0]), writer.id(node.inputs[1]), writer.id(node.output))
-    writer.addNode(.batchMatrixMultiply, [.int(0, a), .int(1, b), .int(2, output)])
+    if call.inputs[1].shape.rank == 2 {
+      writer.addNode(
+        .fullyConnected,
+        [.int(0, a), .int(1, b), .int(2, UInt32.max), .int(3, output), .int(4, UInt32(XNNFlag.transposeWeights))])
+    } else {
+      writer.addNode(.batchMatrixMultiply, [.int(0, a), .int(1, b), .int(2, output)])
+    }
   }
 
   // MARK: Movement
@@ -283,9 +301,16 @@ extension XNNNodeRule {
   }
 
   static let convolution = XNNNodeRule(reasonAgainst: constantLayer) { writer, node, call throws(OperatorError) in
-    guard let weight = try call.constant("weight"), let weightID = node.value("weight"),
-      let inputID = node.value("input")
-    else { throw call.error("has no weight") }
+    guard let input = node.value("input") else { throw call.error("has no input") }
+    try convolution(&writer, node, call, writer.id(input))
+  }
+
+  private static func convolution(
+    _ writer: inout XNNGraphWriter, _ node: Node, _ call: OperatorCall, _ input: UInt32
+  ) throws(OperatorError) {
+    guard let weight = try call.constant("weight"), let weightID = node.value("weight") else {
+      throw call.error("has no weight")
+    }
     let (shape, groups) = (weight.shape, try call.int("groups"))
     let channels = try call.spec("input").shape[1]
     let isDepthwise = groups > 1 && groups == channels
@@ -296,7 +321,7 @@ extension XNNNodeRule {
     } else {
       filter = writer.id(weightID)
     }
-    let (input, bias, output) = (writer.id(inputID), try bias(&writer, node, call), writer.id(node.output))
+    let (bias, output) = (try bias(&writer, node, call), writer.id(node.output))
     let perGroup: [FlatBufferBuilder.Field] = [
       .int(10, UInt32(channels / groups)), .int(11, UInt32(shape[0] / groups)), .int(12, UInt32(groups)),
       .int(15, input), .int(16, filter), .int(17, bias), .int(18, output),
@@ -304,6 +329,46 @@ extension XNNNodeRule {
     writer.addNode(
       isDepthwise ? .depthwiseConv2d : .conv2d, try window(call, kernel: (shape[2], shape[3])) + perGroup,
       bounds: try call.realBounds())
+  }
+
+  static let dynamicConvolution = XNNNodeRule { call throws(OperatorError) in
+    let (input, groups) = (try call.spec("input").shape, try call.int("groups"))
+    guard input[0] == 1 else { return "the delegate chooses parameters for each image" }
+    guard groups == 1 || groups != input[1] else { return "the delegate has no depthwise convolution of this kind" }
+    guard try call.spec("weight").quantization?.isPerChannel ?? false, try call.string("rule") == "affine" else {
+      return "the delegate takes weights with a scale per channel, and affine inputs only"
+    }
+    return try constantLayer(call)
+  } write: { writer, node, call throws(OperatorError) in
+    guard let input = node.value("input") else { throw call.error("has no input") }
+    let sizes = XNNGraphWriter.memorySizes(call.inputs[0])
+    let (source, quantized) = (writer.id(input), writer.addDynamicValue(sizes, nonBatch: sizes.count - 1))
+    writer.addNode(.convert, [.int(0, source), .int(1, quantized)])
+    try convolution(&writer, node, call, quantized)
+  }
+
+  /// The filter is the delegate's, (O, H, W, I).
+  static let transposedConvolution = XNNNodeRule(reasonAgainst: constantLayer) {
+    writer, node, call throws(OperatorError) in
+    guard let weight = node.value("weight"), let inputID = node.value("input") else {
+      throw call.error("has no weight")
+    }
+    let shape = try call.spec("weight").shape
+    let (padding, stride, dilation) = (
+      try call.pair("padding"), try call.pair("stride"), try call.pair("dilation")
+    )
+    let extra = try call.pair("output_padding")
+    let (input, filter) = (writer.id(inputID), writer.id(weight))
+    let (bias, output) = (try bias(&writer, node, call), writer.id(node.output))
+    let numbers = [
+      padding.height, padding.width, padding.height, padding.width, shape[2], shape[3], stride.height, stride.width,
+      dilation.height, dilation.width, shape[1], shape[0], 1, extra.height, extra.width,
+    ]
+    writer.addNode(
+      .convTranspose2d,
+      numbers.enumerated().map { .int($0, UInt32($1)) } + [
+        .int(15, input), .int(16, filter), .int(17, bias), .int(18, output),
+      ])
   }
 
   private static func fullyConnected(

@@ -27,7 +27,7 @@ extension Fuser {
   }
 
   private func summation(_ weight: Tensor, input: Shape, groups: Int) -> Summation? {
-    guard ordersForCalibration, groups == 1, weight.dataType == .float32 else { return nil }
+    guard groups == 1, weight.dataType == .float32 else { return nil }
     let (channels, height, width) = (weight.shape[1], weight.shape[2], weight.shape[3])
     let isSmall = input.elementCount <= Fuser.smallInput && input[0] == 1 && !(height > 3 && width > 3)
     if isSmall {
@@ -86,7 +86,7 @@ extension Fuser {
     _ chain: OutputChain, input: ValueID, sourceShape: Shape, weight: Tensor, bias: ValueID?, groups: Int,
     window: [(String, Operand)]
   ) -> ValueID? {
-    guard ordersForCalibration, weight.dataType == .float32, weight.shape[0] == groups, weight.shape[1] == 1,
+    guard weight.dataType == .float32, weight.shape[0] == groups, weight.shape[1] == 1,
       weight.shape[3] > 1, sourceShape.elementCount <= Fuser.smallInput
     else { return nil }
     var window = window

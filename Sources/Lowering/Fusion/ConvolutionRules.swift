@@ -50,10 +50,10 @@ extension Fuser {
       ("stride", .attribute(.ints(geometry.stride))), ("padding", .attribute(.ints(pads))),
       ("dilation", .attribute(.ints(geometry.dilation))),
     ]
-    if let total = emitInCalibrationOrder(
-      chain, input: value, sourceShape: spec(value).shape, weight: weight.tensor.rowMajor(), bias: bias,
-      groups: geometry.groups,
-      window: window)
+    if ordersForCalibration,
+      let total = emitInCalibrationOrder(
+        chain, input: value, sourceShape: spec(value).shape, weight: weight.tensor.rowMajor(), bias: bias,
+        groups: geometry.groups, window: window)
     {
       finish(chain, flattened(total, geometry, chain))
       return .fused

@@ -15,7 +15,8 @@ extension Fuser {
       "aten.sigmoid.default", "aten.tanh.default", "aten.hardswish.default", "aten.hardsigmoid.default",
       "aten.silu.default", "aten.gelu.default", "aten.elu.default", "aten.leaky_relu.default", "aten.exp.default",
       "aten.neg.default", "aten.abs.default", "aten.sqrt.default", "aten.rsqrt.default", "aten.square.default",
-      "aten.pow.Tensor_Scalar", "aten.clamp_min.default",
+      "aten.pow.Tensor_Scalar", "aten.clamp_min.default", "aten.log.default", "aten.sin.default", "aten.cos.default",
+      "aten.floor.default", "aten.ceil.default",
     ]) { fuser, node throws(GraphError) in
       guard let input = node.inputs.first, let value = try fuser.int8(input) else {
         return .refused("its input is not quantized")

@@ -22,4 +22,16 @@ extension Operator {
   static let div = Operator("aten.div.Tensor(Tensor self, Tensor other) -> Tensor") { call throws(OperatorError) in
     try call.elementwise(.quotient)
   }
+
+  /// The smaller of self and other, f32, broadcast as NumPy does. NaN in either is NaN.
+  static let minimum = Operator("aten.minimum.default(Tensor self, Tensor other) -> Tensor") {
+    call throws(OperatorError) in
+    try call.elementwise(.minimum)
+  }
+
+  /// The larger of self and other, f32, broadcast as NumPy does. NaN in either is NaN.
+  static let maximum = Operator("aten.maximum.default(Tensor self, Tensor other) -> Tensor") {
+    call throws(OperatorError) in
+    try call.elementwise(.maximum)
+  }
 }

@@ -14,6 +14,31 @@ extension Operator {
     try call.map { expf($0) }
   }
 
+  static let log = Operator("aten.log.default(Tensor self) -> Tensor", isInPlace: true) {
+    call throws(OperatorError) in
+    try call.map { logf($0) }
+  }
+
+  static let sin = Operator("aten.sin.default(Tensor self) -> Tensor", isInPlace: true) {
+    call throws(OperatorError) in
+    try call.map { sinf($0) }
+  }
+
+  static let cos = Operator("aten.cos.default(Tensor self) -> Tensor", isInPlace: true) {
+    call throws(OperatorError) in
+    try call.map { cosf($0) }
+  }
+
+  static let floor = Operator("aten.floor.default(Tensor self) -> Tensor", isInPlace: true) {
+    call throws(OperatorError) in
+    try call.map { $0.rounded(.down) }
+  }
+
+  static let ceil = Operator("aten.ceil.default(Tensor self) -> Tensor", isInPlace: true) {
+    call throws(OperatorError) in
+    try call.map { $0.rounded(.up) }
+  }
+
   static let neg = Operator("aten.neg.default(Tensor self) -> Tensor", isInPlace: true) {
     call throws(OperatorError) in
     try call.map { -$0 }

@@ -6,6 +6,8 @@ enum ElementwiseFunction: Sendable {
   case sum(alpha: Float)
   case product
   case quotient
+  case minimum
+  case maximum
 }
 
 /// The second operand of an elementwise operator: `torch.export` writes `x + 1` with a number in a tensor's place.
@@ -96,6 +98,8 @@ extension StridedLoops {
     case .sum(let alpha): map(a, b, output) { $0 + alpha * $1 }
     case .product: map(a, b, output) { $0 * $1 }
     case .quotient: map(a, b, output) { $0 / $1 }
+    case .minimum: map(a, b, output) { $0.isNaN || $0 <= $1 ? $0 : $1 }
+    case .maximum: map(a, b, output) { $0.isNaN || $0 >= $1 ? $0 : $1 }
     }
   }
 

@@ -10,6 +10,7 @@ extension OperatorCall {
       try check(Int32(exactly: alpha) != nil, "'alpha' must be an integer for int32, not \(alpha)")
     case .product: break
     case .quotient: throw error("'self' must be float32, not int32: a quotient of integers is none")
+    case .minimum, .maximum: throw error("'self' must be float32, not int32")
     }
     switch arguments["other"] {
     case .attribute(let attribute):
@@ -46,7 +47,7 @@ extension StridedLoops {
     case .sum(let alpha):
       let factor = Int32(alpha)
       map(a, b, output) { $0 &+ factor &* $1 }
-    case .product, .quotient: map(a, b, output) { $0 &* $1 }
+    case .product, .quotient, .minimum, .maximum: map(a, b, output) { $0 &* $1 }
     }
   }
 }

@@ -2,7 +2,7 @@ import Foundation
 import GraphIR
 import TensorCore
 
-/// Reads and writes `torch.export` archives (`.pt2`) as `torch.export.save` and `load` of PyTorch 2.8 and later do.
+/// Reads `torch.export` archives (`.pt2`) of PyTorch 2.5 and later, and writes them as 2.9 and later read them.
 public enum PT2Archive {
   /// Reads a graph with its tensors, which are windows on the mapped file wherever they are stored row-major.
   ///
@@ -13,8 +13,8 @@ public enum PT2Archive {
     let files = try PT2Files(path: path)
     let serialized = try files.program()
     var loader = PT2TensorLoader(files: files, verify: verifyingWeights)
-    try loader.load(files.weightsFolder, config: "\(files.model)_weights_config.json")
-    try loader.load(files.constantsFolder, config: "\(files.model)_constants_config.json")
+    try loader.load(files.weights)
+    try loader.load(files.constants)
     var builder = PT2GraphBuilder(path: path, serialized: serialized.graphModule)
     try builder.build()
     var program = ExportedProgram(
@@ -26,20 +26,34 @@ public enum PT2Archive {
   }
 }
 
-/// The entries of a `.pt2`: `ROOT/models/model.json`, `ROOT/data/weights/…`, `ROOT/data/constants/…`, `ROOT/extra/…`.
+/// The entries of a `.pt2`. From PyTorch 2.9: `ROOT/models/model.json`, `ROOT/data/weights/…`, `ROOT/data/constants/…` with
+/// a list each, `ROOT/extra/…`. 2.8 has pickles in place of the lists; 2.5 to 2.7 have `serialized_exported_program.json`,
+/// `serialized_state_dict.pt` and `serialized_constants.pt` at the top.
 struct PT2Files {
-  let archive: ZipArchive
-  /// The folder that holds everything, with its slash.
-  let root: String
-  /// What the graph is called inside the archive.
-  let model: String
+  /// Where tensors are.
+  enum Tensors {
+    /// A folder, and the entry that lists what is in it.
+    case listed(folder: String, config: String)
+    /// An entry that `torch.save` wrote.
+    case pickled(String)
+  }
 
-  var weightsFolder: String { root + "data/weights/" }
-  var constantsFolder: String { root + "data/constants/" }
+  let archive: ZipArchive
+  /// The folder that holds everything, with its slash; empty before 2.8.
+  let root: String
+  /// The entry with the graph.
+  let graph: String
+  let weights: Tensors
+  let constants: Tensors
   private var path: String { archive.path }
 
   init(path: String) throws(FormatError) {
     archive = try ZipArchive(path: path)
+    if archive.entry(PT2Files.oldGraph) != nil {
+      (root, graph) = ("", PT2Files.oldGraph)
+      (weights, constants) = (.pickled("serialized_state_dict.pt"), .pickled("serialized_constants.pt"))
+      return
+    }
     guard let format = archive.entries.first(where: { PT2Files.isAtRoot($0.name, "archive_format") }) else {
       throw PT2Files.foreign(archive)
     }
@@ -53,10 +67,21 @@ struct PT2Files {
       let reason = names.isEmpty ? "holds no graph (models/model.json)" : "holds several graphs: \(names)"
       throw FormatError(path: path, reason: reason)
     }
-    model = name
+    graph = "\(models)\(name).json"
+    weights = PT2Files.tensors(archive, root + "data/weights/", name, "weights")
+    constants = PT2Files.tensors(archive, root + "data/constants/", name, "constants")
     try expect("archive_format", "pt2")
     try expect("archive_version", "0")
     if archive.entry(root + "byteorder") != nil { try expect("byteorder", "little") }
+  }
+
+  private static let oldGraph = "serialized_exported_program.json"
+
+  private static func tensors(_ archive: ZipArchive, _ folder: String, _ model: String, _ kind: String) -> Tensors {
+    let pickle = "\(folder)\(model).pt"
+    let config = "\(folder)\(model)_\(kind)_config.json"
+    return archive.entry(config) == nil && archive.entry(pickle) != nil
+      ? .pickled(pickle) : .listed(folder: folder, config: config)
   }
 
   private static func isAtRoot(_ name: String, _ file: String) -> Bool {
@@ -67,9 +92,7 @@ struct PT2Files {
   private static func foreign(_ archive: ZipArchive) -> FormatError {
     let names = archive.entries.map(\.name)
     var reason = "is not a torch.export archive: it has no 'archive_format'"
-    if names.contains("serialized_exported_program.json") {
-      reason = "was written by a PyTorch older than 2.8; load it there, and save it with a newer one"
-    } else if names.contains(where: { isAtRoot($0, "data.pkl") }) {
+    if names.contains(where: { isAtRoot($0, "data.pkl") }) {
       reason = "was written by torch.save, not by torch.export.save"
     }
     return FormatError(path: archive.path, reason: reason)
@@ -83,20 +106,20 @@ struct PT2Files {
   }
 
   func program() throws(FormatError) -> PT2Schema.Program {
-    let name = "\(root)models/\(model).json"
-    let program = try decode(PT2Schema.Program.self, name)
+    let program = try decode(PT2Schema.Program.self, graph)
     let version = program.schemaVersion
-    guard version.major == PT2Schema.major else {
+    guard PT2Schema.readable.contains(version.major) else {
       throw FormatError(
-        path: path, place: "entry '\(name)'",
-        reason: "has schema version \(version.major).\(version.minor); version \(PT2Schema.major) can be read")
+        path: path, place: "entry '\(graph)'",
+        reason: "has schema version \(version.major).\(version.minor); versions 7 and 8 can be read")
     }
     return program
   }
 
   func extraFiles() throws(FormatError) -> [String: [UInt8]] {
     var result: [String: [UInt8]] = [:]
-    let prefix = root + "extra/"
+    // `extra_files/` before 2.8.
+    let prefix = root + (root.isEmpty ? "extra_files/" : "extra/")
     for entry in archive.entries where entry.name.hasPrefix(prefix) && !entry.name.hasSuffix("/") {
       result[String(entry.name.dropFirst(prefix.count))] = try archive.bytes(of: entry)
     }

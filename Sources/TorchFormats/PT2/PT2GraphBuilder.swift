@@ -86,6 +86,9 @@ struct PT2GraphBuilder {
 
   // MARK: Nodes
 
+  /// PyTorch 2.5 writes a BatchNorm of inference as this operator, whose other results nothing reads.
+  private static let batchNormOfInference = "torch.ops.aten._native_batch_norm_legit_no_training.default"
+
   private mutating func buildNode(_ node: PT2Schema.Node, _ index: Int) throws(FormatError) {
     var outputNames: [String] = []
     for output in node.outputs {
@@ -95,6 +98,8 @@ struct PT2GraphBuilder {
       default: throw error("node \(index)", "has an output that is not a tensor (\(output))")
       }
     }
+    let isBatchNorm = node.target == PT2GraphBuilder.batchNormOfInference
+    if isBatchNorm { outputNames = Array(outputNames.prefix(1)) }
     guard let name = node.name ?? outputNames.first else { throw error("node \(index)", "has neither name nor output") }
     let place = "node '\(name)' (\(node.target))"
     let prefix = "torch.ops."
@@ -103,11 +108,13 @@ struct PT2GraphBuilder {
     for argument in node.inputs {
       arguments.append(.init(argument.name, try operand(argument, place)))
     }
+    if isBatchNorm { arguments.append(.init("training", .attribute(.bool(false)))) }
     var outputs: [ValueID] = []
     for output in outputNames { outputs.append(try define(output, place)) }
+    let operatorName = isBatchNorm ? "aten.batch_norm.default" : String(node.target.dropFirst(prefix.count))
     graph.nodes.append(
       Node(
-        name: name, operatorName: String(node.target.dropFirst(prefix.count)), arguments: arguments, outputs: outputs,
+        name: name, operatorName: operatorName, arguments: arguments, outputs: outputs,
         metadata: node.metadata))
   }
 

@@ -1,9 +1,11 @@
 import TensorCore
 
-/// The parts of `torch.export`'s JSON schema (version 8) that an inference graph uses, by the schema's own names.
+/// The parts of `torch.export`'s JSON schema (versions 7 and 8) that an inference graph uses, by the schema's own names.
 enum PT2Schema {
-  /// The schema's version: another major number is another format.
+  /// The schema's version as written: another major number is another format.
   static let major = 8
+  /// Major numbers that differ in nothing that is read here.
+  static let readable = 7...8
   static let minor = 20
   /// The PyTorch release whose schema is written.
   static let torchVersion = "2.15.0"

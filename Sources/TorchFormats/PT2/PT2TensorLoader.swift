@@ -16,14 +16,27 @@ struct PT2TensorLoader {
     builder = TensorBuilder(path: files.archive.path, fileByteCount: files.archive.byteCount)
   }
 
-  /// Loads the tensors that `folder/config` lists.
-  mutating func load(_ folder: String, config: String) throws(FormatError) {
-    let payloads = try files.decode(PT2Schema.PayloadConfig.self, folder + config).config
-    // In order of their names, so that the same damage always gives the same message.
-    for (name, payload) in payloads.sorted(by: { $0.key < $1.key }) {
-      guard tensors[name] == nil else { throw error(name, "is both a weight and a constant") }
-      tensors[name] = try tensor(name, payload, folder)
+  mutating func load(_ place: PT2Files.Tensors) throws(FormatError) {
+    switch place {
+    case .listed(let folder, let config):
+      let payloads = try files.decode(PT2Schema.PayloadConfig.self, config).config
+      // In order of their names, so that the same damage always gives the same message.
+      for (name, payload) in payloads.sorted(by: { $0.key < $1.key }) {
+        try add(name, try tensor(name, payload, folder))
+      }
+    case .pickled(let name):
+      guard let entry = files.archive.entry(name) else {
+        throw FormatError(path: files.archive.path, reason: "is damaged: it has no entry '\(name)'")
+      }
+      let window = try files.archive.window(of: entry, verify: verify)
+      guard window.byteCount > 0 else { return }
+      let file = try TorchFile(window, path: "\(files.archive.path): \(name)", verify: verify)
+      for (name, tensor) in try StateDict(file, key: nil).entries { try add(name, tensor) }
     }
+  }
+
+  private mutating func add(_ name: String, _ tensor: Tensor) throws(FormatError) {
+    guard tensors.updateValue(tensor, forKey: name) == nil else { throw error(name, "is both a weight and a constant") }
   }
 
   private func error(_ name: String, _ reason: String) -> FormatError {

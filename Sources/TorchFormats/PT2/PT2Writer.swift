@@ -12,7 +12,7 @@ extension PT2Archive {
     var payloads = PT2PayloadWriter(path: path, writer: try ZipWriter(path: path))
     try payloads.add(program)
     var writer = payloads.writer
-    try writer.add("\(root)models/model.json", graph.utf8)
+    try writer.addDeflated("\(root)models/model.json", graph.utf8)
     // Sample inputs are optional, but their entry is not.
     try writer.add("\(root)data/sample_inputs/model.pt", [])
     for (name, content) in program.extraFiles.sorted(by: { $0.key < $1.key }) {
@@ -82,6 +82,6 @@ private struct PT2PayloadWriter {
         "tensor_meta": PT2GraphText.meta(tensor.spec, requiresGrad: isParameter && tensor.dataType.isFloatingPoint),
       ])
     }
-    try writer.add(folder + config, JSONText.object(["config": .object(entries)]).utf8)
+    try writer.addDeflated(folder + config, JSONText.object(["config": .object(entries)]).utf8)
   }
 }

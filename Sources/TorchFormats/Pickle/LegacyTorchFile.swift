@@ -5,8 +5,13 @@ enum LegacyTorchFile {
   private static let magic: [UInt8] = [0x8a, 0x0a, 0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19, 0x2e]
   private static let protocolVersion = 1001
 
-  static func hasMagic(_ bytes: UnsafeRawBufferPointer) -> Bool {
-    bytes.count > 2 && bytes[0] == 0x80 && bytes.dropFirst(2).prefix(magic.count).elementsEqual(magic)
+  static func hasMagic(_ bytes: UnsafeRawBufferPointer) -> Bool { magicEnd(bytes) != nil }
+
+  /// Where the first pickle ends, which is nothing but the magic number; from protocol 4 on it lies in a frame.
+  private static func magicEnd(_ bytes: UnsafeRawBufferPointer) -> Int? {
+    guard bytes.count > 2, bytes[0] == PickleOpcode.proto.rawValue else { return nil }
+    let start = bytes[2] == PickleOpcode.frame.rawValue ? 11 : 2
+    return bytes.dropFirst(start).prefix(magic.count).elementsEqual(magic) ? start + magic.count : nil
   }
 
   /// The object and the data of its storages by key. Throws for damage and big-endian data.
@@ -14,7 +19,9 @@ enum LegacyTorchFile {
     _ window: ZipArchive.Window, path: String
   ) throws(FormatError) -> (PickleValue, [String: ZipArchive.Window]) {
     try window.withBytes { bytes throws(FormatError) in
-      var position = 2 + magic.count
+      guard var position = magicEnd(bytes) else {
+        throw FormatError(path: path, reason: "was not written by torch.save")
+      }
       let limit = Unpickler.valueLimit(fileByteCount: bytes.count)
       func next() throws(FormatError) -> Unpickler.Result {
         let result = try Unpickler.decode(bytes, at: position, valueLimit: limit, path: path)

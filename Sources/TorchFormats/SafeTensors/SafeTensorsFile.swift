@@ -104,8 +104,8 @@ enum SafeTensorsFile {
   private static func readHeader(
     _ bytes: UnsafeRawBufferPointer, path: String
   ) throws(FormatError) -> (Header, dataStart: Int) {
-    // JSON takes several times its size in memory; real headers are a small part of their files.
-    let limit = min(headerLimit, (4 << 20) + bytes.count / 4)
+    // JSON takes up to 25 times its size in memory; real headers are a small part of their files.
+    let limit = min(headerLimit, (2 << 20) + bytes.count / 32)
     guard let length = ByteReader(bytes: bytes).uint64(at: 0), length <= limit,
       let text = ByteReader(bytes: bytes).slice(at: 8, count: length)
     else { throw FormatError(path: path, place: "header", reason: "is longer than the file, or too long for it") }
@@ -123,7 +123,7 @@ enum SafeTensorsFile {
   /// the same tensors, with the metadata's keys sorted. Data begin at a multiple of 8 bytes.
   ///
   /// Throws for a tensor named `__metadata__`, and when the file cannot be written.
-  static func write(_ dict: StateDict, to path: String) throws(FormatError) {
+  static func write(_ dict: StateDict, to path: String, alignment: Int = 8) throws(FormatError) {
     guard dict[metadataKey] == nil else {
       throw FormatError(path: path, place: "tensor '\(metadataKey)'", reason: "has the name of the format's metadata")
     }
@@ -132,7 +132,7 @@ enum SafeTensorsFile {
       (groups[dataType.type] ?? []).sorted { $0.name.utf8.lexicographicallyPrecedes($1.name.utf8) }
     }
     let file = try AtomicFile(path)
-    let header = header(entries.map { ($0.name, $0.tensor.spec) }, metadata: dict.metadata)
+    let header = header(entries.map { ($0.name, $0.tensor.spec) }, metadata: dict.metadata, alignment)
     try file.write((0..<8).map { UInt8(truncatingIfNeeded: header.count >> (8 * $0)) })
     try file.write(header)
     for entry in entries {
@@ -141,8 +141,10 @@ enum SafeTensorsFile {
     try file.commit()
   }
 
-  /// Padded with blanks to a multiple of 8 bytes.
-  private static func header(_ entries: [(name: String, spec: TensorSpec)], metadata: [String: String]) -> [UInt8] {
+  /// Padded with blanks, so that the data behind it starts at a multiple of `alignment`.
+  private static func header(
+    _ entries: [(name: String, spec: TensorSpec)], metadata: [String: String], _ alignment: Int
+  ) -> [UInt8] {
     var items: [[UInt8]] = []
     if !metadata.isEmpty {
       items.append(item(metadataKey, JSONText.object(metadata.mapValues { .string($0) })))
@@ -158,7 +160,7 @@ enum SafeTensorsFile {
       offset += spec.byteCount
     }
     var bytes = Array("{".utf8) + items.joined(separator: ",".utf8) + "}".utf8
-    bytes += [UInt8](repeating: 0x20, count: (8 - bytes.count % 8) % 8)
+    bytes += [UInt8](repeating: 0x20, count: (alignment - (8 + bytes.count) % alignment) % alignment)
     return bytes
   }
 

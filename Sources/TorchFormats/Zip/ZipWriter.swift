@@ -1,4 +1,7 @@
-/// Writes a zip file of stored entries whose contents are aligned to 64 bytes, as PyTorch lays them out.
+import CZlib
+
+/// Writes a zip file of entries whose contents are aligned to 64 bytes, as PyTorch lays them out: stored, or (text)
+/// deflated, which PyTorch reads too.
 ///
 /// The same entries give the same bytes: the date is fixed. The target is replaced when `finish()` returns; dropped
 /// before, or after an error, the writer leaves nothing behind. Files beyond 4 GiB are refused.
@@ -11,6 +14,8 @@ public struct ZipWriter {
     let crc32: UInt32
     let byteCount: Int
     let headerOffset: Int
+    /// Nil for a stored entry.
+    let deflatedByteCount: Int?
   }
 
   private let file: AtomicFile
@@ -26,11 +31,26 @@ public struct ZipWriter {
     try withBytes(of: content) { bytes throws(FormatError) in try add(name, chunks: [bytes]) }
   }
 
+  /// Adds a deflated entry; stored, where that is no longer. Throws as `add(_:chunks:)` does.
+  public mutating func addDeflated(_ name: String, _ content: [UInt8]) throws(FormatError) {
+    guard let deflated = deflate(content), deflated.count < content.count else { return try add(name, content) }
+    let crc = content.withUnsafeBytes { checksum($0, continuing: 0) }
+    try withBytes(of: deflated) { bytes throws(FormatError) in
+      try add(name, [bytes], crc32: crc, byteCount: content.count, deflatedByteCount: deflated.count)
+    }
+  }
+
   /// Adds an entry whose content is `chunks` one after the other.
   ///
   /// Throws for a name that is taken or too long, and when the file would exceed 4 GiB or cannot be written.
   public mutating func add(_ name: String, chunks: [UnsafeRawBufferPointer]) throws(FormatError) {
-    let byteCount = chunks.reduce(0) { $0 + $1.count }
+    let crc = chunks.reduce(0) { checksum($1, continuing: $0) }
+    try add(name, chunks, crc32: crc, byteCount: chunks.reduce(0) { $0 + $1.count }, deflatedByteCount: nil)
+  }
+
+  private mutating func add(
+    _ name: String, _ chunks: [UnsafeRawBufferPointer], crc32: UInt32, byteCount: Int, deflatedByteCount: Int?
+  ) throws(FormatError) {
     let utf8 = [UInt8](name.utf8)
     guard names.insert(name).inserted, (1...0x7fff).contains(utf8.count) else {
       throw FormatError(path: file.path, place: "entry '\(name)'", reason: "its name is taken or too long")
@@ -39,8 +59,9 @@ public struct ZipWriter {
       throw FormatError(
         path: file.path, place: "entry '\(name)'", reason: "the archive would exceed 4 GiB or 65534 entries")
     }
-    let crc = chunks.reduce(0) { checksum($1, continuing: $0) }
-    let record = Record(name: utf8, crc32: crc, byteCount: byteCount, headerOffset: file.byteCount)
+    let record = Record(
+      name: utf8, crc32: crc32, byteCount: byteCount, headerOffset: file.byteCount,
+      deflatedByteCount: deflatedByteCount)
     // PyTorch pads with an extra field "FB" of as many bytes as the content needs to be aligned.
     let unpadded = file.byteCount + 30 + utf8.count + 4
     let padding = (ZipWriter.alignment - unpadded % ZipWriter.alignment) % ZipWriter.alignment
@@ -84,19 +105,44 @@ public struct ZipWriter {
     try file.commit()
   }
 
-  /// The fields that local header and directory record share, from the version to the length of the name: stored,
-  /// UTF-8 name, midnight of 1980-01-01.
+  /// The fields that local header and directory record share, from the version to the length of the name: UTF-8 name,
+  /// midnight of 1980-01-01.
   private func append(_ record: Record, to bytes: inout LittleEndianBytes) {
     bytes.append16(20)
     bytes.append16(0x0800)
-    bytes.append16(0)
+    bytes.append16(record.deflatedByteCount == nil ? 0 : Int(Z_DEFLATED))
     bytes.append16(0)
     bytes.append16(0x0021)
     bytes.append32(Int(record.crc32))
-    bytes.append32(record.byteCount)
+    bytes.append32(record.deflatedByteCount ?? record.byteCount)
     bytes.append32(record.byteCount)
     bytes.append16(record.name.count)
   }
+}
+
+/// The content as a raw deflate stream; nil when zlib refuses.
+private func deflate(_ content: [UInt8]) -> [UInt8]? {
+  guard let count = UInt32(exactly: content.count) else { return nil }
+  var stream = z_stream()
+  let level = Z_BEST_COMPRESSION
+  guard
+    deflateInit2_(
+      &stream, level, Z_DEFLATED, -MAX_WBITS, 8, Z_DEFAULT_STRATEGY, ZLIB_VERSION,
+      Int32(MemoryLayout<z_stream>.size)) == Z_OK
+  else { return nil }
+  defer { deflateEnd(&stream) }
+  var source = content
+  let capacity = Int(deflateBound(&stream, UInt(count)))
+  let result = [UInt8](unsafeUninitializedCapacity: capacity) { target, written in
+    source.withUnsafeMutableBufferPointer { bytes in
+      stream.next_in = bytes.baseAddress
+      stream.avail_in = count
+      stream.next_out = target.baseAddress
+      stream.avail_out = UInt32(capacity)
+      written = deflate(&stream, Z_FINISH) == Z_STREAM_END ? capacity - Int(stream.avail_out) : 0
+    }
+  }
+  return result.isEmpty ? nil : result
 }
 
 /// Bytes under construction.

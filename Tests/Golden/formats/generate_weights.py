@@ -3,8 +3,9 @@
 weights_zip.pth, weights_legacy.pth: torch.save in its zip and its older format. The state dict has every element type,
 tied and overlapping tensors, a transposed, an expanded and a channels-last one, a scalar and an empty one.
 weights_checkpoint.pth: the same as a part of a checkpoint, with an optimizer and plain values. weights_parameters.pth:
-parameters in nested containers, pickle protocol 4. weights_uint16.pth: an element type without counterpart.
-weights.safetensors: the tensors made contiguous. weights_values.npz: their values, as float32 where NumPy lacks the type.
+parameters in nested containers, pickle protocol 4. weights_protocol5.pth: the older format with protocol 5.
+weights_uint16.pth: an element type without counterpart. weights.safetensors: the tensors made contiguous.
+weights_values.npz: their values, as float32 where NumPy lacks the type.
 Needs torch, safetensors. Usage: python generate_weights.py        (made with torch 2.15, safetensors 0.8)
 """
 
@@ -58,6 +59,8 @@ checkpoint = {
 torch.save(checkpoint, FOLDER / "weights_checkpoint.pth")
 torch.save({"layers": [torch.nn.Parameter(torch.ones(2)), {"w": torch.nn.Parameter(torch.zeros(1, 2))}], "n": 1},
            FOLDER / "weights_parameters.pth", pickle_protocol=4)
+torch.save({"w": torch.arange(4.0)}, FOLDER / "weights_protocol5.pth", pickle_protocol=5,
+           _use_new_zipfile_serialization=False)
 torch.save({"ids": torch.arange(3).to(torch.uint16)}, FOLDER / "weights_uint16.pth")
 
 save_file({name: value.clone().contiguous() for name, value in values.items()}, FOLDER / "weights.safetensors", {"format": "pt"})

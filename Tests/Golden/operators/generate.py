@@ -455,7 +455,20 @@ def chosenParameters():
         add("quantized_decomposed.choose_qparams_per_token_asymmetric.default", EXACT, x, torch.int8)
 
 
-for make in [convolutions, moreConvolutions, normalization, elementwise, activations, layers, pooling, movement, quantization, integers, chosenParameters]:
+def moreFunctions():
+    special = torch.tensor([-0.0, 0.0, 1.0, -1.0, float("inf"), -float("inf"), float("nan"), 0.5, 2.5, -2.5, 1e-40, 1e9])
+    for x in [rand(3, 4, 2) * 3, special, rand(0, 3), rand()]:
+        for name in ["log", "sin", "cos"]:
+            add(f"aten.{name}.default", EXP, x)
+        for name in ["floor", "ceil"]:
+            add(f"aten.{name}.default", EXACT, x)
+    for name in ["minimum", "maximum"]:
+        for a, b in [((2, 3, 4), (2, 3, 4)), ((2, 3, 4), (4,)), ((2, 1, 4), (3, 1))]:
+            add(f"aten.{name}.default", EXACT, rand(*a), rand(*b))
+        add(f"aten.{name}.default", EXACT, special, special.flip(0))
+
+
+for make in [convolutions, moreConvolutions, normalization, elementwise, activations, layers, pooling, movement, quantization, integers, chosenParameters, moreFunctions]:
     make()
 lines = ",\n".join(json.dumps(case, separators=(",", ":")) for case in cases)
 (HERE / "operators.json").write_text(f'{{"torch":"{torch.__version__}","cases":[\n{lines}\n]}}\n')

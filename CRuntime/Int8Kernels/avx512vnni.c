@@ -1,0 +1,141 @@
+// The build for AVX-512 with VNNI. vpdpbusd adds four products of uint8 and int8 to an int32, without saturation: inputs
+// become uint8 by flipping their sign bit, that is by adding 128.
+#if defined(__x86_64__)
+#include <immintrin.h>
+#include <string.h>
+
+#include "kernels.h"
+
+#define VNNI __attribute__((target("avx512f,avx512bw,avx512vl,avx512vnni")))
+#define VNNI_INLINE static inline __attribute__((always_inline, target("avx512f,avx512bw,avx512vl,avx512vnni")))
+#define UNROLL _Pragma("clang loop unroll(full)")
+
+// 28 sums, 2 vectors of weights, an input and the sign bits: the 32 registers.
+enum { MAX_ROWS = 14 };
+
+VNNI_INLINE __m512i broadcast(const int8_t *x) {
+  int32_t bytes;
+  memcpy(&bytes, x, sizeof bytes);
+  return _mm512_set1_epi32(bytes);
+}
+
+VNNI_INLINE __m512i requantize(__m512i sums, __m512 scales, const struct i8k_requantize *q) {
+  __m512 x = _mm512_mul_ps(_mm512_cvtepi32_ps(sums), scales);
+  x = _mm512_min_ps(_mm512_max_ps(x, _mm512_set1_ps(q->min)), _mm512_set1_ps(q->max));
+  return _mm512_add_epi32(_mm512_cvtps_epi32(x), _mm512_set1_epi32(q->zero_point));
+}
+
+VNNI_INLINE void store(int8_t *output, __m512i quanta, size_t count) {
+  const __m128i bytes = _mm512_cvtepi32_epi8(quanta);
+  if (count >= 16) {
+    _mm_storeu_si128((__m128i *)(void *)output, bytes);
+  } else {
+    _mm_mask_storeu_epi8(output, (__mmask16)((1u << count) - 1), bytes);
+  }
+}
+
+// `rows` rows by `vectors` * 16 channels.
+VNNI_INLINE void gemm_of(const struct i8k_tile *t, const int rows, const int vectors) {
+  const size_t depth = i8k_round_up(t->depth, 4), taps = t->taps;
+  const char *block = t->block;
+  const char *w = block + vectors * 128;
+  const __m512i sign = _mm512_set1_epi8((char)0x80);
+  __m512i sums[MAX_ROWS][2];
+  UNROLL for (int v = 0; v < vectors; v++) {
+    UNROLL for (int m = 0; m < rows; m++) sums[m][v] = _mm512_load_si512(block + v * 64);
+  }
+  for (size_t tap = 0; tap < taps; tap++) {
+    const int8_t *x[MAX_ROWS];
+    UNROLL for (int m = 0; m < rows; m++) {
+      x[m] = t->pointers ? t->pointers[(size_t)m * taps + tap] : t->input + (size_t)m * t->input_stride;
+    }
+    for (size_t k = 0; k < depth; k += 4, w += vectors * 64) {
+      __m512i weights[2];
+      UNROLL for (int v = 0; v < vectors; v++) weights[v] = _mm512_load_si512(w + v * 64);
+      UNROLL for (int m = 0; m < rows; m++) {
+        const __m512i input = _mm512_xor_si512(broadcast(x[m] + k), sign);
+        UNROLL for (int v = 0; v < vectors; v++) sums[m][v] = _mm512_dpbusd_epi32(sums[m][v], input, weights[v]);
+      }
+    }
+  }
+  const struct i8k_requantize q = *t->requantize;
+  UNROLL for (int v = 0; v < vectors; v++) {
+    const __m512 scales = _mm512_load_ps(block + vectors * 64 + v * 64);
+    const size_t count = t->channels - (size_t)v * 16;
+    UNROLL for (int m = 0; m < rows; m++) {
+      store(t->output + (size_t)m * t->output_stride + v * 16, requantize(sums[m][v], scales, &q), count);
+    }
+  }
+}
+
+#define GEMM_ROWS(X) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11) X(12) X(13) X(14)
+#define DEFINE_GEMM(rows)                                                                 \
+  VNNI static void gemm_##rows##_half(const struct i8k_tile *t) { gemm_of(t, rows, 1); }  \
+  VNNI static void gemm_##rows##_whole(const struct i8k_tile *t) { gemm_of(t, rows, 2); }
+GEMM_ROWS(DEFINE_GEMM)
+
+static void gemm(const struct i8k_tile *t) {
+#define GEMM_ENTRY(rows) {gemm_##rows##_half, gemm_##rows##_whole},
+  static void (*const functions[MAX_ROWS][2])(const struct i8k_tile *) = {GEMM_ROWS(GEMM_ENTRY)};
+  functions[t->rows - 1][t->channels > I8K_HALF_BLOCK](t);
+}
+
+// Four taps of 64 channels become four vectors of 16 channels by 4 taps.
+VNNI_INLINE void add_taps(__m512i sums[4], const __m512i x[4], const char *weights) {
+  const __m512i low01 = _mm512_unpacklo_epi8(x[0], x[1]), high01 = _mm512_unpackhi_epi8(x[0], x[1]);
+  const __m512i low23 = _mm512_unpacklo_epi8(x[2], x[3]), high23 = _mm512_unpackhi_epi8(x[2], x[3]);
+  const __m512i inputs[4] = {
+      _mm512_unpacklo_epi16(low01, low23), _mm512_unpackhi_epi16(low01, low23),
+      _mm512_unpacklo_epi16(high01, high23), _mm512_unpackhi_epi16(high01, high23)};
+  UNROLL for (int i = 0; i < 4; i++) {
+    sums[i] = _mm512_dpbusd_epi32(sums[i], inputs[i], _mm512_load_si512(weights + i * 64));
+  }
+}
+
+// `taps` is a constant for the common windows, so that the loops unroll and the weights stay in registers.
+VNNI_INLINE void depthwise_of(const struct i8k_tile *t, const size_t taps) {
+  const struct i8k_requantize q = *t->requantize;
+  const __m512i sign = _mm512_set1_epi8((char)0x80);
+  const char *block = t->block;
+  for (size_t c0 = 0; c0 < t->channels; c0 += 64, block += 64 * (8 + i8k_round_up(taps, 4))) {
+    const size_t count = i8k_min(64, t->channels - c0);
+    const __mmask64 mask = ~UINT64_C(0) >> (64 - count);
+    const int8_t *const *pointers = t->pointers;
+    for (size_t row = 0; row < t->rows; row++, pointers += taps) {
+      __m512i sums[4];
+      UNROLL for (int i = 0; i < 4; i++) sums[i] = _mm512_load_si512(block + i * 64);
+      for (size_t tap = 0; tap < taps; tap += 4) {
+        __m512i x[4];
+        UNROLL for (size_t i = 0; i < 4; i++) {
+          const bool inside = tap + i < taps;  // else its weights are zero
+          x[i] = inside ? _mm512_xor_si512(_mm512_maskz_loadu_epi8(mask, pointers[tap + i] + c0), sign) : sign;
+        }
+        add_taps(sums, x, block + 512 + tap * 64);
+      }
+      UNROLL for (int i = 0; i < 4; i++) {
+        sums[i] = requantize(sums[i], _mm512_load_ps(block + 256 + i * 64), &q);
+      }
+      const __m512i bytes = _mm512_packs_epi16(_mm512_packs_epi32(sums[0], sums[1]), _mm512_packs_epi32(sums[2], sums[3]));
+      int8_t *output = t->output + row * t->output_stride + c0;
+      if (count == 64) {
+        _mm512_storeu_si512(output, bytes);
+      } else {
+        _mm512_mask_storeu_epi8(output, mask, bytes);
+      }
+    }
+  }
+}
+
+VNNI static void depthwise(const struct i8k_tile *t) {
+  if (t->taps == 9) {
+    depthwise_of(t, 9);
+  } else if (t->taps == 25) {
+    depthwise_of(t, 25);
+  } else {
+    depthwise_of(t, t->taps);
+  }
+}
+
+const struct i8k_kernels i8k_avx512_vnni = {
+    .max_rows = MAX_ROWS, .input_offset = 128, .interleaved = true, .gemm = gemm, .depthwise = depthwise};
+#endif

@@ -1,0 +1,63 @@
+// The kernels in plain C: the definition, and what a build without better ones compiles for its instruction set.
+#ifndef I8K_GENERIC_H
+#define I8K_GENERIC_H
+
+#include "kernels.h"
+
+// Half to even for |x| < 2^22: the sum leaves no bits below one.
+static inline __attribute__((always_inline)) int8_t i8k_requantize_one(
+    int32_t sum, float scale, const struct i8k_requantize *q) {
+  const float magic = 12582912.0f;
+  float x = (float)sum * scale;
+  x = x < q->min ? q->min : x;
+  x = x > q->max ? q->max : x;
+  const float shifted = x + magic;
+  return (int8_t)((int32_t)(shifted - magic) + q->zero_point);
+}
+
+static inline __attribute__((always_inline)) void i8k_generic_gemm(const struct i8k_tile *t) {
+  const size_t width = i8k_block_width(t->channels), depth = i8k_round_up(t->depth, 4);
+  const int32_t *bias = t->block;
+  const float *scales = (const float *)(bias + width);
+  for (size_t row = 0; row < t->rows; row++) {
+    const int8_t *w = (const int8_t *)(scales + width);
+    uint32_t sums[I8K_BLOCK];
+    for (size_t c = 0; c < width; c++) sums[c] = (uint32_t)bias[c];
+    for (size_t tap = 0; tap < t->taps; tap++) {
+      const int8_t *x = t->pointers ? t->pointers[row * t->taps + tap] : t->input + row * t->input_stride;
+      for (size_t k = 0; k < depth; k += 4, x += 4, w += width * 4) {
+        for (size_t c = 0; c < width; c++) {
+          const int8_t *v = w + c * 4;
+          sums[c] += (uint32_t)(x[0] * v[0] + x[1] * v[1] + x[2] * v[2] + x[3] * v[3]);
+        }
+      }
+    }
+    for (size_t c = 0; c < t->channels; c++) {
+      t->output[row * t->output_stride + c] = i8k_requantize_one((int32_t)sums[c], scales[c], t->requantize);
+    }
+  }
+}
+
+static inline __attribute__((always_inline)) void i8k_generic_depthwise(const struct i8k_tile *t) {
+  const size_t block_bytes = I8K_DEPTHWISE_BLOCK * (8 + t->taps);
+  for (size_t c0 = 0; c0 < t->channels; c0 += I8K_DEPTHWISE_BLOCK) {
+    const int32_t *bias = (const int32_t *)(const void *)((const char *)t->block + c0 / I8K_DEPTHWISE_BLOCK * block_bytes);
+    const float *scales = (const float *)(bias + I8K_DEPTHWISE_BLOCK);
+    const int8_t *weights = (const int8_t *)(scales + I8K_DEPTHWISE_BLOCK);
+    const size_t count = i8k_min(I8K_DEPTHWISE_BLOCK, t->channels - c0);
+    for (size_t row = 0; row < t->rows; row++) {
+      uint32_t sums[I8K_DEPTHWISE_BLOCK];
+      for (size_t c = 0; c < count; c++) sums[c] = (uint32_t)bias[c];
+      for (size_t tap = 0; tap < t->taps; tap++) {
+        const int8_t *x = t->pointers[row * t->taps + tap] + c0, *w = weights + tap * I8K_DEPTHWISE_BLOCK;
+        for (size_t c = 0; c < count; c++) sums[c] += (uint32_t)(x[c] * w[c]);
+      }
+      int8_t *output = t->output + row * t->output_stride + c0;
+      for (size_t c = 0; c < count; c++) {
+        output[c] = i8k_requantize_one((int32_t)sums[c], scales[c], t->requantize);
+      }
+    }
+  }
+}
+
+#endif  // I8K_GENERIC_H

@@ -1,0 +1,52 @@
+// int8 convolutions of our own: one output is acc = bias + sum((x - x_zp) * w) in int32, float(acc) * scale[channel],
+// clamped, rounded half to even, + y_zp. Every build gives the same bytes. Allocates nothing: the caller owns buffers.
+#ifndef INT8_KERNELS_H
+#define INT8_KERNELS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct pthreadpool;
+
+// One build of the kernels for each. Packed weights belong to the build they were packed for.
+enum i8k_isa { I8K_PORTABLE, I8K_AVX2, I8K_AVX512_VNNI, I8K_ISA_COUNT };
+
+// The best build that this processor runs.
+enum i8k_isa i8k_isa(void);
+bool i8k_isa_available(enum i8k_isa isa);
+const char *i8k_isa_name(enum i8k_isa isa);
+
+// A convolution of (N, H, W, C) with filter (O, H, W, I): all channels in one group, or depthwise (a group for each
+// channel, in_channels == out_channels). Sizes are at least 1 and consistent; padding is filled with the zero point.
+struct i8k_conv {
+  enum i8k_isa isa;
+  bool depthwise;
+  size_t batch, in_height, in_width, in_channels, out_height, out_width, out_channels;
+  size_t kernel_height, kernel_width, stride_height, stride_width, dilation_height, dilation_width;
+  size_t pad_top, pad_left;
+  int8_t in_zero_point, out_zero_point, min, max;
+};
+
+// Whether there is a kernel for it whose buffers are of reasonable size. The functions below require it.
+bool i8k_conv_supports(const struct i8k_conv *conv);
+
+// Packed weights: position independent, to be aligned to 64 bytes.
+size_t i8k_conv_packed_size(const struct i8k_conv *conv);
+
+// bias may be NULL; scales has x_scale * w_scale / y_scale for each output channel.
+void i8k_conv_pack(
+    const struct i8k_conv *conv, const int8_t *filter, const int32_t *bias, const float *scales, void *packed);
+
+// Working memory of one convolution, aligned to 64 bytes: addresses of the input, and for few channels a padded copy.
+size_t i8k_conv_scratch_size(const struct i8k_conv *conv);
+
+// Once for each address of the input or the scratch memory. The input is readable 16 bytes past its end.
+void i8k_conv_setup(const struct i8k_conv *conv, const int8_t *input, void *scratch);
+
+// After setup with the same input and scratch. pool may be NULL.
+void i8k_conv_run(
+    const struct i8k_conv *conv, const void *packed, const int8_t *input, int8_t *output, void *scratch,
+    struct pthreadpool *pool);
+
+#endif  // INT8_KERNELS_H

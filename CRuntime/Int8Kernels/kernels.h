@@ -1,0 +1,67 @@
+// What the builds of the kernels implement.
+#ifndef I8K_KERNELS_H
+#define I8K_KERNELS_H
+
+#include "Int8Kernels.h"
+
+enum {
+  I8K_BLOCK = 32,            // output channels of a packed block; the last may have I8K_HALF_BLOCK
+  I8K_HALF_BLOCK = 16,
+  I8K_DEPTHWISE_BLOCK = 64,  // channels
+};
+
+// float: bounds less the output's zero point.
+struct i8k_requantize {
+  float min, max;
+  int32_t zero_point;
+};
+
+// Some rows (places of the output) by one block of channels; for depthwise by all channels.
+struct i8k_tile {
+  size_t rows;                    // 1 to the build's max_rows; any for depthwise
+  size_t taps, depth;             // each tap reads `depth` consecutive bytes of the input (depthwise: of channels)
+  const int8_t *const *pointers;  // (rows, taps), or NULL: one tap, row i at input + i * input_stride
+  const int8_t *input;
+  size_t input_stride;
+  const void *block;
+  size_t channels;  // to be written
+  int8_t *output;
+  size_t output_stride;  // between rows
+  const struct i8k_requantize *requantize;
+};
+
+// A block is bias (int32), scales (float), then weights, each for `width` channels.
+//   gemm: (taps, depth / 4 rounded up, width, 4) int8.
+//   depthwise: (taps, 64) int8, or with `interleaved` (taps / 4 rounded up, 4, 16, 4): lane i of vector q is channel
+//   i / 4 * 16 + q * 4 + i % 4, which is where unpacking bytes within 128 bits puts it.
+struct i8k_kernels {
+  size_t max_rows;
+  int32_t input_offset;  // added to each input by the kernels; the bias takes it back
+  bool interleaved;
+  void (*gemm)(const struct i8k_tile *tile);
+  void (*depthwise)(const struct i8k_tile *tile);
+};
+
+extern const struct i8k_kernels i8k_portable, i8k_avx2, i8k_avx512_vnni;
+
+const struct i8k_kernels *i8k_kernels_of(enum i8k_isa isa);
+
+static inline size_t i8k_round_up(size_t value, size_t multiple) { return (value + multiple - 1) / multiple * multiple; }
+static inline size_t i8k_min(size_t a, size_t b) { return a < b ? a : b; }
+static inline size_t i8k_block_width(size_t channels) {
+  return channels > I8K_HALF_BLOCK ? I8K_BLOCK : I8K_HALF_BLOCK;
+}
+
+// The shape of a convolution as the kernels see it.
+struct i8k_shape {
+  size_t taps, depth;
+  bool by_rows;   // a tap is a row of the window: its pixels are consecutive in the (padded) image
+  bool copied;    // by_rows, and the image needs padding
+  bool direct;    // one tap, rows one after another: no pointers
+  size_t pixels;  // places of the output, over the batch
+  size_t padded_height, padded_width;
+};
+
+struct i8k_shape i8k_shape_of(const struct i8k_conv *conv);
+
+#endif  // I8K_KERNELS_H

@@ -1,0 +1,107 @@
+// Convolutions on the int8 kernels of ours, which give XNNPACK's bytes.
+#include <stdlib.h>
+#include <string.h>
+
+#include "operator.h"
+
+static enum xnx_status setup(struct xnx_operator *op, pthreadpool_t pool) {
+  (void)pool;
+  i8k_conv_setup(&op->as.native.conv, op->inputs[0], op->as.native.scratch);
+  return XNX_OK;
+}
+
+static void run(const struct xnx_operator *op, pthreadpool_t pool) {
+  const struct xnx_native *native = &op->as.native;
+  i8k_conv_run(&native->conv, native->packed, op->inputs[0], op->output, native->scratch, pool);
+}
+
+// Bytes for aligned_alloc: a multiple of the alignment, and not nothing.
+static size_t rounded(size_t size) { return (size + 64) / 64 * 64; }
+
+// The weights of another process, where they fit; else packed here.
+static enum xnx_status pack(
+    const struct xnx_operands *operands, const float *scales, struct xnx_operator *op) {
+  struct xnx_native *native = &op->as.native;
+  native->packed_size = i8k_conv_packed_size(&native->conv);
+  const struct xnx_options *options = operands->options;
+  if (options->packed != NULL && options->packed_size == native->packed_size && (uintptr_t)options->packed % 64 == 0) {
+    native->packed = options->packed;
+    return XNX_OK;
+  }
+  native->owned = aligned_alloc(64, rounded(native->packed_size));
+  if (native->owned == NULL) return XNX_OUT_OF_MEMORY;
+  const struct ds_value *bias = operands->inputs[2];
+  i8k_conv_pack(
+      &native->conv, operands->inputs[1]->data, bias == NULL ? NULL : bias->data, scales, native->owned);
+  native->packed = native->owned;
+  op->packed_bytes = native->packed_size;
+  return XNX_OK;
+}
+
+enum xnx_status xnx_create_native(
+    const struct xnx_operands *operands, const struct ds_window *window, struct xnx_quantization in,
+    struct xnx_quantization out, struct xnx_bounds bounds, const float *scales, struct xnx_operator *op) {
+  const enum xnx_kernels kernels = operands->options->kernels;
+  const enum i8k_isa isa = i8k_isa();
+  // Without dot products of bytes, ours and the library's do the same work.
+  if (kernels == XNX_KERNELS_XNNPACK || (kernels == XNX_KERNELS_AUTO && isa != I8K_AVX512_VNNI)) return XNX_UNSUPPORTED;
+  const struct xnx_image *input = &op->input_image, *output = &op->output_image;
+  const bool depthwise = window->groups > 1 && (size_t)window->groups == input->channels;
+  if (window->groups > 1 && !(depthwise && output->channels == input->channels)) return XNX_UNSUPPORTED;
+  struct xnx_native *native = &op->as.native;
+  native->conv = (struct i8k_conv){
+      .isa = isa,
+      .depthwise = depthwise,
+      .batch = input->batch,
+      .in_height = input->height,
+      .in_width = input->width,
+      .in_channels = input->channels,
+      .out_height = output->height,
+      .out_width = output->width,
+      .out_channels = output->channels,
+      .kernel_height = (size_t)window->kernel_height,
+      .kernel_width = (size_t)window->kernel_width,
+      .stride_height = (size_t)window->stride_height,
+      .stride_width = (size_t)window->stride_width,
+      .dilation_height = (size_t)window->dilation_height,
+      .dilation_width = (size_t)window->dilation_width,
+      .pad_top = (size_t)window->pad_top,
+      .pad_left = (size_t)window->pad_left,
+      .in_zero_point = in.zero_point,
+      .out_zero_point = out.zero_point,
+      .min = (int8_t)bounds.min,
+      .max = (int8_t)bounds.max,
+  };
+  if (!i8k_conv_supports(&native->conv)) return XNX_UNSUPPORTED;
+  op->is_native = true;
+  native->scratch = aligned_alloc(64, rounded(i8k_conv_scratch_size(&native->conv)));
+  if (native->scratch == NULL) return XNX_OUT_OF_MEMORY;
+  op->setup = setup;
+  op->kernel = run;
+  return pack(operands, scales, op);
+}
+
+void xnx_delete_native(struct xnx_operator *op) {
+  if (!op->is_native) return;
+  free(op->as.native.owned);
+  free(op->as.native.scratch);
+}
+
+const void *xnx_operator_packed(const xnx_operator *op, size_t *size_out) {
+  if (!op->is_native) return NULL;
+  *size_out = op->as.native.packed_size;
+  return op->as.native.packed;
+}
+
+int xnx_operator_is_native(const xnx_operator *op) { return op->is_native; }
+
+// The number is that of the layout: it changes when i8k_conv_pack does.
+const char *xnx_kernel_build(void) {
+  switch (i8k_isa()) {
+    case I8K_PORTABLE: return "portable-1";
+    case I8K_AVX2: return "avx2-1";
+    case I8K_AVX512_VNNI: return "avx512vnni-1";
+    case I8K_ISA_COUNT: break;
+  }
+  return "none";
+}

@@ -1,0 +1,49 @@
+import TensorCore
+import XNNExecutor
+
+/// How a program is loaded.
+public struct MethodOptions: Sendable {
+  /// Whose kernels run int8 convolutions and fully connected layers.
+  public enum Kernels: String, Sendable, CaseIterable {
+    /// The faster ones, by what was measured on processors of this kind.
+    case auto
+    /// The system's XNNPACK.
+    case xnnpack
+    /// The delegate's own, where it has one.
+    case native
+
+    var cValue: xnx_kernels {
+      switch self {
+      case .auto: .XNX_KERNELS_AUTO
+      case .xnnpack: .XNX_KERNELS_XNNPACK
+      case .native: .XNX_KERNELS_NATIVE
+      }
+    }
+  }
+
+  public var kernels: Kernels
+  /// Weights that `Method.packedWeights` gave for this program on a processor of this kind, by node, at addresses
+  /// aligned to 64 bytes: used in place. What is missing, or of another size, is packed.
+  public var packedWeights: [String: Tensor]
+
+  public init(kernels: Kernels = .auto, packedWeights: [String: Tensor] = [:]) {
+    self.kernels = kernels
+    self.packedWeights = packedWeights
+  }
+
+  /// What packed weights are made for: the instruction set, and the number of their layout.
+  public static var kernelBuild: String { String(cString: xnx_kernel_build()) }
+}
+
+extension DelegateOperator {
+  var isNative: Bool { xnx_operator_is_native(handle) != 0 }
+
+  /// A copy of the operator's packed weights; nil where XNNPACK holds them.
+  func packedWeights() -> Tensor? {
+    var size = 0
+    guard let packed = xnx_operator_packed(handle, &size) else { return nil }
+    return Tensor(unsafeUninitialized: TensorSpec(.uint8, Shape([size]))) { target in
+      target.copyMemory(from: UnsafeRawBufferPointer(start: packed, count: size))
+    }
+  }
+}

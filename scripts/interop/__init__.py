@@ -1,0 +1,1 @@
+"""Round trips between Swiftlet and PyTorch, torchao and ExecuTorch. Started by scripts/interop.sh."""
