@@ -107,10 +107,18 @@ public struct DynamicShapes: Hashable, Sendable {
 }
 
 extension ExportedProgram {
-  /// A value's type and sizes, symbolic ones by name: `float32[s0, 3]`.
+  /// A value's type and sizes, symbolic ones by name and with their range: `float32[s0, 3], 1 ≤ s0 ≤ 32`.
   public func describe(_ id: ValueID) -> String {
-    guard let sizes = dynamicShapes?.symbolicSizes(of: graph[id].name) else { return "\(graph.spec(id))" }
-    return "\(graph.spec(id).dataType)\(sizes)"
+    guard let shapes = dynamicShapes, let sizes = shapes.symbolicSizes(of: graph[id].name) else {
+      return "\(graph.spec(id))"
+    }
+    let symbols = sizes.reduce(into: Set<String>()) { $0.formUnion($1.symbols) }
+    let ranges = symbols.sorted().compactMap { symbol in
+      shapes.rangeConstraints[symbol].map { range in
+        (range.minimum.map { "\($0) ≤ " } ?? "") + symbol + (range.maximum.map { " ≤ \($0)" } ?? "")
+      }
+    }
+    return (["\(graph.spec(id).dataType)\(sizes)"] + ranges).joined(separator: ", ")
   }
 
   /// The program at other sizes of its inputs: the graph's example sizes become those that the symbols' new values give.

@@ -205,7 +205,9 @@ private struct SymbolicSizeParser {
     if name == "Integer" { return operands.count == 1 ? operands[0] : nil }
     // Variants with another range of operands; sizes are never negative.
     let variants = ["CleanDiv": "FloorDiv", "PythonMod": "Mod"]
-    guard let function = SymbolicSize.Function(rawValue: variants[name] ?? name), operands.count >= 2 else { return nil }
+    guard let function = SymbolicSize.Function(rawValue: variants[name] ?? name), operands.count >= 2 else {
+      return nil
+    }
     return .call(function, operands)
   }
 }

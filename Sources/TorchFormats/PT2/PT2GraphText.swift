@@ -51,7 +51,8 @@ struct PT2GraphText {
     }
     let graphText = JSONText.object([
       "inputs": .array(graph.inputs.map(tensor)), "outputs": .array(graph.outputs.map(tensor)), "nodes": .array(nodes),
-      "tensor_values": .object(tensorValues), "sym_int_values": .object(symInts.values), "sym_bool_values": .object([:]),
+      "tensor_values": .object(tensorValues), "sym_int_values": .object(symInts.values),
+      "sym_bool_values": .object([:]),
       "sym_float_values": .object([:]), "custom_obj_values": .object([:]), "is_single_tensor_return": .bool(false),
     ])
     return .object([
@@ -134,7 +135,8 @@ struct PT2GraphText {
       "fqn": .string(""),
       "signature": .object([
         "inputs": .array([]), "outputs": .array([]), "in_spec": .string(signature.inputs),
-        "out_spec": .string(signature.outputs), "forward_arg_names": .array(signature.argumentNames.map { .string($0) }),
+        "out_spec": .string(signature.outputs),
+        "forward_arg_names": .array(signature.argumentNames.map { .string($0) }),
       ]),
     ])
     return [whole] + signature.modules.map { .object(["fqn": .string($0), "signature": .null]) }
@@ -177,7 +179,8 @@ struct PT2GraphText {
       let parameter = parameters.popFirst()
       isPositional = isPositional && parameter?.name == argument.name && parameter?.isKeywordOnly == false
       let kind: JSONText = schema == nil ? .null : .int(isPositional ? 1 : 2)
-      inputs.append(.object(["name": .string(argument.name), "arg": try json(argument, of: node, &symInts), "kind": kind]))
+      inputs.append(
+        .object(["name": .string(argument.name), "arg": try json(argument, of: node, &symInts), "kind": kind]))
     }
     let isList = words[0] == "aten" && PT2GraphText.listReturning.contains(String(words[1]))
     let outputs: [JSONText] =
