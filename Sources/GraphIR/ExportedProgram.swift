@@ -17,6 +17,25 @@ public enum InputKind: Hashable, Sendable {
   }
 }
 
+/// How a module is called from Python: nested containers of tensors, as PyTorch's pytree module serializes their structure.
+public struct CallSignature: Hashable, Sendable {
+  /// The structure of `(args, kwargs)`, with as many leaves as the program has user inputs.
+  public var inputs: String
+  /// The structure of the result, with as many leaves as the program has outputs.
+  public var outputs: String
+  /// The parameters of the module's `forward`.
+  public var argumentNames: [String]
+  /// The paths of the modules inside it that the exporter listed.
+  public var modules: [String]
+
+  public init(inputs: String, outputs: String, argumentNames: [String], modules: [String] = []) {
+    self.inputs = inputs
+    self.outputs = outputs
+    self.argumentNames = argumentNames
+    self.modules = modules
+  }
+}
+
 /// A graph with the tensors it owns: what `torch.export` produces, and what every stage up to lowering works on.
 public struct ExportedProgram: Sendable {
   public var graph: Graph
@@ -27,18 +46,24 @@ public struct ExportedProgram: Sendable {
   public var stateDict: [String: Tensor]
   /// Files of the archive's `extra/` folder, by name.
   public var extraFiles: [String: [UInt8]]
+  /// How sizes vary; nil where all are fixed.
+  public var dynamicShapes: DynamicShapes?
+  /// How Python calls the graph; nil for positional tensors in and a tensor or a tuple of them out.
+  public var callSignature: CallSignature?
   /// What this program is called in messages: its file, or the model's name.
   public var name: String
 
   public init(
     name: String, graph: Graph = Graph(), inputKinds: [InputKind] = [], stateDict: [String: Tensor] = [:],
-    extraFiles: [String: [UInt8]] = [:]
+    extraFiles: [String: [UInt8]] = [:], dynamicShapes: DynamicShapes? = nil, callSignature: CallSignature? = nil
   ) {
     self.name = name
     self.graph = graph
     self.inputKinds = inputKinds
     self.stateDict = stateDict
     self.extraFiles = extraFiles
+    self.dynamicShapes = dynamicShapes
+    self.callSignature = callSignature
   }
 
   /// The values the user passes at each call, in order.

@@ -38,6 +38,7 @@ public struct Verifier {
       }
       if let target = kind.target { try verifyConstant(target, graph[id]) }
     }
+    try program.dynamicShapes?.verify(program)
     let constants = program.storedConstants()
     var names: Set<String> = []
     for node in graph.nodes {

@@ -55,7 +55,9 @@ private struct Conversion {
     self.source = observed.program
     self.constants = source.constants()
     self.producers = source.graph.producers()
-    self.result = ExportedProgram(name: source.name, stateDict: source.stateDict, extraFiles: source.extraFiles)
+    self.result = ExportedProgram(
+      name: source.name, stateDict: source.stateDict, extraFiles: source.extraFiles,
+      dynamicShapes: source.dynamicShapes, callSignature: source.callSignature)
   }
 
   mutating func run() throws(QuantizationError) {

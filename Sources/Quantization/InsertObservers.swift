@@ -103,8 +103,10 @@ extension Node {
     if isObserver, case .attribute(.int(let index))? = operand("observer") { index } else { nil }
   }
 
-  /// The metadata that nodes made for this one take over: where it stands in the model.
+  /// The metadata that nodes made for this one take over: where it stands in the model, and what
+  /// its author noted there.
   var inheritedMetadata: [String: String] {
-    metadata.filter { $0.key == "nn_module_stack" || $0.key == "stack_trace" }
+    let kept: Set<String> = ["nn_module_stack", "source_fn_stack", "stack_trace", "custom"]
+    return metadata.filter { kept.contains($0.key) }
   }
 }

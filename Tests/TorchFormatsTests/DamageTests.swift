@@ -88,6 +88,21 @@ struct DamageTests {
     }
   }
 
+  /// Symbolic sizes: what is read can also be given other sizes, and written.
+  @Test func dynamicPrograms() async {
+    await #expect(processExitsWith: .success) {
+      Self.record(
+        try DamagedFile.problems(
+          [DamagedFile(goldenPath("formats", "dynamic_derived.pt2"), entry: "models/model.json")], flips: 3000, seed: 4
+        ) { path in
+          let program = try PT2Archive.read(path)
+          for symbol in (program.dynamicShapes?.hints ?? [:]).keys { _ = try? program.resized([symbol: 5]) }
+          _ = try? Verifier.verify(program, as: .float)
+          try PT2Archive.write(program, to: path + ".out")
+        })
+    }
+  }
+
   // MARK: The harness itself
 
   @Test func aReaderThatHangsIsFound() throws {

@@ -18,9 +18,11 @@ struct PT2DamageTests {
   }
 
   /// The message for an archive in whose graph, or another entry, `old` is replaced by `new`.
-  private func message(_ old: String, _ new: String, in entry: String = "models/model.json") throws -> String {
+  private func message(
+    _ old: String, _ new: String, in entry: String = "models/model.json", of file: String = "tiny_float.pt2"
+  ) throws -> String {
     let folder = try TemporaryFolder()
-    try rewrite("tiny_float.pt2", to: folder.path("a.pt2")) { name, bytes in
+    try rewrite(file, to: folder.path("a.pt2")) { name, bytes in
       guard name.hasSuffix(entry) else { return bytes }
       let text = String(decoding: bytes, as: UTF8.self)
       #expect(text.contains(old))
@@ -40,7 +42,7 @@ struct PT2DamageTests {
       #"{"as_bool": false}"#, #"{"as_graph": {}}"#,
       "node 'batch_norm' (torch.ops.aten.batch_norm.default), argument 'training': has kind 'as_graph'"
     ),
-    (#"{"as_int": 4}, {"as_int": 4}]"#, #"{"as_expr": {"expr_str": "s0"}}, {"as_int": 4}]"#, "dynamic sizes"),
+    (#"{"as_int": 4}, {"as_int": 4}]"#, #"{"as_expr": {"expr_str": "s0"}}, {"as_int": 4}]"#, "dynamic sizes without"),
     (#""dtype": 7"#, #""dtype": 9"#, "scalar type 9"),
     (#""layout": 7"#, #""layout": 1"#, "not a dense"),
     (#""as_int": 3"#, #""as_int": -3"#, "impossible sizes"),
@@ -94,6 +96,17 @@ struct PT2DamageTests {
     #expect { try PT2Archive.read(goldenPath("formats", "arrays.npz")) } throws: {
       "\($0)".contains("not a torch.export archive")
     }
+  }
+
+  @Test(arguments: [
+    ("Symbol('s77', positive=True, integer=True)", "Symbol('u0', integer=True)", "unbacked symbol u0"),
+    ("Symbol('s77', positive=True, integer=True)", "exec('s77')", "is no expression that can be read"),
+    (#""as_name": "sym_size_int_1"}, {"as_int": -1}"#, #""as_name": "other"}, {"as_int": -1}"#, "'other' is not"),
+    (#""hint": {"as_int": 2}"#, #""hint": null"#, "depend on data"),
+  ])
+  func dynamicSizesThatCannotBeReadAreNamed(_ old: String, _ new: String, _ expected: String) throws {
+    let message = try message(old, new, of: "dynamic_batch.pt2")
+    #expect(message.contains(expected), "\(message)")
   }
 
   @Test(arguments: PT2Tests.tiny)

@@ -56,7 +56,9 @@ struct ReferenceRewriter {
   init(_ source: QuantizedGraph) {
     self.source = source
     let program = source.program
-    result = ExportedProgram(name: program.name, stateDict: program.stateDict, extraFiles: program.extraFiles)
+    result = ExportedProgram(
+      name: program.name, stateDict: program.stateDict, extraFiles: program.extraFiles,
+      dynamicShapes: program.dynamicShapes, callSignature: program.callSignature)
   }
 
   mutating func run() throws(GraphError) {

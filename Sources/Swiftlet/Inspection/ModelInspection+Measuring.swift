@@ -70,7 +70,7 @@ extension ExportedProgram {
     if let parameters = beside.flatMap(dequantization), !parameters.isPerChannel {
       quantization = .init(scale: parameters.scale, zeroPoint: parameters.zeroPoint)
     }
-    return .init(name: graph[id].name, spec: "\(spec)", shape: spec.shape.dimensions, quantization: quantization)
+    return .init(name: graph[id].name, spec: describe(id), shape: spec.shape.dimensions, quantization: quantization)
   }
 }
 

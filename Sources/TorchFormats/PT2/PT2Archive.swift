@@ -8,18 +8,18 @@ public enum PT2Archive {
   ///
   /// In-place operators become functional ones. Operators are not checked: that is the verifier's task. Checksums of
   /// weights are compared only on request, those of everything else always. Throws a `FormatError` that names the
-  /// entry, node or tensor: for damage, another format, dynamic sizes, and what an inference graph has no use for.
+  /// entry, node or tensor: for damage, another format, sizes that depend on data, and what an inference graph has no use for.
   public static func read(_ path: String, verifyingWeights: Bool = false) throws(FormatError) -> ExportedProgram {
     let files = try PT2Files(path: path)
     let serialized = try files.program()
     var loader = PT2TensorLoader(files: files, verify: verifyingWeights)
     try loader.load(files.weights)
     try loader.load(files.constants)
-    var builder = PT2GraphBuilder(path: path, serialized: serialized.graphModule)
+    var builder = PT2GraphBuilder(path: path, serialized: serialized)
     try builder.build()
     var program = ExportedProgram(
       name: path, graph: builder.graph, inputKinds: builder.inputKinds, stateDict: loader.tensors,
-      extraFiles: try files.extraFiles())
+      extraFiles: try files.extraFiles(), dynamicShapes: builder.dynamicShapes, callSignature: builder.callSignature)
     let owned = zip(program.graph.inputs, program.inputKinds).filter { $1 != .userInput }.map(\.0)
     program.graph.functionalize(constants: Set(owned))
     return program

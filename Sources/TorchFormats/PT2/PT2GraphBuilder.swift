@@ -1,3 +1,4 @@
+import Foundation
 import GraphIR
 import TensorCore
 
@@ -6,12 +7,18 @@ struct PT2GraphBuilder {
   private(set) var graph = Graph()
   private(set) var inputKinds: [InputKind] = []
   private let path: String
-  private let serialized: PT2Schema.GraphModule
+  private let program: PT2Schema.Program
+  private var serialized: PT2Schema.GraphModule { program.graphModule }
   private var values: [String: ValueID] = [:]
+  private var symInts: PT2SymIntReader
 
-  init(path: String, serialized: PT2Schema.GraphModule) {
+  /// Nil when all sizes are fixed.
+  var dynamicShapes: DynamicShapes? { symInts.shapes.hints.isEmpty ? nil : symInts.shapes }
+
+  init(path: String, serialized: PT2Schema.Program) {
     self.path = path
-    self.serialized = serialized
+    self.program = serialized
+    symInts = PT2SymIntReader(path: path, program: serialized)
   }
 
   mutating func build() throws(FormatError) {
@@ -19,6 +26,33 @@ struct PT2GraphBuilder {
     graph.nodes.reserveCapacity(serialized.graph.nodes.count)
     for (index, node) in serialized.graph.nodes.enumerated() { try buildNode(node, index) }
     try buildOutputs()
+  }
+
+  /// Nil where it is no structure of the graph's inputs and outputs.
+  var callSignature: CallSignature? {
+    let calls = serialized.moduleCallGraph ?? []
+    guard let signature = calls.first(where: { $0.path.isEmpty })?.signature,
+      leafCount(signature.inputs) == inputKinds.filter({ $0 == .userInput }).count,
+      leafCount(signature.outputs) == graph.outputs.count
+    else { return nil }
+    return CallSignature(
+      inputs: signature.inputs, outputs: signature.outputs, argumentNames: signature.argumentNames ?? [],
+      modules: calls.map(\.path).filter { !$0.isEmpty })
+  }
+
+  /// A structure's text is a list of the protocol's number and the structure.
+  private func leafCount(_ text: String) -> Int? {
+    struct Versioned: Decodable {
+      let tree: PT2Schema.TreeSpec
+      init(from decoder: any Decoder) throws {
+        var items = try decoder.unkeyedContainer()
+        guard try items.decode(Int.self) == 1 else {
+          throw DecodingError.dataCorruptedError(in: items, debugDescription: "another protocol")
+        }
+        tree = try items.decode(PT2Schema.TreeSpec.self)
+      }
+    }
+    return try? JSONDecoder().decode(Versioned.self, from: Data(text.utf8)).tree.leafCount
   }
 
   private func error(_ place: String, _ reason: String) -> FormatError {
@@ -33,6 +67,7 @@ struct PT2GraphBuilder {
     do { spec = try meta.spec() } catch { throw self.error(place, "the value '\(name)' \(error.reason)") }
     guard values[name] == nil else { throw error(place, "the value '\(name)' is defined twice") }
     let id = graph.addValue(name, spec)
+    try symInts.addSizes(meta.sizes, of: name, place)
     values[name] = id
     return id
   }
@@ -90,6 +125,7 @@ struct PT2GraphBuilder {
   private static let batchNormOfInference = "torch.ops.aten._native_batch_norm_legit_no_training.default"
 
   private mutating func buildNode(_ node: PT2Schema.Node, _ index: Int) throws(FormatError) {
+    if try symInts.define(node) { return }
     var outputNames: [String] = []
     for output in node.outputs {
       switch output {
@@ -106,7 +142,11 @@ struct PT2GraphBuilder {
     guard node.target.hasPrefix(prefix) else { throw error(place, "is not a call of an operator") }
     var arguments: [GraphIR.Node.Argument] = []
     for argument in node.inputs {
-      arguments.append(.init(argument.name, try operand(argument, place)))
+      if let example = try symInts.example(of: argument, node: name, place) {
+        arguments.append(.init(argument.name, .attribute(example)))
+      } else {
+        arguments.append(.init(argument.name, try operand(argument, place)))
+      }
     }
     if isBatchNorm { arguments.append(.init("training", .attribute(.bool(false)))) }
     var outputs: [ValueID] = []
@@ -138,6 +178,7 @@ struct PT2GraphBuilder {
     case .float(let value): return .attribute(.float(value))
     case .floats(let values): return .attribute(.floats(values))
     case .string(let value): return .attribute(.string(value))
+    case .symInt, .symInts: throw error(place, "is a size, where none is expected")
     case .scalarType(let code):
       guard let type = PT2Schema.scalarTypes[code] else {
         throw error(place, "is scalar type \(code), which has no counterpart here")

@@ -6,11 +6,18 @@ import TensorCore
 struct PT2GraphText {
   let path: String
   let program: ExportedProgram
+  private let shapes: DynamicShapes
   private var graph: Graph { program.graph }
 
-  init(path: String, program: ExportedProgram) {
+  /// Throws when how sizes vary is not known of every value.
+  init(path: String, program: ExportedProgram) throws(FormatError) {
     self.path = path
     self.program = program
+    var shapes = program.dynamicShapes
+    do { try shapes?.complete(for: program) } catch {
+      throw FormatError(path: path, place: error.node.isEmpty ? "" : "node '\(error.node)'", reason: error.reason)
+    }
+    self.shapes = shapes ?? DynamicShapes()
   }
 
   /// Throws for a node or value that has no counterpart in the schema.
@@ -20,9 +27,14 @@ struct PT2GraphText {
     }
     var nodes: [JSONText] = []
     var values = graph.inputs
+    var symInts = PT2SymIntWriter(shapes, graph: graph)
+    for id in graph.inputs { symInts.define(graph[id].name) }
     for node in graph.nodes {
-      nodes.append(try self.node(node))
+      let text = try self.node(node, &symInts)
+      nodes += symInts.takeNodes()
+      nodes.append(text)
       values += node.outputs
+      for id in node.outputs { symInts.define(graph[id].name) }
     }
     var tensorValues: [String: JSONText] = [:]
     let parameters = Set(zip(graph.inputs, program.inputKinds).compactMap { id, kind in isParameter(kind) ? id : nil })
@@ -34,31 +46,54 @@ struct PT2GraphText {
           reason: "\(value.spec) belongs to a lowered graph, not into a .pt2")
       }
       tensorValues[value.name] = PT2GraphText.meta(
-        value.spec, requiresGrad: parameters.contains(id) && value.spec.dataType.isFloatingPoint)
+        value.spec, requiresGrad: parameters.contains(id) && value.spec.dataType.isFloatingPoint,
+        symbolic: shapes.symbolicSizes(of: value.name), hints: shapes.hints)
     }
     let graphText = JSONText.object([
       "inputs": .array(graph.inputs.map(tensor)), "outputs": .array(graph.outputs.map(tensor)), "nodes": .array(nodes),
-      "tensor_values": .object(tensorValues), "sym_int_values": .object([:]), "sym_bool_values": .object([:]),
+      "tensor_values": .object(tensorValues), "sym_int_values": .object(symInts.values),
+      "sym_bool_values": .object([:]),
       "sym_float_values": .object([:]), "custom_obj_values": .object([:]), "is_single_tensor_return": .bool(false),
     ])
     return .object([
       "graph_module": .object([
-        "graph": graphText, "signature": signature(), "module_call_graph": .array([callEntry()]),
+        "graph": graphText, "signature": signature(), "module_call_graph": .array(callEntries()),
         "metadata": .object([:]), "treespec_namedtuple_fields": .object([:]),
       ]),
-      "opset_version": .object(["aten": .int(10)]), "range_constraints": .object([:]),
+      "opset_version": .object(["aten": .int(10)]), "range_constraints": rangeConstraints,
       "schema_version": .object(["major": .int(PT2Schema.major), "minor": .int(PT2Schema.minor)]),
       "verifiers": .array([.string("TRAINING")]), "torch_version": .string(PT2Schema.torchVersion),
-      "guards_code": .array([]),
+      "guards_code": .array(shapes.guards.map { .string($0) }),
     ])
   }
 
-  /// The schema's description of a row-major tensor.
-  static func meta(_ spec: TensorSpec, requiresGrad: Bool) -> JSONText {
-    func numbers(_ values: [Int]) -> JSONText { .array(values.map { .object(["as_int": .int($0)]) }) }
+  private var rangeConstraints: JSONText {
+    func bound(_ value: Int?) -> JSONText { value.map { .int($0) } ?? .null }
+    return .object(
+      shapes.rangeConstraints.mapValues {
+        .object(["min_val": bound($0.minimum), "max_val": bound($0.maximum)])
+      })
+  }
+
+  /// The schema's description of a row-major tensor, whose sizes may be symbolic.
+  static func meta(
+    _ spec: TensorSpec, requiresGrad: Bool, symbolic: [SymbolicSize]? = nil, hints: [String: Int] = [:]
+  ) -> JSONText {
+    func number(_ size: SymbolicSize) -> JSONText { PT2SymIntWriter.json(size, size.evaluated(hints) ?? 0) }
+    let sizes = symbolic ?? spec.shape.dimensions.map { .int($0) }
+    // The product of the sizes after each dimension; as far as they are constant, one number.
+    var strides: [JSONText] = []
+    var (factor, varying): (Int, [SymbolicSize]) = (1, [])
+    for size in sizes.reversed() {
+      let product: SymbolicSize =
+        varying.isEmpty
+        ? .int(factor) : factor == 1 && varying.count == 1 ? varying[0] : .call(.multiply, [.int(factor)] + varying)
+      strides.append(number(product))
+      if let value = size.evaluated([:]) { factor *= max(value, 1) } else { varying.append(size) }
+    }
     return .object([
-      "dtype": .int(PT2Schema.code(of: spec.dataType)), "sizes": numbers(spec.shape.dimensions),
-      "strides": numbers(spec.shape.strides.map { max($0, 1) }), "storage_offset": .object(["as_int": .int(0)]),
+      "dtype": .int(PT2Schema.code(of: spec.dataType)), "sizes": .array(sizes.map(number)),
+      "strides": .array(strides.reversed()), "storage_offset": .object(["as_int": .int(0)]),
       "requires_grad": .bool(requiresGrad), "layout": .int(PT2Schema.stridedLayout),
       "device": .object(["type": .string("cpu"), "index": .null]),
     ])
@@ -92,8 +127,23 @@ struct PT2GraphText {
     return .object(["input_specs": .array(inputs), "output_specs": .array(outputs)])
   }
 
-  /// How Python calls the graph: positional tensors in; one tensor, or a tuple of them, out.
-  private func callEntry() -> JSONText {
+  /// How Python calls the graph, and the modules in it. What modules inside took and gave is not kept: passes may have
+  /// changed it.
+  private func callEntries() -> [JSONText] {
+    let signature = program.callSignature ?? plainSignature()
+    let whole = JSONText.object([
+      "fqn": .string(""),
+      "signature": .object([
+        "inputs": .array([]), "outputs": .array([]), "in_spec": .string(signature.inputs),
+        "out_spec": .string(signature.outputs),
+        "forward_arg_names": .array(signature.argumentNames.map { .string($0) }),
+      ]),
+    ])
+    return [whole] + signature.modules.map { .object(["fqn": .string($0), "signature": .null]) }
+  }
+
+  /// Positional tensors in; one tensor, or a tuple of them, out.
+  private func plainSignature() -> CallSignature {
     let leaf = #"{"type": null, "context": null, "children_spec": []}"#
     func tuple(_ items: [String]) -> String {
       #"{"type": "builtins.tuple", "context": "null", "children_spec": ["# + items.joined(separator: ", ") + "]}"
@@ -101,14 +151,9 @@ struct PT2GraphText {
     let inputs = tuple(program.userInputs.map { _ in leaf })
     let keywords = #"{"type": "builtins.dict", "context": "[]", "children_spec": []}"#
     let outputs = graph.outputs.count == 1 ? leaf : tuple(graph.outputs.map { _ in leaf })
-    return .object([
-      "fqn": .string(""),
-      "signature": .object([
-        "inputs": .array([]), "outputs": .array([]), "in_spec": .string("[1, \(tuple([inputs, keywords]))]"),
-        "out_spec": .string("[1, \(outputs)]"),
-        "forward_arg_names": .array(program.userInputs.map { .string(graph[$0].name) }),
-      ]),
-    ])
+    return CallSignature(
+      inputs: "[1, \(tuple([inputs, keywords]))]", outputs: "[1, \(outputs)]",
+      argumentNames: program.userInputs.map { graph[$0].name })
   }
 
   // MARK: Nodes
@@ -119,7 +164,7 @@ struct PT2GraphText {
     "meshgrid", "broadcast_tensors",
   ]
 
-  private func node(_ node: Node) throws(FormatError) -> JSONText {
+  private func node(_ node: Node, _ symInts: inout PT2SymIntWriter) throws(FormatError) -> JSONText {
     let words = node.operatorName.split(separator: ".", omittingEmptySubsequences: false)
     guard words.count == 3, words[0] != "fused", words[0] != "quantization" else {
       throw FormatError(
@@ -134,7 +179,8 @@ struct PT2GraphText {
       let parameter = parameters.popFirst()
       isPositional = isPositional && parameter?.name == argument.name && parameter?.isKeywordOnly == false
       let kind: JSONText = schema == nil ? .null : .int(isPositional ? 1 : 2)
-      inputs.append(.object(["name": .string(argument.name), "arg": json(argument), "kind": kind]))
+      inputs.append(
+        .object(["name": .string(argument.name), "arg": try json(argument, of: node, &symInts), "kind": kind]))
     }
     let isList = words[0] == "aten" && PT2GraphText.listReturning.contains(String(words[1]))
     let outputs: [JSONText] =
@@ -144,6 +190,20 @@ struct PT2GraphText {
       "outputs": .array(outputs), "metadata": .object(node.metadata.mapValues { .string($0) }),
       "is_hop_single_tensor_return": .null,
     ])
+  }
+
+  private func json(
+    _ argument: Node.Argument, of node: Node, _ symInts: inout PT2SymIntWriter
+  ) throws(FormatError) -> JSONText {
+    let isList = if case .attribute(.ints) = argument.operand { true } else { false }
+    do {
+      if let text = try symInts.argument(argument.name, of: node.name, isList: isList) { return text }
+    } catch {
+      throw FormatError(
+        path: path, place: "node '\(node.name)' (\(node.operatorName)), argument '\(argument.name)'",
+        reason: "the size \(error.size) cannot be computed from sizes that values before it have")
+    }
+    return json(argument)
   }
 
   private func json(_ argument: Node.Argument) -> JSONText {

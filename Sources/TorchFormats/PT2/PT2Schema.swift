@@ -13,8 +13,12 @@ enum PT2Schema {
   struct Program: Decodable {
     let graphModule: GraphModule
     let schemaVersion: Version
+    let rangeConstraints: [String: RangeConstraint]?
+    let guardsCode: [String]?
 
     enum CodingKeys: String, CodingKey {
+      case rangeConstraints = "range_constraints"
+      case guardsCode = "guards_code"
       case graphModule = "graph_module"
       case schemaVersion = "schema_version"
     }
@@ -28,6 +32,59 @@ enum PT2Schema {
   struct GraphModule: Decodable {
     let graph: Graph
     let signature: Signature
+    let moduleCallGraph: [ModuleCall]?
+
+    enum CodingKeys: String, CodingKey {
+      case graph, signature
+      case moduleCallGraph = "module_call_graph"
+    }
+  }
+
+  struct RangeConstraint: Decodable {
+    let minimum: Int?
+    let maximum: Int?
+
+    enum CodingKeys: String, CodingKey {
+      case minimum = "min_val"
+      case maximum = "max_val"
+    }
+  }
+
+  struct ModuleCall: Decodable {
+    struct Signature: Decodable {
+      let inputs: String
+      let outputs: String
+      let argumentNames: [String]?
+
+      enum CodingKeys: String, CodingKey {
+        case inputs = "in_spec"
+        case outputs = "out_spec"
+        case argumentNames = "forward_arg_names"
+      }
+    }
+
+    /// The module's path; empty for the whole.
+    let path: String
+    let signature: Signature?
+
+    enum CodingKeys: String, CodingKey {
+      case signature
+      case path = "fqn"
+    }
+  }
+
+  /// A node of a serialized pytree.
+  struct TreeSpec: Decodable {
+    let type: String?
+    let children: [TreeSpec]
+
+    enum CodingKeys: String, CodingKey {
+      case type
+      case children = "children_spec"
+    }
+
+    /// The tensors, or other values, that the structure holds.
+    var leafCount: Int { type == nil ? 1 : children.reduce(0) { $0 + $1.leafCount } }
   }
 
   struct Graph: Decodable {
@@ -35,9 +92,11 @@ enum PT2Schema {
     let outputs: [Argument]
     let nodes: [Node]
     let tensorValues: [String: TensorMeta]
+    let symIntValues: [String: SymInt]?
 
     enum CodingKeys: String, CodingKey {
       case inputs, outputs, nodes
+      case symIntValues = "sym_int_values"
       case tensorValues = "tensor_values"
     }
   }
@@ -75,11 +134,45 @@ enum PT2Schema {
     }
   }
 
-  /// A number, or (nil) an expression of the dynamic sizes.
+  /// A number, or an expression of the dynamic sizes.
   struct SymInt: Decodable {
-    let value: Int?
+    struct Expression: Decodable {
+      struct Hint: Decodable {
+        let value: Int?
+        enum CodingKeys: String, CodingKey { case value = "as_int" }
+      }
 
-    enum CodingKeys: String, CodingKey { case value = "as_int" }
+      let text: String
+      let hint: Hint?
+
+      enum CodingKeys: String, CodingKey {
+        case hint
+        case text = "expr_str"
+      }
+    }
+
+    /// Nil for an expression.
+    let value: Int?
+    let expression: Expression?
+
+    enum CodingKeys: String, CodingKey {
+      case value = "as_int"
+      case expression = "as_expr"
+    }
+
+    /// The number, or what the expression is in the example.
+    var example: Int? { value ?? expression?.hint?.value }
+  }
+
+  /// A number, or the name of a computed one.
+  struct SymIntArgument: Decodable, Hashable {
+    let value: Int?
+    let name: String?
+
+    enum CodingKeys: String, CodingKey {
+      case value = "as_int"
+      case name = "as_name"
+    }
   }
 
   /// `model_weights_config.json` and `model_constants_config.json`: what is known of each tensor by its name.
@@ -167,6 +260,8 @@ extension PT2Schema {
     case float(Double)
     case floats([Double])
     case string(String)
+    case symInt(String)
+    case symInts([SymIntArgument])
     case scalarType(Int)
     case memoryFormat(Int)
     /// A kind that has no counterpart here, by its key in the schema.
@@ -221,11 +316,13 @@ extension PT2Schema {
       case "as_bools": self = .bools(try value())
       case "as_int": self = .int(try value())
       case "as_ints": self = .ints(try value())
-      case "as_sym_int": self = try value(SymInt.self).value.map { .int($0) } ?? .unsupported("as_sym_int by name")
+      case "as_sym_int":
+        let argument = try value(SymIntArgument.self)
+        self = argument.name.map { .symInt($0) } ?? argument.value.map { .int($0) } ?? .unsupported("as_sym_int")
       case "as_sym_ints":
-        let values = try value([SymInt].self).map(\.value)
-        let known = values.compactMap { $0 }
-        self = known.count == values.count ? .ints(known) : .unsupported("as_sym_ints by name")
+        let values = try value([SymIntArgument].self)
+        let known = values.compactMap(\.value)
+        self = known.count == values.count ? .ints(known) : .symInts(values)
       case "as_float": self = .float(try value(Number.self).value)
       case "as_floats": self = .floats(try value([Number].self).map(\.value))
       case "as_string": self = .string(try value())

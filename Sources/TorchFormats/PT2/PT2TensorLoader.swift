@@ -73,15 +73,15 @@ struct PT2TensorLoader {
 extension PT2Schema.TensorMeta {
   struct Failure: Error { let reason: String }
 
-  /// Throws a `Failure` for an element type without counterpart, dynamic or impossible sizes, and sparse tensors.
+  /// Throws a `Failure` for an element type without counterpart, impossible sizes, dynamic ones without example, and sparse tensors.
   func spec() throws(Failure) -> TensorSpec {
     guard let dataType = PT2Schema.scalarTypes[dtype] else {
       throw Failure(reason: "has scalar type \(dtype), which has no counterpart here")
     }
     guard layout == PT2Schema.stridedLayout else { throw Failure(reason: "is not a dense strided tensor") }
-    let dimensions = sizes.compactMap(\.value)
+    let dimensions = sizes.compactMap(\.example)
     guard dimensions.count == sizes.count else {
-      throw Failure(reason: "has dynamic sizes; export the model with fixed ones")
+      throw Failure(reason: "has dynamic sizes without an example: they depend on data")
     }
     guard dimensions.count <= 64, let shape = Shape(validating: dimensions) else {
       throw Failure(reason: "has impossible sizes \(dimensions.prefix(8))")
