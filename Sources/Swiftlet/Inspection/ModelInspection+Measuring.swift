@@ -85,7 +85,7 @@ private struct OperationList {
     delegates = program.delegates.map { .init(backend: $0.backend, nodes: []) }
     for (instruction, operation) in zip(program.instructions, method.operations) {
       var entry = ModelInspection.Operation(instruction, program)
-      guard operation.backend == .xnnpack, let call = instruction.delegateCall,
+      guard operation.backend != .portable, let call = instruction.delegateCall,
         delegates.indices.contains(call.delegate)
       else {
         entry.reason = operation.reason ?? ""

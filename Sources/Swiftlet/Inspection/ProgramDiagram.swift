@@ -52,7 +52,8 @@ struct ProgramDiagram {
       connect(instruction.inputs, to: boxes.count, writers)
       for index in instruction.outputs { writers.note(index, writtenBy: boxes.count) }
       var (kind, title) = (Kind.portable, instruction.operatorName)
-      if operation.backend == .xnnpack, let call = instruction.delegateCall, delegates.indices.contains(call.delegate) {
+      if operation.backend != .portable, let call = instruction.delegateCall, delegates.indices.contains(call.delegate)
+      {
         kind = .delegated(call.delegate)
         delegates[call.delegate].nodes += 1
         if kinds[call.delegate].indices.contains(call.node) { title = kinds[call.delegate][call.node] }
