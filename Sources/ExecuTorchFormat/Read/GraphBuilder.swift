@@ -15,19 +15,29 @@ final class GraphBuilder {
   /// Keys of named data that are constants of delegates.
   var constantKeys: Set<String> = []
 
+  /// How many values have been given each name.
+  private var nameCounts: [String: Int] = [:]
+
   init(path: String) { self.path = path }
+
+  /// A value whose name gets the next number at once: the graph looks for a free one from 1 on.
+  private func addValue(_ name: String, _ spec: TensorSpec) -> ValueID {
+    let count = nameCounts[name, default: 0]
+    nameCounts[name] = count + 1
+    return graph.addValue(count == 0 ? name : "\(name)_\(count)", spec)
+  }
 
   func error(_ place: String, _ reason: String) -> FormatError { FormatError(path: path, place: place, reason: reason) }
 
   func addInput(_ spec: TensorSpec) -> ValueID {
-    let id = graph.addValue("input", TensorSpec(spec.dataType, spec.shape))
+    let id = addValue("input", TensorSpec(spec.dataType, spec.shape))
     userInputs.append(id)
     return id
   }
 
   /// A constant, which the graph takes as row-major however it is stored.
   func addConstant(_ name: String, _ tensor: Tensor) -> ValueID {
-    let id = graph.addValue(name, TensorSpec(tensor.dataType, tensor.shape))
+    let id = addValue(name, TensorSpec(tensor.dataType, tensor.shape))
     constantInputs.append(id)
     constants[id] = tensor
     return id
@@ -63,7 +73,7 @@ final class GraphBuilder {
       throw self.error(
         place, "\(operatorName): \(error.reason); inputs: \(error.inputs.map(\.description).joined(separator: ", "))")
     }
-    let outputs = specs.map { graph.addValue(name, $0) }
+    let outputs = specs.map { addValue(name, $0) }
     let arguments = arguments.map { Node.Argument($0.0, $0.1) }
     graph.nodes.append(
       Node(name: graph[outputs[0]].name, operatorName: operatorName, arguments: arguments, outputs: outputs))
