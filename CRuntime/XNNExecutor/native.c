@@ -1,6 +1,5 @@
 // Convolutions on the int8 kernels of ours, which give XNNPACK's bytes.
 #include <stdlib.h>
-#include <string.h>
 
 #include "operator.h"
 
@@ -43,7 +42,7 @@ enum xnx_status xnx_create_native(
     struct xnx_quantization out, struct xnx_bounds bounds, const float *scales, struct xnx_operator *op) {
   const enum xnx_kernels kernels = operands->options->kernels;
   const enum i8k_isa isa = i8k_isa();
-  // Without dot products of bytes, ours and the library's do the same work.
+  // With AVX2 alone the library is about twice as fast as ours.
   if (kernels == XNX_KERNELS_XNNPACK || (kernels == XNX_KERNELS_AUTO && isa != I8K_AVX512_VNNI)) return XNX_UNSUPPORTED;
   const struct xnx_image *input = &op->input_image, *output = &op->output_image;
   const bool depthwise = window->groups > 1 && (size_t)window->groups == input->channels;
@@ -95,13 +94,6 @@ const void *xnx_operator_packed(const xnx_operator *op, size_t *size_out) {
 
 int xnx_operator_is_native(const xnx_operator *op) { return op->is_native; }
 
-// The number is that of the layout: it changes when i8k_conv_pack does.
-const char *xnx_kernel_build(void) {
-  switch (i8k_isa()) {
-    case I8K_PORTABLE: return "portable-1";
-    case I8K_AVX2: return "avx2-1";
-    case I8K_AVX512_VNNI: return "avx512vnni-1";
-    case I8K_ISA_COUNT: break;
-  }
-  return "none";
-}
+const char *xnx_kernel_isa(void) { return i8k_isa_name(i8k_isa()); }
+
+int xnx_packed_layout(void) { return I8K_PACKED_LAYOUT; }

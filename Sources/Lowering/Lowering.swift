@@ -14,12 +14,7 @@ public struct ObservedLowering: Sendable {
 ///
 /// Throws a `GraphError` when the graph is not well formed or has an operator that nothing here can run.
 public func lower(_ exported: ExportedProgram, partitioner: (any Partitioner)?) throws(GraphError) -> Program {
-  let dialect: Dialect = exported.isQuantized ? .quantizeDequantize : .float
-  try Verifier.verify(exported, as: dialect)
-  var folded = exported
-  try foldQuantize(in: &folded)
-  foldBatchNorms(in: &folded)
-  return try lowerVerified(folded, partitioner, forCalibration: false).program
+  try emit(fuse(exported), partitioner)
 }
 
 /// The fused graph that `lower` schedules: for writers that bring it into another runtime's form.
@@ -31,9 +26,7 @@ package func fuse(_ exported: ExportedProgram) throws(GraphError) -> ExportedPro
   var folded = exported
   try foldQuantize(in: &folded)
   foldBatchNorms(in: &folded)
-  let fused = try Fuser.fuse(folded, forCalibration: false).program
-  try Verifier.verify(fused, as: .lowered)
-  return fused
+  return try fuse(folded, forCalibration: false).program
 }
 
 /// Lowers an observed graph for calibration: as a float graph, with every observed value as an output.
@@ -41,25 +34,29 @@ public func lowerObserved(
   _ exported: ExportedProgram, partitioner: (any Partitioner)?
 ) throws(GraphError) -> ObservedLowering {
   try Verifier.verify(exported, as: .observed)
-  return try lowerVerified(exported, partitioner, forCalibration: true)
+  let (fused, observed) = try fuse(exported, forCalibration: true)
+  let positions = Dictionary(fused.graph.outputs.enumerated().map { ($1, $0) }, uniquingKeysWith: { first, _ in first })
+  return ObservedLowering(
+    program: try emit(fused, partitioner), observed: observed.map { ($0.observer, positions[$0.value]!) })
 }
 
 /// 1 TiB: far beyond any machine this runs on, and small enough that sums over a graph cannot overflow.
 private let largestTensor = 1 << 40
 
-private func lowerVerified(
-  _ exported: ExportedProgram, _ partitioner: (any Partitioner)?, forCalibration: Bool
-) throws(GraphError) -> ObservedLowering {
-  let (fused, observed) = try Fuser.fuse(exported, forCalibration: forCalibration)
-  try Verifier.verify(fused, as: .lowered)
+private func fuse(
+  _ verified: ExportedProgram, forCalibration: Bool
+) throws(GraphError) -> (program: ExportedProgram, observed: [(observer: Int, value: ValueID)]) {
+  let result = try Fuser.fuse(verified, forCalibration: forCalibration)
+  try Verifier.verify(result.program, as: .lowered)
+  return result
+}
+
+private func emit(_ fused: ExportedProgram, _ partitioner: (any Partitioner)?) throws(GraphError) -> Program {
   for value in fused.graph.values where value.spec.byteCount > largestTensor {
     throw GraphError(
-      program: exported.name, reason: "'\(value.name)' is \(value.spec), of \(value.spec.byteCount) bytes; too large")
+      program: fused.name, reason: "'\(value.name)' is \(value.spec), of \(value.spec.byteCount) bytes; too large")
   }
-  let schedule = try Schedule(fused, partitioner)
-  let program = try Emitter(fused, schedule, partitioner).emit()
-  let positions = Dictionary(fused.graph.outputs.enumerated().map { ($1, $0) }, uniquingKeysWith: { first, _ in first })
-  return ObservedLowering(program: program, observed: observed.map { ($0.observer, positions[$0.value]!) })
+  return try Emitter(fused, Schedule(fused, partitioner), partitioner).emit()
 }
 
 extension ExportedProgram {

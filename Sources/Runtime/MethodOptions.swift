@@ -32,7 +32,7 @@ public struct MethodOptions: Sendable {
   }
 
   /// What packed weights are made for: the instruction set, and the number of their layout.
-  public static var kernelBuild: String { String(cString: xnx_kernel_build()) }
+  public static var kernelBuild: String { "\(String(cString: xnx_kernel_isa()))-\(xnx_packed_layout())" }
 }
 
 extension DelegateOperator {

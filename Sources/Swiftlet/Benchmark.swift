@@ -73,6 +73,15 @@ private func memoryStatus(_ key: String) -> Double {
 }
 
 extension Method {
+  /// One line: how many operations the delegate runs, and on whose kernels.
+  public var delegationSummary: String {
+    let (nodes, subgraphs) = delegated
+    let native = operations.count { $0.backend == .native }
+    return
+      "The XNNPACK delegate runs \(nodes) of \(operations.count) nodes, in \(subgraphs) subgraph\(subgraphs == 1 ? "" : "s")"
+      + (native > 0 ? ", \(native) of them on int8 kernels of its own." : ".")
+  }
+
   /// Where each operation went, for reports.
   public var fallback: [BenchmarkReport.Fallback] {
     operations.filter { $0.backend == .portable }.map {

@@ -73,12 +73,13 @@ extension CalibrationState {
 }
 
 /// How inputs of a model are made: from a file the user names, else from the archive, else from
-/// `NAME.preprocess.json` beside `NAME.pt2`, else nothing is done.
+/// `NAME.preprocess.json` beside `NAME.pt2` or `NAME.pte`, else nothing is done.
 public func findPreprocess(_ explicit: String?, model path: String, _ program: ExportedProgram) throws -> Preprocess {
   if let explicit { return try Preprocess(jsonPath: explicit) }
   if let stored = program.extraFiles[preprocessFileName] {
     return try Preprocess(json: Data(stored), name: "\(path): extra/\(preprocessFileName)")
   }
-  let beside = (path.hasSuffix(".pt2") ? String(path.dropLast(4)) : path) + ".preprocess.json"
+  let isNamedAfterModel = [".pt2", ".pte"].contains { path.hasSuffix($0) }
+  let beside = (isNamedAfterModel ? String(path.dropLast(4)) : path) + ".preprocess.json"
   return FileManager.default.fileExists(atPath: beside) ? try Preprocess(jsonPath: beside) : Preprocess()
 }

@@ -52,8 +52,8 @@ extension StateDict {
     switch kind {
     case .zip:
       let names = try ZipArchive(window, path: path).entries.map(\.name)
-      if names.contains(where: { TorchFile.isAtRoot($0, "data.pkl") }) { return .torchSave }
-      let isExported = { TorchFile.isAtRoot($0, "archive_format") || $0 == "serialized_exported_program.json" }
+      if names.contains(where: { ZipArchive.isAtRoot($0, "data.pkl") }) { return .torchSave }
+      let isExported = { ZipArchive.isAtRoot($0, "archive_format") || $0 == "serialized_exported_program.json" }
       if names.contains(where: isExported) { return .exportedProgram }
       if names.contains(where: { $0.hasSuffix(".npy") }) { return .npz }
       throw FormatError(path: path, reason: "is a zip archive of neither PyTorch nor NumPy")

@@ -74,12 +74,10 @@ struct Inspect: ParsableCommand {
   }
 }
 
-/// How many nodes XNNPACK runs, and which it does not, with reasons.
+/// How many nodes the delegate runs, and which it does not, with reasons.
 func delegationReport(_ method: Method) -> String {
-  let (nodes, subgraphs) = method.delegated
   let fallback = method.fallback
-  let plural = subgraphs == 1 ? "" : "s"
-  var lines = ["XNNPACK runs \(nodes) of \(method.operations.count) nodes, in \(subgraphs) subgraph\(plural)."]
+  var lines = [method.delegationSummary]
   if fallback.isEmpty { lines[0] += " Nothing is left to portable kernels." }
   let groups = Dictionary(grouping: fallback) { "\($0.op): \($0.reason)" }.sorted { $0.key < $1.key }
   for (reason, members) in groups {

@@ -31,6 +31,9 @@ struct i8k_conv {
 // Whether there is a kernel for it whose buffers are of reasonable size. The functions below require it.
 bool i8k_conv_supports(const struct i8k_conv *conv);
 
+// Changes with what i8k_conv_pack writes, so that packed weights of an earlier build are told.
+enum { I8K_PACKED_LAYOUT = 1 };
+
 // Packed weights: position independent, to be aligned to 64 bytes.
 size_t i8k_conv_packed_size(const struct i8k_conv *conv);
 

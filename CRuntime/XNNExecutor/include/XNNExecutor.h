@@ -60,12 +60,14 @@ enum xnx_status xnx_operator_run(xnx_operator *op, xnx_threads *threads);
 // Bytes of packed weights that the operator holds.
 size_t xnx_operator_packed_bytes(const xnx_operator *op);
 
-// The packed weights of an operator on kernels of ours: position independent, a multiple of 64 bytes, for this build of
-// the kernels (xnx_kernel_build). NULL for all others.
+// The packed weights of an operator on kernels of ours: position independent, a multiple of 64 bytes, for this
+// instruction set (xnx_kernel_isa). NULL for all others.
 const void *xnx_operator_packed(const xnx_operator *op, size_t *size_out);
 
-// What the packed weights of this process are made for, for example "avx512vnni-1".
-const char *xnx_kernel_build(void);
+// What the packed weights of this process are made for: the instruction set, for example "avx512vnni", and the number
+// of their layout.
+const char *xnx_kernel_isa(void);
+int xnx_packed_layout(void);
 
 // Whether kernels of ours run the operator.
 int xnx_operator_is_native(const xnx_operator *op);

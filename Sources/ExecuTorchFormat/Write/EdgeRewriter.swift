@@ -13,6 +13,8 @@ struct EdgeRewriter {
   private let source: ExportedProgram
   private let lowered: ExportedProgram
   private let sourceNodes: [String: Node]
+  private let producers: [ValueID: Int]
+  private let users: [ValueID: [Int]]
   private(set) var result: ExportedProgram
   private var values: [ValueID: ValueID] = [:]
   /// Of the result.
@@ -28,6 +30,8 @@ struct EdgeRewriter {
     self.source = source
     self.lowered = lowered
     sourceNodes = Dictionary(source.graph.nodes.map { ($0.name, $0) }, uniquingKeysWith: { first, _ in first })
+    producers = lowered.graph.producers()
+    users = lowered.graph.users()
     result = ExportedProgram(name: lowered.name, extraFiles: source.extraFiles)
   }
 
@@ -289,8 +293,8 @@ struct EdgeRewriter {
   /// A convolution over an input with zeros between its elements is a transposed convolution in the delegate.
   private mutating func rewriteConvolution(_ node: Node, _ output: TensorSpec) throws(GraphError) -> ValueID {
     guard let input = node.value("input"), let weightID = node.value("weight"),
-      let pad = lowered.graph.nodes.first(where: { $0.output == input && $0.operatorName == "fused.pad" }),
-      let inner = pad.value("self"), let weight = lowered.storedConstants()[weightID]
+      let pad = producers[input].map({ lowered.graph.nodes[$0] }), pad.operatorName == "fused.pad",
+      let inner = pad.value("self"), let weight = constants[values[weightID]!]
     else { return copy(node) }
     let (padCall, call) = (try self.call(pad), try self.call(node))
     let (interior, pre, post) = try reading { () throws(OperatorError) in
@@ -412,7 +416,7 @@ struct EdgeRewriter {
 
   /// The delegate's operators broadcast by themselves.
   private mutating func rewriteExpand(_ node: Node, _ output: TensorSpec) -> ValueID {
-    let readers = lowered.graph.nodes.filter { $0.inputs.contains(node.output) }
+    let readers = (users[node.output] ?? []).map { lowered.graph.nodes[$0] }
     let binary = ["fused.add", "fused.sub", "fused.mul"]
     let input = values[node.inputs[0]]!
     if !lowered.graph.outputs.contains(node.output), readers.allSatisfy({ binary.contains($0.operatorName) }) {

@@ -59,9 +59,7 @@ struct ProgramDrawing {
       vertices, diagram.edges.map { .init(from: $0.from, to: $0.to) }, spacing: .init(band: ProgramDrawing.inset))
     self.diagram = diagram
     title = method.program.name.split(separator: "/").last.map(String.init) ?? method.program.name
-    let (nodes, subgraphs) = method.delegated
-    summary =
-      "XNNPACK runs \(nodes) of \(method.operations.count) operations, in \(subgraphs) subgraph\(subgraphs == 1 ? "" : "s")"
+    summary = method.delegationSummary
   }
 
   /// Operations that stand together in execution order share a band: those of a delegate, and portable ones.

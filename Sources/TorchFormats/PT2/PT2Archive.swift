@@ -54,7 +54,7 @@ struct PT2Files {
       (weights, constants) = (.pickled("serialized_state_dict.pt"), .pickled("serialized_constants.pt"))
       return
     }
-    guard let format = archive.entries.first(where: { PT2Files.isAtRoot($0.name, "archive_format") }) else {
+    guard let format = archive.entries.first(where: { ZipArchive.isAtRoot($0.name, "archive_format") }) else {
       throw PT2Files.foreign(archive)
     }
     root = String(format.name.dropLast("archive_format".count))
@@ -84,15 +84,11 @@ struct PT2Files {
       ? .pickled(pickle) : .listed(folder: folder, config: config)
   }
 
-  private static func isAtRoot(_ name: String, _ file: String) -> Bool {
-    name.split(separator: "/", omittingEmptySubsequences: false).count == 2 && name.hasSuffix("/" + file)
-  }
-
   /// Says what a zip archive is that is not a `.pt2` of today.
   private static func foreign(_ archive: ZipArchive) -> FormatError {
     let names = archive.entries.map(\.name)
     var reason = "is not a torch.export archive: it has no 'archive_format'"
-    if names.contains(where: { isAtRoot($0, "data.pkl") }) {
+    if names.contains(where: { ZipArchive.isAtRoot($0, "data.pkl") }) {
       reason = "was written by torch.save, not by torch.export.save"
     }
     return FormatError(path: archive.path, reason: reason)

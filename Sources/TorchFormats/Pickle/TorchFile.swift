@@ -35,7 +35,7 @@ struct TorchFile {
   }
 
   init(_ zip: ZipArchive, verify: Bool = false) throws(FormatError) {
-    guard let pickle = zip.entries.first(where: { TorchFile.isAtRoot($0.name, "data.pkl") }) else {
+    guard let pickle = zip.entries.first(where: { ZipArchive.isAtRoot($0.name, "data.pkl") }) else {
       throw FormatError(path: zip.path, reason: "was not written by torch.save: it has no 'data.pkl'")
     }
     let root = String(pickle.name.dropLast("data.pkl".count))
@@ -72,11 +72,6 @@ struct TorchFile {
     self.path = path
     builder = TensorBuilder(path: path, fileByteCount: window.byteCount)
     archive = nil
-  }
-
-  /// Whether an entry lies in the archive's only folder, whose name may be anything.
-  static func isAtRoot(_ name: String, _ file: String) -> Bool {
-    name.split(separator: "/", omittingEmptySubsequences: false).count == 2 && name.hasSuffix("/" + file)
   }
 
   /// The tensor that the pickle describes; `name` is what it is called in messages.

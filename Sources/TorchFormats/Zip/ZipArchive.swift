@@ -63,6 +63,11 @@ public struct ZipArchive: Sendable {
   static let inflatedLimit = 1 << 31
   static let inflationLimit = 1032
 
+  /// Whether a name is that of a file in the archive's only folder, whose name may be anything: PyTorch's layout.
+  static func isAtRoot(_ name: String, _ file: String) -> Bool {
+    name.split(separator: "/", omittingEmptySubsequences: false).count == 2 && name.hasSuffix("/" + file)
+  }
+
   /// Throws when the file cannot be mapped or its directory is damaged; names the entry or the offset.
   public init(path: String) throws(FormatError) {
     try self.init(Window(mapping: path), path: path)
