@@ -40,7 +40,7 @@ struct Bench: ParsableCommand {
           ["p50", number(report.p50) + " ms"], ["p90", number(report.p90) + " ms"],
           ["load", number(report.load) + " ms"], ["first inference", number(report.first) + " ms"],
           ["peak memory", number(report.peakMemory) + " MB"],
-          ["memory growth", number(report.memoryGrowth) + " MB with load and first inference"],
+          ["memory growth", number(report.memoryGrowth) + " MB"],
           ["delegated", "\(report.delegated.nodes) nodes in \(report.delegated.subgraphs) subgraphs"],
         ]))
       for node in report.fallback { print("  portable: \(node.node) (\(node.op)) — \(node.reason)") }
