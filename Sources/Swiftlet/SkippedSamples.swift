@@ -23,10 +23,14 @@ public struct SkippedSample: Codable, Hashable, Sendable {
   public var name: String
   public var reason: String
 
+  public init(name: String, reason: String) {
+    self.name = name
+    self.reason = reason
+  }
+
   init(_ name: String, _ error: any Error) {
     let text = "\(error)"
-    self.name = name
     // Errors of files begin with the path.
-    self.reason = text.hasPrefix(name + ": ") ? String(text.dropFirst(name.count + 2)) : text
+    self.init(name: name, reason: text.hasPrefix(name + ": ") ? String(text.dropFirst(name.count + 2)) : text)
   }
 }
