@@ -28,6 +28,7 @@ struct Eval: ParsableCommand {
   @Option(help: ArgumentHelp("How inputs are made (JSON; default: from the model's file).", valueName: "file"))
   var preprocess: String?
 
+  @OptionGroup var loading: LoadingOptions
   @OptionGroup var runtime: RuntimeOptions
   @OptionGroup var output: OutputOptions
 
@@ -44,13 +45,22 @@ struct Eval: ParsableCommand {
       if let limit { dataset = dataset.limited(to: limit) }
       let method = try runtime.load(program, from: model)
       let bar = ProgressBar("evaluating")
-      let result = try evaluate(method, on: dataset, progress: bar.update)
+      let result = try evaluate(method, on: dataset, loading: loading.options, progress: bar.update)
       if output.json { return try Terminal.printJSON(result) }
       if let auc = result.auc { print("AUC \(Terminal.number(auc, 4)) over \(result.images) recordings") }
       if let top1 = result.top1, let top5 = result.top5 {
         print("top-1 \(Terminal.number(top1)) %   top-5 \(Terminal.number(top5)) %   over \(result.images) samples")
       }
-      print("\(Terminal.number(result.imagesPerSecond, 1)) samples a second, with \(runtime.threads) threads")
+      print("\(Terminal.number(result.imagesPerSecond, 1)) samples a second, decoding included; \(waiting(result))")
+      LoadingOptions.printSkipped(result.skipped)
     }
+  }
+
+  /// Whether decoding held inference up.
+  private func waiting(_ result: Evaluation) -> String {
+    let decoding =
+      result.decodingThreads == 0 ? "decoding in turns" : "\(result.decodingThreads) decoding ahead"
+    return
+      "inference on \(runtime.threads) threads (\(decoding)) waited \(Terminal.number(result.waiting, 1)) % of the time"
   }
 }
