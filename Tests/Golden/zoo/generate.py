@@ -13,7 +13,7 @@ NAME.txt, one line each:
                                        defaults; one shape for each output; path and class of the innermost module.
                                        Operators are ATen's, functional; readers of a tensor changed in place read its new value.
     output %a
-Classes lose the prefix `torch.nn.modules.`, those of neither torch nor torchvision all but the last component.
+Classes lose the prefix `torch.nn.modules.`; those of neither torch nor torchvision are left out.
 """
 
 import math
@@ -88,7 +88,7 @@ def shape_text(shape):
 def class_text(name):
     if name.startswith("torch.nn.modules."):
         return name.removeprefix("torch.nn.modules.")
-    return name if name.startswith("torchvision.") else name.rsplit(".", 1)[-1]
+    return name if name.startswith("torchvision.") else ""
 
 
 def attribute_text(value, kind):
@@ -172,7 +172,8 @@ class GraphText:
         assert namespace == "aten"
         op = name + ("." + schema.overload_name if schema.overload_name else "")
         shapes = " ".join(shape_text(x.shape) for x in results)
-        self.lines.append(" ".join([op, *tensors, *attributes, ">", shapes, "@" + path, class_text(cls)]))
+        line = " ".join([op, *tensors, *attributes, ">", shapes, "@" + path, class_text(cls)])
+        self.lines.append(line.rstrip())
 
 
 # MARK: Main
