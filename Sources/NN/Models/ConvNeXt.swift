@@ -1,3 +1,5 @@
+import TensorCore
+
 /// ConvNeXt with torchvision's keys (Liu et al. 2022, "A ConvNet for the 2020s").
 ///
 /// Keys: `features.0.0`, `features.1.0.layer_scale`, `features.1.0.block.0` …, `features.2.1`, `classifier.0`, `classifier.2`.

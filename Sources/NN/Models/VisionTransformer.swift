@@ -1,3 +1,5 @@
+import TensorCore
+
 /// Vision Transformer with torchvision's keys (Dosovitskiy et al. 2021, "An Image is Worth 16x16 Words: Transformers for Image
 /// Recognition at Scale").
 ///
