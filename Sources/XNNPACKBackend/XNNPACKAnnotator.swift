@@ -128,6 +128,9 @@ struct XNNPACKAnnotator {
       "aten.alpha_dropout.default": training, "aten.pad.default": padding, "aten.constant_pad_nd.default": padding,
       "aten.div.Tensor": "division is not quantized; write it as a multiplication by the reciprocal",
       "aten.batch_norm.default": "BatchNorm is quantized only where it can be folded into the layer before it",
+      "aten.scaled_dot_product_attention.default": "attention in one operator is computed in float, as in PyTorch",
+      "aten.lstm.input": "recurrent layers are computed in float, as in PyTorch",
+      "aten.gru.input": "recurrent layers are computed in float, as in PyTorch",
       "aten.embedding.default": "embeddings are quantized by EmbeddingQuantizer; compose it with this one",
     ]
   }()

@@ -11,6 +11,10 @@ struct Refusal: Sendable, CustomTestStringConvertible {
   let words: [String]
 
   init(_ operatorName: String, _ inputs: [TensorSpec], _ attributes: [String: Attribute] = [:], _ words: String...) {
+    self.init(operatorName, inputs, attributes, words)
+  }
+
+  init(_ operatorName: String, _ inputs: [TensorSpec], _ attributes: [String: Attribute], _ words: [String]) {
     self.operatorName = operatorName
     self.inputs = inputs
     self.attributes = attributes

@@ -46,10 +46,15 @@ extension OperatorCall {
   }
 
   /// The bytes of one element. A number that the type cannot hold is refused, as PyTorch does; the fraction is dropped.
-  private func fillPattern(_ value: Attribute, _ number: Double, _ dataType: DataType) throws(OperatorError) -> [UInt8] {
+  private func fillPattern(_ value: Attribute, _ number: Double, _ dataType: DataType) throws(OperatorError) -> [UInt8]
+  {
     func integer<T: FixedWidthInteger>(_ type: T.Type) throws(OperatorError) -> [UInt8] {
       let exact: T?
-      if case .int(let value) = value { exact = T(exactly: value) } else { exact = T(exactly: number.rounded(.towardZero)) }
+      if case .int(let value) = value {
+        exact = T(exactly: value)
+      } else {
+        exact = T(exactly: number.rounded(.towardZero))
+      }
       guard let exact else { throw error("\(dataType) cannot hold 'fill_value' \(value)") }
       return withUnsafeBytes(of: exact) { [UInt8]($0) }
     }

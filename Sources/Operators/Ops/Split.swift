@@ -19,7 +19,8 @@ extension Operator {
     let (dim, size) = try call.cutDimension()
     let length = try call.int("split_size")
     try call.check(
-      length > 0 || (length == 0 && size == 0), "'split_size' must be positive for a dimension of \(size), not \(length)")
+      length > 0 || (length == 0 && size == 0),
+      "'split_size' must be positive for a dimension of \(size), not \(length)")
     return try call.pieces(along: dim, of: length)
   }
 

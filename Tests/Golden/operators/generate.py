@@ -500,7 +500,40 @@ def creations():
         add("aten.full.default", EXACT, size, value, dtype=dtype)
 
 
-for make in [convolutions, moreConvolutions, normalization, elementwise, activations, layers, pooling, movement, quantization, integers, chosenParameters, moreFunctions, pieces, creations]:
+def attention():
+    name = "aten.scaled_dot_product_attention.default"
+    add(name, SUM, rand(2, 3, 5, 8), rand(2, 3, 7, 8), rand(2, 3, 7, 11))
+    add(name, SUM, rand(5, 4), rand(5, 4), rand(5, 4), None, 0.0, True)
+    add(name, SUM, rand(2, 37, 4), rand(2, 3, 4), rand(2, 3, 8), None, 0.0, True, scale=0.7)
+    add(name, SUM, rand(1, 2, 3, 4), rand(1, 2, 6, 4), rand(1, 2, 6, 4), None, 0.0, True)
+    for shape in [(5, 6), (2, 3, 5, 6), (2, 1, 1, 6), (3, 5, 1), (1, 1)]:
+        add(name, SUM, rand(2, 3, 5, 4), rand(2, 3, 6, 4), rand(2, 3, 6, 9), rand(*shape))
+        mask = torch.rand(shape) > 0.4
+        add(name, SUM, rand(2, 3, 5, 4), rand(2, 3, 6, 4), rand(2, 3, 6, 9), mask)
+    hidden = torch.tensor([[True, False, True], [False, False, False]])
+    add(name, SUM, rand(1, 1, 2, 4), rand(1, 1, 3, 4), rand(1, 1, 3, 4), hidden)
+    infinite = torch.zeros(2, 3).masked_fill(~hidden, float("-inf"))
+    add(name, SUM, rand(1, 1, 2, 4), rand(1, 1, 3, 4), rand(1, 1, 3, 4), infinite, scale=-0.5)
+
+
+def recurrent():
+    for gates, name in [(4, "aten.lstm.input"), (3, "aten.gru.input")]:
+        for shape, hidden, layers, biases, both, first in [
+            ((5, 2, 3), 4, 1, True, False, False), ((2, 6, 3), 5, 2, True, True, True), ((3, 1, 2), 9, 3, False, False, False),
+            ((4, 3, 2), 2, 1, False, True, False), ((1, 1, 1), 1, 2, True, False, True),
+        ]:
+            directions = 2 if both else 1
+            params = []
+            for cell in range(layers * directions):
+                params += [rand(gates * hidden, shape[2] if cell < directions else hidden * directions), rand(gates * hidden, hidden)]
+                params += [rand(gates * hidden), rand(gates * hidden)] if biases else []
+            states = [rand(layers * directions, shape[0 if first else 1], hidden) for _ in range(2 if gates == 4 else 1)]
+            hx = states if gates == 4 else states[0]
+            add(name, SUM, rand(*shape), hx, params, biases, layers, 0.0, False, both, first)
+    add("aten.gru.input", SUM, rand(2, 0, 3), rand(1, 0, 2), [rand(6, 3), rand(6, 2)], False, 1, 0.5, False, False, False)
+
+
+for make in [convolutions, moreConvolutions, normalization, elementwise, activations, layers, pooling, movement, quantization, integers, chosenParameters, moreFunctions, pieces, creations, attention, recurrent]:
     make()
 lines = ",\n".join(json.dumps(case, separators=(",", ":")) for case in cases)
 (HERE / "operators.json").write_text(f'{{"torch":"{torch.__version__}","cases":[\n{lines}\n]}}\n')
