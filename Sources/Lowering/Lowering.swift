@@ -10,7 +10,7 @@ public struct ObservedLowering: Sendable {
   public let observed: [(observer: Int, output: Int)]
 }
 
-/// Lowers a float or Q/DQ graph: folds BatchNorms, fuses, partitions, plans memory, emits.
+/// Lowers a float or Q/DQ graph: folds constants and BatchNorms, fuses, partitions, plans memory, emits.
 ///
 /// Throws a `GraphError` when the graph is not well formed or has an operator that nothing here can run.
 public func lower(_ exported: ExportedProgram, partitioner: (any Partitioner)?) throws(GraphError) -> Program {
@@ -25,6 +25,7 @@ package func fuse(_ exported: ExportedProgram) throws(GraphError) -> ExportedPro
   try Verifier.verify(exported, as: dialect)
   var folded = exported
   try foldQuantize(in: &folded)
+  try foldConstantMovements(in: &folded)
   foldBatchNorms(in: &folded)
   return try fuse(folded, forCalibration: false).program
 }

@@ -95,7 +95,7 @@ extension Schema.Kind {
     case "int?", "SymInt?", "MemoryFormat?": self = .optionalInt
     case "float", "Scalar": self = .float
     case "float?", "Scalar?": self = .optionalFloat
-    case "bool": self = .bool
+    case "bool", "bool?": self = .bool
     case "float[]", "float[]?": self = .floats
     case "str", "str?": self = .string
     case "ScalarType", "ScalarType?": self = .dataType
