@@ -1,18 +1,5 @@
 import TensorCore
 
-/// The values that a symbol, or an expression of symbols, may take. Nil where there is no bound.
-public struct RangeConstraint: Hashable, Sendable {
-  public let minimum: Int?
-  public let maximum: Int?
-
-  public init(minimum: Int?, maximum: Int?) {
-    self.minimum = minimum
-    self.maximum = maximum
-  }
-
-  public func contains(_ value: Int) -> Bool { (minimum ?? .min) <= value && value <= (maximum ?? .max) }
-}
-
 /// Which sizes of a program depend on its inputs' sizes. The graph itself has the sizes of the example that the program was
 /// exported with, and every stage works on them; this says how they vary.
 ///

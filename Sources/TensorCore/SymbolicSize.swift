@@ -68,8 +68,10 @@ public indirect enum SymbolicSize: Hashable, Sendable, CustomStringConvertible {
     case .symbol(let name): return name
     case .call(let function, let operands):
       let texts = operands.map { operand in
-        if case .call(let inner, _) = operand, inner != .maximum, inner != .minimum { return "(\(operand))" }
-        return operand.description
+        guard case .call(let inner, _) = operand, inner != .maximum, inner != .minimum else {
+          return operand.description
+        }
+        return function == .add && inner == .multiply ? operand.description : "(\(operand))"
       }
       switch function {
       case .add: return texts.joined(separator: " + ")

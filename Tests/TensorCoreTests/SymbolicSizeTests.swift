@@ -1,4 +1,4 @@
-import GraphIR
+import TensorCore
 import Testing
 
 struct SymbolicSizeTests {
