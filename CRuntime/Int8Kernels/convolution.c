@@ -54,6 +54,11 @@ bool i8k_conv_supports(const struct i8k_conv *conv) {
          fits((shape.taps + 4) * depth + 8, conv->out_channels + 64, bytes_limit);
 }
 
+bool i8k_conv_packs_alike(const struct i8k_conv *a, const struct i8k_conv *b) {
+  const struct i8k_shape p = i8k_shape_of(a), q = i8k_shape_of(b);
+  return p.taps == q.taps && p.depth == q.depth && p.by_rows == q.by_rows && a->out_channels == b->out_channels;
+}
+
 // Scratch memory: pointers, a pixel of zero points, the padded image.
 static size_t pointer_bytes(const struct i8k_shape *shape) {
   return shape->direct ? 0 : i8k_round_up(shape->pixels * shape->taps * sizeof(int8_t *), 64);
