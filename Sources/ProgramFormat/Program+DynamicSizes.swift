@@ -22,14 +22,6 @@ extension Program {
       self.sizes = sizes
       self.arguments = arguments
     }
-
-    /// `1 ≤ s0 ≤ 32`, for each symbol or expression that has a range and reads `symbols`.
-    func ranges(of symbols: Set<String>) -> [String] {
-      rangeConstraints.keys.sorted().compactMap { text in
-        guard let size = SymbolicSize(parsing: text), size.symbols.isSubset(of: symbols) else { return nil }
-        return rangeConstraints[text]?.described(text)
-      }
-    }
   }
 
   /// 1 TiB: far beyond any machine this runs on, and small enough that sums over a program cannot overflow.
@@ -38,8 +30,7 @@ extension Program {
   /// A value's type and sizes, those that vary by name: `float32[s0, 3], 1 ≤ s0 ≤ 32`.
   public func describe(_ value: Int) -> String {
     guard let dynamic = dynamicSizes, let sizes = dynamic.sizes[value] else { return "\(values[value].spec)" }
-    let symbols = sizes.reduce(into: Set<String>()) { $0.formUnion($1.symbols) }
-    return (["\(values[value].spec.dataType)\(sizes)"] + dynamic.ranges(of: symbols)).joined(separator: ", ")
+    return RangeConstraint.describe(values[value].spec.dataType, sizes, dynamic.rangeConstraints)
   }
 
   /// The program at other values of its symbols, those not given as they are: sizes, arguments and memory plan.
@@ -102,12 +93,5 @@ extension Program {
   /// `s0 = 3, s1 = 5`
   package static func described(_ symbols: [String: Int]) -> String {
     symbols.keys.sorted().map { "\($0) = \(symbols[$0]!)" }.joined(separator: ", ")
-  }
-}
-
-extension RangeConstraint {
-  /// `1 ≤ s0 ≤ 32`
-  public func described(_ text: String) -> String {
-    (minimum.map { "\($0) ≤ " } ?? "") + text + (maximum.map { " ≤ \($0)" } ?? "")
   }
 }
