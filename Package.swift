@@ -83,7 +83,7 @@ let package = Package(
     tests("Int8KernelsTests", of: ["Int8Kernels"]),
     tests("XNNPACKBackendTests", of: ["Swiftlet", "XNNPACKBackend"]),
     tests("VisionTests", of: ["TensorCore", "Vision"]),
-    tests("EndToEndTests", of: ["Swiftlet"]),
+    tests("EndToEndTests", of: ["Swiftlet", "Runtime"]),
   ],
   swiftLanguageModes: [.v6],
   cLanguageStandard: .c11
