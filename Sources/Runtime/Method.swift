@@ -71,6 +71,9 @@ public final class Method {
     try setUpDelegates()
   }
 
+  /// Bytes of activations at the largest sizes in range; nil where sizes are fixed, or where memory grows when needed.
+  public var largestArenaByteCount: Int? { bound?.arenaByteCount }
+
   /// Bytes of the arena, which holds the activations of `program` and of the same program at other sizes.
   public var arenaCapacity: Int { memory.arena.byteCount }
 
