@@ -84,12 +84,12 @@ let package = Package(
     tests("TorchFormatsTests", of: ["TensorCore", "GraphIR", "TorchFormats"]),
     tests(
       "ExecuTorchFormatTests", of: ["TensorCore", "Operators", "GraphIR", "Lowering", "ExecuTorchFormat", "Swiftlet"]),
-    tests("LoweringTests", of: ["Lowering"]),
+    tests("LoweringTests", of: ["ProgramFormat"]),
     tests("QuantizationTests", of: ["TensorCore", "GraphIR", "Quantization", "XNNPACKBackend", "Swiftlet"]),
     tests("Int8KernelsTests", of: ["Int8Kernels"]),
     tests("XNNPACKBackendTests", of: ["Swiftlet", "XNNPACKBackend"]),
     tests("VisionTests", of: ["TensorCore", "Vision"]),
-    tests("EndToEndTests", of: ["Swiftlet"]),
+    tests("EndToEndTests", of: ["Swiftlet", "Runtime"]),
   ],
   swiftLanguageModes: [.v6],
   cLanguageStandard: .c11
