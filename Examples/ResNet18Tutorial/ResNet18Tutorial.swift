@@ -67,7 +67,8 @@ struct ResNet18Tutorial: ParsableCommand {
     for (name, method) in [("float", floatMethod), ("int8", int8Method)] {
       let megabytes = Double(fileSize(file("resnet18_\(name).pt2"))) / 1e6
       let (top1, top5) = try evaluate(method, on: validation)
-      print("\(name): \(number(megabytes)) MB; \(top1); \(top5); \(top1.count) images")
+      print(
+        "\(name): \(number(megabytes)) MB, top-1 \(number(top1.avg)) %, top-5 \(number(top5.avg)) % of \(top1.count) images")
     }
 
     section("7. Save and load: the same numbers")
@@ -83,7 +84,7 @@ struct ResNet18Tutorial: ParsableCommand {
     for name in ["float", "int8"] {
       let report = try benchmark(
         file("resnet18_\(name).pt2"), threads: threads, runs: runs, warmup: 3, profile: false)
-      print("\(name): p50 \(number(report.p50)) ms, p90 \(number(report.p90)) ms, \(report.threads) threads")
+      print("\(name): p50 \(number(report.p50)) ms, p90 \(number(report.p90)) ms with \(report.threads) threads")
     }
   }
 }
