@@ -23,10 +23,12 @@ open class BatchNorm: Module {
   }
 
   open override func forward(_ input: SymbolicTensor) throws(ExportError) -> SymbolicTensor {
-    var arguments: [(String, CaptureArgument)] = [("input", .tensor(input))]
-    if let weight { arguments.append(("weight", .tensor(try input.parameter(weight)))) }
-    if let bias { arguments.append(("bias", .tensor(try input.parameter(bias)))) }
-    arguments += [
+    func operand(_ parameter: Parameter?) throws(ExportError) -> CaptureArgument {
+      guard let parameter else { return .none }
+      return .tensor(try input.parameter(parameter))
+    }
+    let arguments: [(String, CaptureArgument)] = [
+      ("input", .tensor(input)), ("weight", try operand(weight)), ("bias", try operand(bias)),
       ("running_mean", .tensor(try input.buffer(runningMean))), ("running_var", .tensor(try input.buffer(runningVar))),
       ("training", .bool(isTraining)), ("momentum", .float(momentum)), ("eps", .float(eps)),
       ("cudnn_enabled", .bool(false)),
