@@ -35,12 +35,12 @@ public func correctBiases(
   progress: (Int, Int) -> Void = { _, _ in }
 ) throws -> [CorrectedBias] {
   guard data.count > 0 else { throw UsageError("\(float.name): no samples to correct biases with") }
-  let models = try ComparedModels(float: float, quantized: quantized)
+  let models = try ComparedModels(float: float.fixed(for: data), quantized: quantized.fixed(for: data))
   let corrector = BiasCorrector(
     models, ThreadPoolChoice(pool: try ThreadPool(threadCount: threads), delegate: delegate))
-  let results: [CorrectedBias]
-  (quantized, results) = try corrector.run(
+  let (corrected, results) = try corrector.run(
     try CachedDataset(data, byteLimit: 1 << 28), method, progress: progress)
+  quantized = try corrected.varying(like: quantized)
   return results
 }
 

@@ -20,14 +20,14 @@ public func equalizeCrossLayer(
     program = equalization.program
     return report
   }
-  let method = try loadMethod(
-    equalization.program, giving: values, ThreadPool(threadCount: threads), delegate: delegate)
+  let measured = try equalization.program.fixed(for: data)
+  let method = try loadMethod(measured, giving: values, ThreadPool(threadCount: threads), delegate: delegate)
   var maxima = values.map { [Float](repeating: 0, count: equalization.program.graph.spec($0).shape[1]) }
   for index in 0..<data.count {
     try method.setInputs([data.input(index)])
     try method.execute()
     for output in values.indices {
-      let shape = equalization.program.graph.spec(values[output]).shape
+      let shape = measured.graph.spec(values[output]).shape
       let area = shape.dimensions[2...].reduce(1, *)
       method.withFloats(output) { elements in
         for channel in maxima[output].indices {

@@ -119,12 +119,8 @@ public func calibrate(
   _ observed: ObservedProgram, with data: any Dataset, threads: Int = ThreadPool.physicalCoreCount,
   delegate: Bool = true, progress: (Int, Int) -> Void = { _, _ in }
 ) throws {
-  // Sizes that vary are the samples'.
-  var program = observed.program
-  if program.dynamicShapes != nil, data.count > 0 {
-    program = try program.resized(inputShapes: [data.input(0).shape])
-  }
-  let lowering = try lowerObserved(program, partitioner: delegate ? XNNPACKPartitioner() : nil)
+  let lowering = try lowerObserved(
+    observed.program.fixed(for: data), partitioner: delegate ? XNNPACKPartitioner() : nil)
   let method = try Method(lowering.program, threads: ThreadPool(threadCount: threads))
   let outputsByObserver = Dictionary(grouping: lowering.observed, by: \.observer).mapValues { $0.map(\.output) }
   for index in 0..<data.count {
