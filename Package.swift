@@ -30,6 +30,7 @@ let package = Package(
     stage("TensorCore"),
     stage("Operators", imports: ["TensorCore"]),
     stage("GraphIR", imports: ["TensorCore", "Operators"]),
+    stage("NN", imports: ["TensorCore", "Operators", "GraphIR"]),
     stage("TorchFormats", imports: ["TensorCore", "Operators", "GraphIR", "CZlib"]),
     stage("Quantization", imports: ["TensorCore", "Operators", "GraphIR"]),
     stage("ProgramFormat", imports: ["TensorCore"]),
@@ -47,7 +48,7 @@ let package = Package(
     stage(
       "Swiftlet",
       imports: [
-        "TensorCore", "Operators", "GraphIR", "TorchFormats", "Quantization", "ProgramFormat", "Lowering",
+        "TensorCore", "Operators", "GraphIR", "NN", "TorchFormats", "Quantization", "ProgramFormat", "Lowering",
         "ExecuTorchFormat", "XNNPACKBackend", "Runtime", "Vision",
       ]),
     .executableTarget(
@@ -75,6 +76,7 @@ let package = Package(
     tests("TensorCoreTests", of: ["TensorCore"]),
     tests("OperatorsTests", of: ["TensorCore", "Operators"]),
     tests("GraphIRTests", of: ["TensorCore", "Operators", "GraphIR"]),
+    tests("NNTests", of: ["NN", "Swiftlet"]),
     tests("TorchFormatsTests", of: ["TensorCore", "GraphIR", "TorchFormats"]),
     tests(
       "ExecuTorchFormatTests", of: ["TensorCore", "Operators", "GraphIR", "Lowering", "ExecuTorchFormat", "Swiftlet"]),

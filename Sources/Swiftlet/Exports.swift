@@ -2,6 +2,7 @@
 @_exported import ExecuTorchFormat
 @_exported import GraphIR
 @_exported import Lowering
+@_exported import NN
 @_exported import Operators
 @_exported import ProgramFormat
 @_exported import Quantization

@@ -1,4 +1,5 @@
 import Foundation
+import GraphIR
 import ProgramFormat
 import Runtime
 import TensorCore

@@ -67,6 +67,7 @@ extension StateDict {
 
   /// The parameters, buffers and constants of a program, in the order of its inputs.
   private init(exportedProgram path: String, verify: Bool) throws(FormatError) {
+    self.init()
     let program = try PT2Archive.read(path, verifyingWeights: verify)
     for target in program.inputKinds.compactMap(\.target) + program.stateDict.keys.sorted() {
       self[target] = program.stateDict[target]

@@ -1,4 +1,5 @@
 import Swiftlet
+import TensorCore
 import TestSupport
 import Testing
 

@@ -1,4 +1,5 @@
 import ExecuTorchFormat
+import GraphIR
 import TorchFormats
 
 /// What a file of tensors or of a model is, told by its content and not by its name.

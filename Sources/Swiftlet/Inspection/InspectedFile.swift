@@ -1,5 +1,6 @@
 import ExecuTorchFormat
 import Foundation
+import GraphIR
 import Lowering
 import Runtime
 import TensorCore

@@ -1,3 +1,4 @@
+import GraphIR
 import TensorCore
 
 /// Turns the payloads of an archive into tensors: windows on the file, or copies where strides are not row-major.

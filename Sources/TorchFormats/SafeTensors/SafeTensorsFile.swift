@@ -1,4 +1,5 @@
 import Foundation
+import GraphIR
 import TensorCore
 
 /// The safetensors format: the header's length (8 bytes, little-endian), the header (JSON: per tensor its dtype, shape and

@@ -16,9 +16,9 @@ public struct StateDict: Sendable {
   public private(set) var names: [String] = []
   private var tensors: [String: Tensor] = [:]
   /// Where in a checkpoint the tensors lie (`state_dict`); nil when they are all there is at the file's top.
-  public internal(set) var container: String?
+  public package(set) var container: String?
   /// What else the file holds: an epoch, an optimizer's state.
-  public internal(set) var others: [OtherValue] = []
+  public package(set) var others: [OtherValue] = []
   /// The `__metadata__` of a safetensors file.
   public var metadata: [String: String] = [:]
 

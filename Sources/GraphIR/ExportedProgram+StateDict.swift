@@ -1,4 +1,3 @@
-import GraphIR
 import Operators
 import TensorCore
 
@@ -33,13 +32,46 @@ public struct StateDictError: Error, Hashable, Sendable, CustomStringConvertible
   }
 }
 
-extension ExportedProgram {
-  /// What `loadStateDict` left alone when it was not strict.
-  public struct IncompatibleKeys: Hashable, Sendable {
-    public let missing: [String]
-    public let unexpected: [String]
-  }
+/// What loading a state dict left alone when it was not strict.
+public struct IncompatibleKeys: Hashable, Sendable {
+  public let missing: [String]
+  public let unexpected: [String]
+}
 
+extension StateDict {
+  /// The tensors that stand for those expected, by PyTorch's rules: every one must be there and no other, unless `strict`
+  /// is false; shapes must be equal in any case, except that one element may stand for a scalar. Elements are converted to
+  /// the expected type.
+  ///
+  /// `num_batches_tracked` may be missing, as it is for PyTorch in files without versions of modules. Throws a
+  /// `StateDictError` that lists all that does not fit; `owner` is the model's name in it.
+  package func tensors(
+    for expected: [(name: String, spec: TensorSpec)], strict: Bool, owner: String
+  ) throws(StateDictError) -> (loaded: [String: Tensor], incompatible: IncompatibleKeys) {
+    var (loaded, mismatches) = ([String: Tensor](), [StateDictError.Mismatch]())
+    var missing: [String] = []
+    for (name, spec) in expected {
+      guard let new = self[name] else {
+        if name.split(separator: ".").last != "num_batches_tracked" { missing.append(name) }
+        continue
+      }
+      if let converted = new.loaded(as: spec) {
+        loaded[name] = converted
+      } else {
+        mismatches.append(StateDictError.Mismatch(name: name, expected: spec, actual: new.spec))
+      }
+    }
+    let known = Set(expected.map(\.name))
+    let unexpected = names.filter { !known.contains($0) }
+    guard mismatches.isEmpty, !strict || (missing.isEmpty && unexpected.isEmpty) else {
+      throw StateDictError(
+        program: owner, missing: strict ? missing : [], unexpected: strict ? unexpected : [], mismatches: mismatches)
+    }
+    return (loaded, IncompatibleKeys(missing: missing, unexpected: unexpected))
+  }
+}
+
+extension ExportedProgram {
   /// Puts the tensors of a state dict in the place of parameters and persistent buffers, by PyTorch's rules: every one
   /// must be there and no other, unless `strict` is false; shapes must be equal in any case, except that one element may
   /// stand for a scalar. Elements are converted to the type that the program has.
@@ -50,35 +82,17 @@ extension ExportedProgram {
   public mutating func loadStateDict(
     _ dict: StateDict, strict: Bool = true
   ) throws(StateDictError) -> IncompatibleKeys {
-    var expected: [String] = []
+    var expected: [(name: String, spec: TensorSpec)] = []
     for kind in inputKinds {
       switch kind {
-      case .parameter(let name), .buffer(let name, isPersistent: true): expected.append(name)
+      case .parameter(let name), .buffer(let name, isPersistent: true):
+        if let tensor = stateDict[name] { expected.append((name, tensor.spec)) }
       case .buffer, .constantTensor, .userInput: break
       }
     }
-    var (loaded, mismatches) = (stateDict, [StateDictError.Mismatch]())
-    var missing: [String] = []
-    for name in expected {
-      guard let old = stateDict[name] else { continue }
-      guard let new = dict[name] else {
-        if name.split(separator: ".").last != "num_batches_tracked" { missing.append(name) }
-        continue
-      }
-      if let converted = new.loaded(as: old.spec) {
-        loaded[name] = converted
-      } else {
-        mismatches.append(StateDictError.Mismatch(name: name, expected: old.spec, actual: new.spec))
-      }
-    }
-    let known = Set(expected)
-    let unexpected = dict.names.filter { !known.contains($0) }
-    guard mismatches.isEmpty, !strict || (missing.isEmpty && unexpected.isEmpty) else {
-      throw StateDictError(
-        program: name, missing: strict ? missing : [], unexpected: strict ? unexpected : [], mismatches: mismatches)
-    }
-    stateDict = loaded
-    return IncompatibleKeys(missing: missing, unexpected: unexpected)
+    let (loaded, incompatible) = try dict.tensors(for: expected, strict: strict, owner: name)
+    stateDict.merge(loaded) { $1 }
+    return incompatible
   }
 }
 

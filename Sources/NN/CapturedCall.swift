@@ -1,0 +1,133 @@
+import GraphIR
+import Operators
+import TensorCore
+
+/// One call of an operator while a model is captured: what it is in the example, and how its sizes vary.
+struct CapturedCall {
+  struct Refusal: Error { let reason: String }
+
+  private let op: Operator
+  /// In schema order; those that equal the schema's default are left out.
+  private(set) var nodeArguments: [Node.Argument] = []
+  private(set) var outputs: [TensorSpec] = []
+  private(set) var outputSizes: [[SymbolicSize]] = []
+  /// By parameter, integer arguments with symbols in them.
+  private(set) var sizeArguments: [String: [SymbolicSize]] = [:]
+  private var arguments: [String: CallArgument] = [:]
+  private var inputs: [SymbolicTensor] = []
+
+  /// Throws when the operator has no such argument, or refuses the example's shapes.
+  init(_ op: Operator, _ given: [(String, CaptureArgument)]) throws(Refusal) {
+    self.op = op
+    for (name, _) in given where op.schema.parameter(named: name) == nil {
+      throw Refusal(reason: "has no argument '\(name)'")
+    }
+    for parameter in op.schema.parameters {
+      guard let argument = given.first(where: { $0.0 == parameter.name })?.1 else { continue }
+      let operand = add(argument, parameter)
+      if case .attribute(let value) = operand, value == parameter.defaultValue { continue }
+      nodeArguments.append(Node.Argument(parameter.name, operand))
+    }
+    outputs = try infer(inputs.map(\.spec), arguments)
+    outputSizes = outputs.map { $0.shape.dimensions.map { .int($0) } }
+  }
+
+  private mutating func add(_ argument: CaptureArgument, _ parameter: Schema.Parameter) -> Operand {
+    let name = parameter.name
+    let attribute: Attribute
+    switch argument {
+    case .tensor(let tensor):
+      arguments[name] = .tensor(inputs.count)
+      inputs.append(tensor)
+      return .value(tensor.id)
+    case .tensors(let tensors):
+      arguments[name] = .tensors(Array(inputs.count..<inputs.count + tensors.count))
+      inputs += tensors
+      return .values(tensors.map(\.id))
+    case .int(let value): attribute = .int(value)
+    case .float(let value): attribute = .float(value)
+    case .bool(let value): attribute = .bool(value)
+    case .string(let value): attribute = .string(value)
+    case .ints(let values): attribute = .ints(values)
+    case .floats(let values): attribute = .floats(values)
+    case .dataType(let type): attribute = .dataType(type)
+    case .none: attribute = .none
+    case .size(let size):
+      attribute = .int(size.hint)
+      if !size.expression.isConstant { sizeArguments[name] = [size.expression] }
+    case .sizes(let sizes):
+      attribute = .ints(sizes.map(\.hint))
+      if sizes.contains(where: { !$0.expression.isConstant }) { sizeArguments[name] = sizes.map(\.expression) }
+    }
+    arguments[name] = .attribute(attribute)
+    return .attribute(attribute)
+  }
+
+  private func infer(
+    _ specs: [TensorSpec], _ arguments: [String: CallArgument]
+  ) throws(Refusal) -> [TensorSpec] {
+    let call = OperatorCall(
+      schema: op.schema, node: "", arguments: arguments, inputs: specs,
+      constants: [Tensor?](repeating: nil, count: specs.count))
+    do { return try op.infer(call) } catch {
+      let shapes = error.inputs.map(\.description).joined(separator: ", ")
+      throw Refusal(reason: shapes.isEmpty ? error.reason : "\(error.reason) (inputs: \(shapes))")
+    }
+  }
+
+  /// Asks the operator for its sizes at every sample, and finds the rules.
+  ///
+  /// Throws when it refuses one of them, and when a size follows no rule.
+  mutating func inferSizes(_ samples: [[String: Int]]) throws(Refusal) {
+    let isVarying = !sizeArguments.isEmpty || inputs.contains { $0.sizes.contains { !$0.isConstant } }
+    guard isVarying, !samples.isEmpty else { return }
+    var results: [[TensorSpec]] = []
+    for sample in samples { results.append(try outputs(at: sample)) }
+    let atoms = inputs.flatMap(\.sizes) + sizeArguments.keys.sorted().flatMap { sizeArguments[$0]! }
+    let fitter = SizeFitter(atoms: atoms, samples: samples)
+    for output in outputs.indices {
+      for dim in outputs[output].shape.dimensions.indices {
+        guard let rule = fitter.fit(results.map { $0[output].shape[dim] }) else {
+          throw Refusal(
+            reason: "dimension \(dim) of its result follows no rule of its inputs' sizes that can be written down "
+              + "(\(inputs.map { "\($0.sizes)" }.joined(separator: ", "))); make the input's size fixed")
+        }
+        outputSizes[output][dim] = rule
+      }
+    }
+  }
+
+  private func outputs(at sample: [String: Int]) throws(Refusal) -> [TensorSpec] {
+    let values = sample.sorted { $0.key < $1.key }.map { "\($0.key) = \($0.value)" }.joined(separator: ", ")
+    var specs: [TensorSpec] = []
+    for input in inputs {
+      let dimensions = input.sizes.compactMap { $0.evaluated(sample) }
+      guard dimensions.count == input.sizes.count, let shape = Shape(validating: dimensions) else {
+        throw Refusal(reason: "with \(values), an input of \(input.sizes) is impossible")
+      }
+      var spec = input.spec
+      spec.shape = shape
+      specs.append(spec)
+    }
+    var arguments = arguments
+    for (name, sizes) in sizeArguments {
+      let numbers = sizes.compactMap { $0.evaluated(sample) }
+      guard numbers.count == sizes.count else {
+        throw Refusal(reason: "with \(values), the argument '\(name)' of \(sizes) is impossible")
+      }
+      if case .attribute(.int) = arguments[name] {
+        arguments[name] = .attribute(.int(numbers[0]))
+      } else {
+        arguments[name] = .attribute(.ints(numbers))
+      }
+    }
+    let result: [TensorSpec]
+    do { result = try infer(specs, arguments) } catch {
+      throw Refusal(reason: "with \(values): \(error.reason). Give the size a range that leaves this out")
+    }
+    guard result.count == outputs.count, zip(result, outputs).allSatisfy({ $0.shape.rank == $1.shape.rank }) else {
+      throw Refusal(reason: "with \(values), its results have another number of dimensions")
+    }
+    return result
+  }
+}

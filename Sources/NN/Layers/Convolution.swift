@@ -1,0 +1,112 @@
+import TensorCore
+
+/// What the convolutions share: sizes, one number per spatial dimension, and weights.
+open class Convolution: Module {
+  public let weight: Parameter
+  public let bias: Parameter?
+  final let stride: [Int]
+  final let padding: [Int]
+  final let dilation: [Int]
+  final let groups: Int
+
+  /// - Parameter channels: the weight's first two sizes.
+  init(
+    channels: [Int], biasCount: Int?, kernel: [Int], stride: [Int], padding: [Int], dilation: [Int], groups: Int
+  ) {
+    let fanIn = channels[1] * kernel.reduce(1, *)
+    weight = Parameter(Shape(channels + kernel), .kaimingUniform(fanIn: fanIn))
+    bias = biasCount.map { Parameter([$0], .kaimingUniform(fanIn: fanIn)) }
+    (self.stride, self.padding, self.dilation, self.groups) = (stride, padding, dilation, groups)
+  }
+
+  /// - Parameter ownSizes: further arguments of the operator.
+  final func convolve(
+    _ input: SymbolicTensor, _ operatorName: String, _ ownSizes: [(String, CaptureArgument)] = []
+  ) throws(ExportError) -> SymbolicTensor {
+    var arguments: [(String, CaptureArgument)] = [
+      ("input", .tensor(input)), ("weight", .tensor(try input.parameter(weight))),
+    ]
+    if let bias { arguments.append(("bias", .tensor(try input.parameter(bias)))) }
+    // Sizes that are the default are not written, whatever the number of dimensions.
+    for (name, sizes, usual) in [("stride", stride, 1), ("padding", padding, 0), ("dilation", dilation, 1)]
+    where sizes.contains(where: { $0 != usual }) {
+      arguments.append((name, .ints(sizes)))
+    }
+    if groups != 1 { arguments.append(("groups", .int(groups))) }
+    return try input.tracer.call(operatorName, arguments + ownSizes)[0]
+  }
+}
+
+/// (N, inChannels, H, W) → (N, outChannels, H′, W′); weight (outChannels, inChannels / groups, KH, KW).
+public final class Conv2d: Convolution {
+  public override class var typeName: String { "torch.nn.modules.conv.Conv2d" }
+
+  public init(
+    _ inChannels: Int, _ outChannels: Int, kernelSize: Pair, stride: Pair = 1, padding: Pair = 0, dilation: Pair = 1,
+    groups: Int = 1, bias: Bool = true
+  ) {
+    super.init(
+      channels: [outChannels, inChannels / groups], biasCount: bias ? outChannels : nil, kernel: kernelSize.sizes,
+      stride: stride.sizes, padding: padding.sizes, dilation: dilation.sizes, groups: groups)
+  }
+
+  public override func forward(_ input: SymbolicTensor) throws(ExportError) -> SymbolicTensor {
+    try convolve(input, "aten.conv2d.default")
+  }
+}
+
+/// (N, inChannels, L) → (N, outChannels, L′); weight (outChannels, inChannels / groups, K).
+public final class Conv1d: Convolution {
+  public override class var typeName: String { "torch.nn.modules.conv.Conv1d" }
+
+  public init(
+    _ inChannels: Int, _ outChannels: Int, kernelSize: Int, stride: Int = 1, padding: Int = 0, dilation: Int = 1,
+    groups: Int = 1, bias: Bool = true
+  ) {
+    super.init(
+      channels: [outChannels, inChannels / groups], biasCount: bias ? outChannels : nil, kernel: [kernelSize],
+      stride: [stride], padding: [padding], dilation: [dilation], groups: groups)
+  }
+
+  public override func forward(_ input: SymbolicTensor) throws(ExportError) -> SymbolicTensor {
+    try convolve(input, "aten.conv1d.default")
+  }
+}
+
+/// (N, inChannels, H, W) → (N, outChannels, H′, W′); weight (inChannels, outChannels / groups, KH, KW).
+public final class ConvTranspose2d: Convolution {
+  public override class var typeName: String { "torch.nn.modules.conv.ConvTranspose2d" }
+  private let outputPadding: [Int]
+
+  public init(
+    _ inChannels: Int, _ outChannels: Int, kernelSize: Pair, stride: Pair = 1, padding: Pair = 0,
+    outputPadding: Pair = 0, groups: Int = 1, bias: Bool = true, dilation: Pair = 1
+  ) {
+    self.outputPadding = outputPadding.sizes
+    super.init(
+      channels: [inChannels, outChannels / groups], biasCount: bias ? outChannels : nil, kernel: kernelSize.sizes,
+      stride: stride.sizes, padding: padding.sizes, dilation: dilation.sizes, groups: groups)
+  }
+
+  public override func forward(_ input: SymbolicTensor) throws(ExportError) -> SymbolicTensor {
+    let own: [(String, CaptureArgument)] =
+      outputPadding.contains { $0 != 0 } ? [("output_padding", .ints(outputPadding))] : []
+    return try convolve(input, "aten.conv_transpose2d.input", own)
+  }
+}
+
+/// Height and width; one number stands for both.
+public struct Pair: Hashable, Sendable, ExpressibleByIntegerLiteral {
+  public let height: Int
+  public let width: Int
+
+  public init(_ height: Int, _ width: Int) {
+    self.height = height
+    self.width = width
+  }
+
+  public init(_ size: Int) { self.init(size, size) }
+  public init(integerLiteral value: Int) { self.init(value) }
+
+  var sizes: [Int] { [height, width] }
+}

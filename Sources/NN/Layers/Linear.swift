@@ -1,0 +1,76 @@
+import TensorCore
+
+/// (…, inFeatures) → (…, outFeatures); weight (outFeatures, inFeatures).
+public final class Linear: Module {
+  public override class var typeName: String { "torch.nn.modules.linear.Linear" }
+  public let weight: Parameter
+  public let bias: Parameter?
+
+  public init(_ inFeatures: Int, _ outFeatures: Int, bias: Bool = true) {
+    weight = Parameter([outFeatures, inFeatures], .kaimingUniform(fanIn: inFeatures))
+    self.bias = bias ? Parameter([outFeatures], .kaimingUniform(fanIn: inFeatures)) : nil
+  }
+
+  public override func forward(_ input: SymbolicTensor) throws(ExportError) -> SymbolicTensor {
+    try linear(input, weight, bias)
+  }
+}
+
+func linear(_ input: SymbolicTensor, _ weight: Parameter, _ bias: Parameter?) throws(ExportError) -> SymbolicTensor {
+  var arguments: [(String, CaptureArgument)] = [
+    ("input", .tensor(input)), ("weight", .tensor(try input.parameter(weight))),
+  ]
+  if let bias { arguments.append(("bias", .tensor(try input.parameter(bias)))) }
+  return try input.tracer.call("aten.linear.default", arguments)[0]
+}
+
+/// Indices of any shape, int64 or int32 → (…, embeddingDim); weight (numEmbeddings, embeddingDim).
+public final class Embedding: Module {
+  public override class var typeName: String { "torch.nn.modules.sparse.Embedding" }
+  public let weight: Parameter
+
+  public init(_ numEmbeddings: Int, _ embeddingDim: Int) {
+    weight = Parameter([numEmbeddings, embeddingDim], .normal(standardDeviation: 1))
+  }
+
+  public override func forward(_ input: SymbolicTensor) throws(ExportError) -> SymbolicTensor {
+    try SymbolicTensor.call(
+      "aten.embedding.default", ["weight": .tensor(input.parameter(weight)), "indices": .tensor(input)])[0]
+  }
+}
+
+/// Passes its input on.
+public final class Identity: Module {
+  public override class var typeName: String { "torch.nn.modules.linear.Identity" }
+
+  public override func forward(_ input: SymbolicTensor) throws(ExportError) -> SymbolicTensor { input }
+}
+
+/// (N, …) → (N, product of the others).
+public final class Flatten: Module {
+  public override class var typeName: String { "torch.nn.modules.flatten.Flatten" }
+  private let startDim: Int
+  private let endDim: Int
+
+  public init(startDim: Int = 1, endDim: Int = -1) {
+    self.startDim = startDim
+    self.endDim = endDim
+  }
+
+  public override func forward(_ input: SymbolicTensor) throws(ExportError) -> SymbolicTensor {
+    try input.flatten(startDim: startDim, endDim: endDim)
+  }
+}
+
+/// Passes its input on: nothing is trained. The graph has the operator, as PyTorch's has.
+public final class Dropout: Module {
+  public override class var typeName: String { "torch.nn.modules.dropout.Dropout" }
+  private let p: Double
+
+  /// - Parameter inplace: no difference here; graphs are functional.
+  public init(_ p: Double = 0.5, inplace: Bool = false) { self.p = p }
+
+  public override func forward(_ input: SymbolicTensor) throws(ExportError) -> SymbolicTensor {
+    try input.call("aten.dropout.default", "input", ["p": .float(p), "train": .bool(isTraining)])
+  }
+}

@@ -1,0 +1,114 @@
+import NN
+import Swiftlet
+import Testing
+
+/// Two convolutions with a residual, a pool and a head.
+private final class Net: Module {
+  let conv1 = Conv2d(3, 8, kernelSize: 3, padding: 1, bias: false)
+  let bn1 = BatchNorm2d(8)
+  let relu = ReLU(inplace: true)
+  let blocks = Sequential([Conv2d(8, 8, kernelSize: 3, stride: 2, padding: 1), ReLU6()])
+  let downSample: Conv2d? = Conv2d(8, 8, kernelSize: 1, stride: 2)
+  let absent: Conv2d? = nil
+  let fc = Linear(8, 4)
+
+  override func forward(_ input: SymbolicTensor) throws(ExportError) -> SymbolicTensor {
+    var x = try relu(bn1(conv1(input)))
+    x = try relu(blocks(x) + downSample!(x))
+    x = try x.adaptiveAvgPool2d([1, 1]).flatten(startDim: 1)
+    return try fc(x)
+  }
+}
+
+struct CaptureTests {
+  private static let image = TensorSpec(.float32, [2, 3, 9, 9])
+
+  @Test func graphHasPyTorchsOperatorsNamesAndModules() throws {
+    let program = try export(Net(), [Self.image])
+    #expect(
+      program.graph.nodes.map(\.name) == [
+        "conv2d", "batch_norm", "relu", "conv2d_1", "hardtanh", "conv2d_2", "add", "relu_1", "adaptive_avg_pool2d",
+        "flatten", "linear",
+      ])
+    #expect(
+      program.graph.inputs.map { program.graph[$0].name }.prefix(3) == ["p_conv1_weight", "p_bn1_weight", "p_bn1_bias"])
+    #expect(program.userInputs.map { program.graph[$0].name } == ["x"])
+    let stack = program.graph.nodes[3].moduleStack
+    #expect(stack.map(\.path) == ["", "blocks", "blocks.0"])
+    #expect(stack.last?.type == "torch.nn.modules.conv.Conv2d")
+    #expect(program.graph.nodes[3].metadata["torch_fn"] == "conv2d_2;builtin_function_or_method.conv2d")
+    let keys = [
+      "conv1.weight", "bn1.weight", "bn1.bias", "bn1.running_mean", "bn1.running_var", "bn1.num_batches_tracked",
+      "blocks.0.weight", "blocks.0.bias", "down_sample.weight", "down_sample.bias", "fc.weight", "fc.bias",
+    ]
+    #expect(Net().stateDict().names == keys)
+    #expect(Set(program.stateDict.keys) == Set(keys))
+  }
+
+  @Test func capturedModelRunsAndDrawsTheSameWeightsEachTime() throws {
+    let (a, b) = (try export(Net(), [Self.image]), try export(Net(), [Self.image]))
+    let input = Tensor((0..<486).map { Float($0 % 17) / 17 }, shape: [2, 3, 9, 9])
+    let (first, second) = (try Interpreter(a).run([input])[0], try Interpreter(b).run([input])[0])
+    #expect(first.elements(as: Float.self) == second.elements(as: Float.self))
+    #expect(Set(first.elements(as: Float.self)).count == 8)
+  }
+
+  @Test func loadStateDictListsAllThatDoesNotFit() throws {
+    let net = Net()
+    var dict = net.stateDict()
+    dict["fc.bias"] = nil
+    dict["extra"] = Tensor([Float(1)], shape: [1])
+    dict["conv1.weight"] = Tensor([Float(1)], shape: [1])
+    let error = #expect(throws: StateDictError.self) { try net.loadStateDict(dict) }
+    #expect(error?.missing == ["fc.bias"])
+    #expect(error?.unexpected == ["extra"])
+    #expect(error?.mismatches.map(\.name) == ["conv1.weight"])
+    dict["conv1.weight"] = Tensor([Float](repeating: 0.5, count: 216), shape: [8, 3, 3, 3])
+    let keys = try net.loadStateDict(dict, strict: false)
+    #expect(keys.missing == ["fc.bias"])
+    #expect(net.stateDict()["conv1.weight"]?.elements(as: Float.self).first == 0.5)
+  }
+
+  @Test func trainingModeIsRefused() {
+    let net = Net()
+    net.train()
+    #expect(net.bn1.isTraining)
+    let error = #expect(throws: ExportError.self) { try export(net, [Self.image]) }
+    #expect(error?.description.contains("call eval()") == true)
+  }
+
+  @Test func shapesThatDoNotFitNameModuleOperatorAndLine() {
+    let error = #expect(throws: ExportError.self) { try export(Net(), [TensorSpec(.float32, [1, 4, 9, 9])]) }
+    #expect(error?.module == "conv1")
+    #expect(error?.operatorName == "aten.conv2d.default")
+    #expect(error?.location.hasPrefix("NNTests/CaptureTests.swift:") == true)
+    #expect(error?.reason.contains("[1, 4, 9, 9]") == true)
+  }
+}
+
+extension CaptureTests {
+  private final class Branching: Module {
+    override func forward(_ input: SymbolicTensor) throws(ExportError) -> SymbolicTensor {
+      let mean = try input.mean(dim: [0])
+      if try mean.item() > 0 { return try input.relu() }
+      return input
+    }
+  }
+
+  private final class Foreign: Module {
+    override func forward(_ input: SymbolicTensor) throws(ExportError) -> SymbolicTensor {
+      try ReLU()(input)
+    }
+  }
+
+  @Test func dataDependentControlFlowIsRefusedWithItsLine() {
+    let error = #expect(throws: ExportError.self) { try export(Branching(), [TensorSpec(.float32, [4])]) }
+    #expect(error?.location.hasPrefix("NNTests/CaptureTests.swift:") == true)
+    #expect(error?.reason.contains("depends on a tensor's elements") == true)
+  }
+
+  @Test func modulesOutsideTheModelAreRefused() {
+    let error = #expect(throws: ExportError.self) { try export(Foreign(), [TensorSpec(.float32, [4])]) }
+    #expect(error?.reason.contains("make it a stored property") == true)
+  }
+}
