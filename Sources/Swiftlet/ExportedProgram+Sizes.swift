@@ -1,8 +1,8 @@
 import GraphIR
 
 extension ExportedProgram {
-  /// The program at the sizes of a dataset's first sample, for measurements sample by sample. Sizes that may vary are then
-  /// fixed.
+  /// The program at the sizes of a dataset's first sample, for measurements sample by sample. Sizes that may vary are
+  /// then fixed.
   ///
   /// Throws when the sample cannot be read, or the program does not take its shape.
   func fixed(for data: any Dataset) throws -> ExportedProgram {
