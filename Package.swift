@@ -89,7 +89,7 @@ let package = Package(
     tests("Int8KernelsTests", of: ["Int8Kernels"]),
     tests("XNNPACKBackendTests", of: ["Swiftlet", "XNNPACKBackend"]),
     tests("VisionTests", of: ["TensorCore", "Vision"]),
-    tests("EndToEndTests", of: ["Swiftlet", "Runtime"]),
+    tests("EndToEndTests", of: ["NN", "Runtime", "Swiftlet"]),
   ],
   swiftLanguageModes: [.v6],
   cLanguageStandard: .c11

@@ -47,7 +47,7 @@ VNNI_INLINE void gemm_of(const struct i8k_tile *t, const int rows, const int vec
   for (size_t tap = 0; tap < taps; tap++) {
     const int8_t *x[MAX_ROWS];
     UNROLL for (int m = 0; m < rows; m++) {
-      x[m] = t->pointers ? i8k_tap(t, (size_t)m * taps + tap) : t->input + (size_t)m * t->input_stride;
+      x[m] = t->pointers ? t->pointers[(size_t)m * taps + tap] : t->input + (size_t)m * t->input_stride;
     }
     for (size_t k = 0; k < depth; k += 4, w += vectors * 64) {
       __m512i weights[2];
@@ -92,26 +92,23 @@ VNNI_INLINE void add_taps(__m512i sums[4], const __m512i x[4], const char *weigh
   }
 }
 
-// `taps` is a constant for the common windows, so that the loops unroll and the weights stay in registers. `moved` says
-// whether the tile has an offset.
-VNNI_INLINE void depthwise_of(const struct i8k_tile *t, const size_t taps, const bool moved) {
+// `taps` is a constant for the common windows, so that the loops unroll and the weights stay in registers.
+VNNI_INLINE void depthwise_of(const struct i8k_tile *t, const size_t taps) {
   const struct i8k_requantize q = *t->requantize;
   const __m512i sign = _mm512_set1_epi8((char)0x80);
   const char *block = t->block;
   for (size_t c0 = 0; c0 < t->channels; c0 += 64, block += 64 * (8 + i8k_round_up(taps, 4))) {
     const size_t count = i8k_min(64, t->channels - c0);
     const __mmask64 mask = ~UINT64_C(0) >> (64 - count);
-    size_t first = 0;
-    for (size_t row = 0; row < t->rows; row++, first += taps) {
+    const int8_t *const *pointers = t->pointers;
+    for (size_t row = 0; row < t->rows; row++, pointers += taps) {
       __m512i sums[4];
       UNROLL for (int i = 0; i < 4; i++) sums[i] = _mm512_load_si512(block + i * 64);
       for (size_t tap = 0; tap < taps; tap += 4) {
         __m512i x[4];
         UNROLL for (size_t i = 0; i < 4; i++) {
-          x[i] = sign;
-          if (tap + i >= taps) continue;  // its weights are zero
-          const int8_t *pixel = moved ? i8k_tap(t, first + tap + i) : t->pointers[first + tap + i];
-          x[i] = _mm512_xor_si512(_mm512_maskz_loadu_epi8(mask, pixel + c0), sign);
+          const bool inside = tap + i < taps;  // else its weights are zero
+          x[i] = inside ? _mm512_xor_si512(_mm512_maskz_loadu_epi8(mask, pointers[tap + i] + c0), sign) : sign;
         }
         add_taps(sums, x, block + 512 + tap * 64);
       }
@@ -130,25 +127,13 @@ VNNI_INLINE void depthwise_of(const struct i8k_tile *t, const size_t taps, const
   }
 }
 
-VNNI static void depthwise_moved(const struct i8k_tile *t) {
-  if (t->taps == 9) {
-    depthwise_of(t, 9, true);
-  } else if (t->taps == 25) {
-    depthwise_of(t, 25, true);
-  } else {
-    depthwise_of(t, t->taps, true);
-  }
-}
-
 VNNI static void depthwise(const struct i8k_tile *t) {
-  if (t->offset != 0) {
-    depthwise_moved(t);
-  } else if (t->taps == 9) {
-    depthwise_of(t, 9, false);
+  if (t->taps == 9) {
+    depthwise_of(t, 9);
   } else if (t->taps == 25) {
-    depthwise_of(t, 25, false);
+    depthwise_of(t, 25);
   } else {
-    depthwise_of(t, t->taps, false);
+    depthwise_of(t, t->taps);
   }
 }
 

@@ -8,6 +8,8 @@
 enum {
   MAX_POINTERS = 1 << 22,
   POINTED_PIXELS = 256,             // small images are taken together, so that tiles have all their rows
+  MAX_MOVED = 1024,                 // pointers of a tile that are moved to other images, on the stack
+  MAX_MOVED_TAPS = MAX_MOVED / 16,  // of one place: a build's max_rows is below 16
   MAX_COPIED = 1 << 26,             // bytes of the padded image
   MAX_BY_ROWS_CHANNELS = 32,        // above, a copy costs more than it saves
   CHUNK_TILES = 8,                  // tiles of rows by which a thread goes on
@@ -20,7 +22,7 @@ struct i8k_shape i8k_shape_of(const struct i8k_conv *conv) {
   struct i8k_shape shape = {
       .taps = height * width, .depth = c, .pixels = conv->batch * conv->out_height * conv->out_width};
   const size_t places = conv->out_height * conv->out_width;
-  shape.images = i8k_min(conv->batch, (POINTED_PIXELS + places - 1) / places);
+  shape.images = conv->batch;
   const size_t reach_y = (conv->out_height - 1) * conv->stride_height + (height - 1) * conv->dilation_height + 1;
   const size_t reach_x = (conv->out_width - 1) * conv->stride_width + (width - 1) * conv->dilation_width + 1;
   const size_t inner_height = conv->pad_top + conv->in_height, inner_width = conv->pad_left + conv->in_width;
@@ -30,17 +32,18 @@ struct i8k_shape i8k_shape_of(const struct i8k_conv *conv) {
   shape.padded_width = reach_x > inner_width ? reach_x : inner_width;
   shape.direct =
       !conv->depthwise && shape.taps == 1 && !padded && conv->stride_height == 1 && conv->stride_width == 1;
-  if (shape.direct) shape.images = conv->batch;
-  shape.unit = shape.images * places;
-  if (conv->depthwise) return shape;
-  shape.by_rows = width > 1 && width <= 64 && conv->dilation_width == 1 && c <= MAX_BY_ROWS_CHANNELS &&
-                  i8k_round_up(width * c, 4) < width * i8k_round_up(c, 4) &&
+  shape.by_rows = !conv->depthwise && width > 1 && width <= 64 && conv->dilation_width == 1 &&
+                  c <= MAX_BY_ROWS_CHANNELS && i8k_round_up(width * c, 4) < width * i8k_round_up(c, 4) &&
                   shape.padded_height <= MAX_COPIED / shape.padded_width / c / conv->batch;
   if (shape.by_rows) {
     shape.taps = height;
     shape.depth = width * c;
     shape.copied = padded;
   }
+  if (!shape.direct && shape.taps <= MAX_MOVED_TAPS) {
+    shape.images = i8k_min(conv->batch, (POINTED_PIXELS + places - 1) / places);
+  }
+  shape.unit = shape.images * places;
   return shape;
 }
 
@@ -160,17 +163,24 @@ static void copy_row(void *context, size_t n, size_t y) {
       run->input + (n * conv->in_height + y) * length, length);
 }
 
-// The place that a tile begins with; it ends before the next unit.
-static struct i8k_tile tile_at(const struct run *run, size_t pixel) {
+// `rows` places of a unit from `pixel` on. `moved` has space for their pointers.
+static struct i8k_tile tile_at(
+    const struct run *run, size_t unit, size_t pixel, size_t rows, const int8_t **moved) {
   const struct i8k_shape *shape = &run->shape;
   const int8_t *const *pointers = run->scratch;
-  const size_t unit = pixel / shape->unit;
+  pointers += (pixel - unit * shape->unit) * shape->taps;
+  if (unit > 0) {
+    const size_t offset = unit * run->unit_bytes;
+    for (size_t i = 0; i < rows * shape->taps; i++) {
+      moved[i] = pointers[i] == run->zero ? pointers[i] : pointers[i] + offset;
+    }
+    pointers = moved;
+  }
   return (struct i8k_tile){
+      .rows = rows,
       .taps = shape->taps,
       .depth = shape->depth,
-      .pointers = shape->direct ? NULL : pointers + (pixel - unit * shape->unit) * shape->taps,
-      .zero = run->zero,
-      .offset = unit * run->unit_bytes,
+      .pointers = shape->direct ? NULL : pointers,
       .input = shape->direct ? run->input + pixel * shape->depth : NULL,
       .input_stride = shape->depth,
       .output = run->output + pixel * run->conv->out_channels,
@@ -192,8 +202,8 @@ static void gemm_chunk(void *context, size_t chunk, size_t first_block, size_t b
     const size_t channel = b * I8K_BLOCK;
     size_t pixel = first;
     for (size_t i = 0; i < tiles; i++) {
-      struct i8k_tile tile = tile_at(run, pixel);
-      tile.rows = count / tiles + (i < count % tiles);
+      const int8_t *moved[MAX_MOVED];
+      struct i8k_tile tile = tile_at(run, unit, pixel, count / tiles + (i < count % tiles), moved);
       tile.block = run->packed + channel * block_depth;
       tile.channels = i8k_min(I8K_BLOCK, run->conv->out_channels - channel);
       tile.output += channel;
@@ -206,12 +216,15 @@ static void gemm_chunk(void *context, size_t chunk, size_t first_block, size_t b
 static void depthwise_rows(void *context, size_t unit, size_t first_in_unit, size_t count) {
   const struct run *run = context;
   const size_t first = unit * run->shape.unit + first_in_unit;
-  if (first >= run->shape.pixels) return;
-  struct i8k_tile tile = tile_at(run, first);
-  tile.rows = i8k_min(count, run->shape.pixels - first);
-  tile.block = run->packed;
-  tile.channels = run->conv->out_channels;
-  run->kernels->depthwise(&tile);
+  const size_t end = i8k_min(run->shape.pixels, first + count);  // the last unit may have fewer images
+  const size_t most = unit > 0 ? MAX_MOVED / run->shape.taps : count;
+  for (size_t pixel = first; pixel < end; pixel += most) {
+    const int8_t *moved[MAX_MOVED];
+    struct i8k_tile tile = tile_at(run, unit, pixel, i8k_min(most, end - pixel), moved);
+    tile.block = run->packed;
+    tile.channels = run->conv->out_channels;
+    run->kernels->depthwise(&tile);
+  }
 }
 
 void i8k_conv_run(

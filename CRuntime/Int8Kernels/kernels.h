@@ -21,8 +21,6 @@ struct i8k_tile {
   size_t rows;                    // 1 to the build's max_rows; any for depthwise
   size_t taps, depth;             // each tap reads `depth` consecutive bytes of the input (depthwise: of channels)
   const int8_t *const *pointers;  // (rows, taps), or NULL: one tap, row i at input + i * input_stride
-  const int8_t *zero;             // the one pointer that `offset` does not move
-  size_t offset;                  // bytes from where the pointers point to the images of this tile
   const int8_t *input;
   size_t input_stride;
   const void *block;
@@ -31,12 +29,6 @@ struct i8k_tile {
   size_t output_stride;  // between rows
   const struct i8k_requantize *requantize;
 };
-
-// Where a tap is: `index` into the pointers.
-static inline const int8_t *i8k_tap(const struct i8k_tile *tile, size_t index) {
-  const int8_t *pointer = tile->pointers[index];
-  return pointer == tile->zero ? pointer : pointer + tile->offset;
-}
 
 // A block is bias (int32), scales (float), then weights, each for `width` channels.
 //   gemm: (taps, depth / 4 rounded up, width, 4) int8.

@@ -34,8 +34,8 @@ public struct DynamicShapes: Hashable, Sendable {
     return sizes
   }
 
-  /// Gives the values sizes that passes have put into the graph since: observers, quantize and dequantize nodes keep their
-  /// input's sizes, what depends on constants alone has constant sizes.
+  /// Gives the values sizes that passes have put into the graph since: observers, quantize and dequantize nodes keep
+  /// their input's sizes, what depends on constants alone has constant sizes.
   ///
   /// Throws for another operator whose inputs' sizes vary and whose own sizes are not known, and for sizes that in the
   /// example are not those of the graph.
@@ -106,7 +106,8 @@ extension ExportedProgram {
 
   /// The program at the sizes that follow from its inputs' shapes, in the inputs' order.
   ///
-  /// Throws, naming the input, for shapes that it may not have; for a program of fixed sizes, other shapes than its own.
+  /// Throws, naming the input, for shapes that it may not have; for a program of fixed sizes, other shapes than its
+  /// own.
   public func resized(inputShapes shapes: [Shape]) throws(GraphError) -> ExportedProgram {
     guard shapes.count == userInputs.count else {
       throw GraphError(program: name, reason: "takes \(userInputs.count) inputs, not \(shapes.count)")
@@ -117,7 +118,9 @@ extension ExportedProgram {
         return (graph[id].name, graph.spec(id).dataType, dynamicShapes?.symbolicSizes(of: graph[id].name) ?? fixed)
       }, rangeConstraints: dynamicShapes?.rangeConstraints ?? [:], symbols: dynamicShapes?.hints ?? [:])
     let symbols: [String: Int]
-    do { symbols = try sizes.symbols(for: Dictionary(uniqueKeysWithValues: shapes.enumerated().map { ($0, $1) })) } catch {
+    do {
+      symbols = try sizes.symbols(for: Dictionary(uniqueKeysWithValues: shapes.enumerated().map { ($0, $1) }))
+    } catch {
       throw GraphError(program: name, reason: "input '\(graph[userInputs[error.input]].name)': \(error.reason)")
     }
     return symbols == dynamicShapes?.hints || symbols.isEmpty ? self : try resized(symbols)

@@ -3,11 +3,11 @@ import Operators
 import ProgramFormat
 import TensorCore
 
-/// Fuses a program whose sizes vary: at several sizes, which must give the same graph but for sizes and integer arguments.
-/// How those follow from the symbols is then found from what they are at each of them.
+/// Fuses a program whose sizes vary: at several sizes, which must give the same graph but for sizes and integer
+/// arguments. How those follow from the symbols is then found from what they are at each of them.
 ///
-/// Sizes of 1 are left out: there broadcasts, transpositions and the like are none, so that fewer nodes are needed. The graph
-/// of other sizes is right for them too, and is verified at them.
+/// Sizes of 1 are left out: there broadcasts, transpositions and the like are none, so that fewer nodes are needed. The
+/// graph of other sizes is right for them too, and is verified at them.
 struct DynamicFusion {
   /// Sizes tried per symbol, about.
   private static let sampleLimit = 6
@@ -147,7 +147,8 @@ struct DynamicFusion {
       guard let size = fitter.fit(values) else {
         throw GraphError(
           program: source.name,
-          reason: "\(place) is \(values) with \(samples.map(Program.described).joined(separator: "; ")), which follows no"
+          reason:
+            "\(place) is \(values) with \(samples.map(Program.described).joined(separator: "; ")), which follows no"
             + " known rule")
       }
       known[values] = size

@@ -15,8 +15,8 @@ public struct ObservedLowering: Sendable {
 /// A program with dynamic shapes is lowered for all sizes in their ranges (`Program.dynamicSizes`); the result has the
 /// example's. Without its `dynamicShapes` it is lowered for the example's sizes alone.
 ///
-/// Throws a `GraphError` when the graph is not well formed, has an operator that nothing here can run, or would be lowered
-/// in different ways at different sizes.
+/// Throws a `GraphError` when the graph is not well formed, has an operator that nothing here can run, or would be
+/// lowered in different ways at different sizes.
 public func lower(_ exported: ExportedProgram, partitioner: (any Partitioner)?) throws(GraphError) -> Program {
   let (fused, variants) = try fuseAll(exported)
   return try emit(fused, variants, partitioner)

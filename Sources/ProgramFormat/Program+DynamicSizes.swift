@@ -73,7 +73,9 @@ extension Program {
 
   private func checkRanges(_ dynamic: DynamicSizes) throws(ProgramError) {
     for (text, range) in dynamic.rangeConstraints {
-      guard let value = SymbolicSize(parsing: text)?.evaluated(dynamic.symbols), !range.contains(value) else { continue }
+      guard let value = SymbolicSize(parsing: text)?.evaluated(dynamic.symbols), !range.contains(value) else {
+        continue
+      }
       throw ProgramError(program: name, reason: "\(text) = \(value) lies outside \(range.described(text))")
     }
   }

@@ -51,8 +51,9 @@ public final class Method {
   /// Loads a program: packs weights for the delegated nodes, prepares kernels for the others.
   ///
   /// A node that the executor refuses runs on its portable kernel; `operations` says why. The memory of a program with
-  /// dynamic sizes is allocated for the largest in their ranges, where those are bounded and the machine has half of it;
-  /// else it grows when it is needed. Throws a `RuntimeError` when an instruction is not valid or memory is lacking.
+  /// dynamic sizes is allocated for the largest in their ranges, where those are bounded and the machine has half of
+  /// it; else it grows when it is needed. Throws a `RuntimeError` when an instruction is not valid or memory is
+  /// lacking.
   public init(
     _ program: Program, threads: ThreadPool, options: MethodOptions = MethodOptions()
   ) throws(RuntimeError) {
@@ -92,8 +93,8 @@ public final class Method {
 
   // MARK: Running
 
-  /// Copies a tensor into the method's input, and resizes a method whose sizes may vary to the tensor's. Throws when the
-  /// tensor's type is not the input's, or its shape not one that the input may have.
+  /// Copies a tensor into the method's input, and resizes a method whose sizes may vary to the tensor's. Throws when
+  /// the tensor's type is not the input's, or its shape not one that the input may have.
   ///
   /// An input that shares a size with a resized one must be set again: it is filled with zeros.
   public func setInput(_ index: Int, to tensor: Tensor) throws(RuntimeError) {
@@ -140,8 +141,8 @@ public final class Method {
     withOutput(index) { spec, bytes in Tensor(unsafeUninitialized: spec) { $0.copyMemory(from: bytes) } }
   }
 
-  /// Sets all inputs, resizing the method to theirs where sizes may vary, executes, and copies all outputs. Throws when the
-  /// inputs do not fit.
+  /// Sets all inputs, resizing the method to theirs where sizes may vary, executes, and copies all outputs. Throws when
+  /// the inputs do not fit.
   public func run(_ inputs: [Tensor]) throws(RuntimeError) -> [Tensor] {
     guard inputs.count == program.inputs.count else {
       throw RuntimeError(program: program.name, reason: "takes \(program.inputs.count) inputs, not \(inputs.count)")

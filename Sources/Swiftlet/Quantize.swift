@@ -136,12 +136,8 @@ private func calibrationPass(
   _ observed: ObservedProgram, with data: any Dataset, loading: DataLoader.Options, threads: Int, delegate: Bool,
   progress: (Int, Int) -> Void
 ) throws -> DataPass {
-  // Sizes that vary are the samples'.
-  var program = observed.program
-  if program.dynamicShapes != nil, let sample = try loading.firstSample(of: data) {
-    program = try program.resized(inputShapes: [sample.shape])
-  }
-  let lowering = try lowerObserved(program, partitioner: delegate ? XNNPACKPartitioner() : nil)
+  let lowering = try lowerObserved(
+    observed.program.fixed(for: data, loading), partitioner: delegate ? XNNPACKPartitioner() : nil)
   let method = try Method(lowering.program, threads: ThreadPool(threadCount: threads))
   let outputsByObserver = Dictionary(grouping: lowering.observed, by: \.observer).mapValues { $0.map(\.output) }
   return try loading.forEachSample(of: data, besideThreads: threads, progress: progress) { sample in

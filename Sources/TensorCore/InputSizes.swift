@@ -84,8 +84,8 @@ extension RangeConstraint {
 }
 
 extension SymbolicSize {
-  /// The value of the one symbol in it for which it is `value`; nil where it has none or several, or none of `s`, `2*s`,
-  /// `s + 1` and their compositions gives that.
+  /// The value of the one symbol in it for which it is `value`; nil where it has none or several, or none of `s`,
+  /// `2*s`, `s + 1` and their compositions gives that.
   func solved(for value: Int) -> (symbol: String, value: Int)? {
     switch self {
     case .int: return nil

@@ -111,7 +111,9 @@ import Testing
     let capacity = method.arenaCapacity
     let portable = method.operations.filter { $0.backend == .portable }
     #expect(runner == .portable || portable.map(\.node) == ["sigmoid"])
-    for shape: Shape in [[1, 3, 8, 8], [8, 3, 64, 64], [1, 3, 63, 9], [2, 3, 17, 22], [3, 3, 16, 64], [1, 3, 8, 8]] {
+    for shape: Shape in [
+      [1, 3, 8, 8], [8, 3, 64, 64], [1, 3, 63, 9], [2, 3, 17, 22], [3, 3, 16, 64], [1, 3, 8, 8],
+    ] {
       let input = noise(shape, seed: UInt64(shape.elementCount))
       let outputs = try method.run([input])
       var fixed = try int8.resized(inputShapes: [shape])
