@@ -14,11 +14,17 @@ public struct Evaluation: Codable, Sendable {
   public var images: Int
   /// Reading, decoding, preprocessing and inference together.
   public var imagesPerSecond: Double
-  /// Percent of the time that inference waited for samples: near 0 unless decoding is the bottleneck.
-  public var waiting = 0.0
-  /// Threads that decoded ahead; 0 when decoding and inference took turns.
-  public var decodingThreads = 0
+  /// Nil for recordings, which are in memory.
+  public var decoding: Decoding?
   public var skipped: [SkippedSample] = []
+
+  /// How samples were read while others were measured.
+  public struct Decoding: Codable, Sendable {
+    /// Threads that read and decoded ahead; 0 when that and inference took turns.
+    public var threads: Int
+    /// Percent of the time that inference waited for samples: near 0 unless decoding is the bottleneck.
+    public var waiting: Double
+  }
 }
 
 /// Runs a method over labelled data. `progress` is called with (done, all) after each sample; `logits`, if given, with
@@ -41,7 +47,7 @@ public func evaluate(
   }
   let start = ContinuousClock.now
   var (top1, top5) = (AverageMeter("Acc@1"), AverageMeter("Acc@5"))
-  let pass = try loading.forEachSample(of: dataset, besideThreads: 1, progress: progress) { sample in
+  let pass = try loading.forEachSample(of: dataset, besideThreads: method.threadCount, progress: progress) { sample in
     let index = sample.indices[0]
     guard let label = sample.labels[0] else { throw UsageError("\(dataset.name(index)) has no label") }
     let output = try method.run([sample.inputs])[0]
@@ -58,7 +64,7 @@ public func evaluate(
   let seconds = max((ContinuousClock.now - start).seconds, 1e-9)
   return Evaluation(
     top1: top1.avg, top5: top5.avg, images: pass.count, imagesPerSecond: Double(pass.count) / seconds,
-    waiting: 100 * pass.waited.seconds / seconds, decodingThreads: pass.workerCount, skipped: pass.skipped)
+    decoding: .init(threads: pass.workerCount, waiting: 100 * pass.waited.seconds / seconds), skipped: pass.skipped)
 }
 
 private func evaluateReconstruction(

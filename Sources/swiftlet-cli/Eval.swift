@@ -51,16 +51,20 @@ struct Eval: ParsableCommand {
       if let top1 = result.top1, let top5 = result.top5 {
         print("top-1 \(Terminal.number(top1)) %   top-5 \(Terminal.number(top5)) %   over \(result.images) samples")
       }
-      print("\(Terminal.number(result.imagesPerSecond, 1)) samples a second, decoding included; \(waiting(result))")
+      print("\(Terminal.number(result.imagesPerSecond, 1)) samples a second, with \(runtime.threads) threads")
+      if let decoding = result.decoding { print(describe(decoding)) }
       LoadingOptions.printSkipped(result.skipped)
     }
   }
 
-  /// Whether decoding held inference up.
-  private func waiting(_ result: Evaluation) -> String {
-    let decoding =
-      result.decodingThreads == 0 ? "decoding in turns" : "\(result.decodingThreads) decoding ahead"
-    return
-      "inference on \(runtime.threads) threads (\(decoding)) waited \(Terminal.number(result.waiting, 1)) % of the time"
+  /// Whether decoding held inference up, and what can be done about it.
+  private func describe(_ decoding: Evaluation.Decoding) -> String {
+    let percent = Terminal.number(decoding.waiting, 1)
+    guard decoding.threads == 0 else {
+      return "decoding on \(decoding.threads) more, which inference waited for \(percent) % of the time"
+    }
+    let hint =
+      runtime.threads > 1 && loading.workers == nil ? "; --threads \(runtime.threads - 1) leaves a core for it" : ""
+    return "decoding in turns with inference, \(percent) % of the time\(hint)"
   }
 }

@@ -164,7 +164,7 @@ extension DataLoaderTests {
       method, on: data(folder), loading: .init(workerCount: 1, onError: .skip(SkippedSamples())),
       progress: { done, _ in progress.append(done) })
     #expect(result.images == 3 && result.skipped.map(\.name) == folder.corrupt)
-    #expect(result.decodingThreads == 1 && (0...100).contains(result.waiting))
+    #expect(result.decoding?.threads == 1 && (0...100).contains(result.decoding?.waiting ?? -1))
     #expect(progress == [1, 2, 4, 6])
 
     for path in folder.intact { try FileManager.default.removeItem(atPath: path) }
