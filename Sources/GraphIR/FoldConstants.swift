@@ -40,7 +40,9 @@ private let movements: Set<String> = [
   "aten.permute.default", "aten.transpose.int", "aten.view.default", "aten.reshape.default", "aten.flatten.using_ints",
   "aten.squeeze.dim", "aten.unsqueeze.default", "aten.slice.Tensor", "aten.select.int", "aten.expand.default",
   "aten.contiguous.default", "aten.clone.default", "aten.alias.default", "aten.cat.default", "aten.stack.default",
-  "aten.unflatten.int", "aten.chunk.default", "aten.split.Tensor", "aten.split_with_sizes.default", "aten.unbind.int",
+  "aten.view_as.default", "aten.reshape_as.default", "aten.expand_as.default", "aten.t.default", "aten.index.Tensor",
+  "aten.roll.default", "aten.unflatten.int", "aten.chunk.default", "aten.split.Tensor", "aten.split_with_sizes.default",
+  "aten.unbind.int",
 ]
 
 private let creations: Set<String> = ["aten.zeros.default", "aten.ones.default", "aten.full.default"]

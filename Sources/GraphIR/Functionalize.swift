@@ -37,6 +37,7 @@ private struct Functionalizer {
     "aten.view.default", "aten.reshape.default", "aten.flatten.using_ints", "aten.slice.Tensor", "aten.squeeze.dim",
     "aten.unsqueeze.default", "aten.permute.default", "aten.transpose.int", "aten.contiguous.default",
     "aten.dropout.default", "aten.alias.default", "aten.expand.default", "aten.select.int", "aten.detach.default",
+    "aten.view_as.default", "aten.reshape_as.default", "aten.expand_as.default", "aten.t.default",
     "aten.chunk.default", "aten.split.Tensor", "aten.split_with_sizes.default", "aten.unbind.int", "aten.unflatten.int",
   ]
 

@@ -90,7 +90,7 @@ extension Schema.Kind {
     switch text {
     case "Tensor": self = .tensor
     case "Tensor?": self = .optionalTensor
-    case "Tensor[]": self = .tensors
+    case "Tensor[]", "Tensor?[]": self = .tensors
     case "int", "SymInt", "MemoryFormat": self = .int
     case "int?", "SymInt?", "MemoryFormat?": self = .optionalInt
     case "float", "Scalar": self = .float

@@ -69,7 +69,7 @@ struct QuantizationPattern: Sendable {
       "activation",
       [
         "aten.hardswish.default", "aten.silu.default", "aten.gelu.default", "aten.elu.default",
-        "aten.leaky_relu.default", "aten.clamp.default",
+        "aten.leaky_relu.default", "aten.clamp.default", "aten.rsub.Scalar",
       ]
     ) { $0.annotateOperands($1, ["self"], $2) },
     // Results that lie in [0, 1] or [−1, 1] have parameters that need no observer, as in TensorFlow Lite.

@@ -6,12 +6,12 @@ extension Fuser {
   static let movementRules: [FusionRule] = [
     FusionRule([
       "aten.view.default", "aten.reshape.default", "aten.flatten.using_ints", "aten.squeeze.dim",
-      "aten.unsqueeze.default", "aten.unflatten.int",
+      "aten.unsqueeze.default", "aten.unflatten.int", "aten.view_as.default", "aten.reshape_as.default",
     ]) { fuser, node throws(GraphError) in try fuser.fuseView(node) },
     FusionRule(["aten.pad.default", "aten.constant_pad_nd.default"]) { fuser, node throws(GraphError) in
       try fuser.fusePad(node)
     },
-    FusionRule(["aten.permute.default", "aten.transpose.int"]) { fuser, node throws(GraphError) in
+    FusionRule(["aten.permute.default", "aten.transpose.int", "aten.t.default"]) { fuser, node throws(GraphError) in
       try fuser.fusePermutation(node)
     },
   ]

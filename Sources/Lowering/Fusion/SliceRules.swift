@@ -6,6 +6,7 @@ extension Fuser {
   /// Operators that take tensors apart and put them together: int8 stays int8.
   static let sliceRules: [FusionRule] = [
     FusionRule(["aten.slice.Tensor"]) { fuser, node throws(GraphError) in try fuser.fuseSlice(node) },
+    FusionRule(["aten.roll.default"]) { fuser, node throws(GraphError) in try fuser.fuseRoll(node) },
     FusionRule(["aten.select.int"]) { fuser, node throws(GraphError) in try fuser.fuseSelection(node) },
     FusionRule([
       "aten.chunk.default", "aten.split.Tensor", "aten.split_with_sizes.default", "aten.unbind.int",
@@ -74,6 +75,30 @@ extension Fuser {
       }
       start = end
     }
+    return .fused
+  }
+
+  /// Two slices, put together the other way round, for each dimension that moves.
+  private mutating func fuseRoll(_ node: Node) throws(GraphError) -> FusionOutcome {
+    guard let input = node.value("self"), constant(input) == nil else { return .refused("its input is a constant") }
+    guard source.graph.spec(input).dataType == .float32 else { return .refused("it does not move floats") }
+    let call = try call(node)
+    let (shifts, dims) = try reading { () throws(OperatorError) in (try call.ints("shifts"), try call.ints("dims")) }
+    let shape = source.graph.spec(input).shape
+    guard dims.count == shifts.count, shape.elementCount > 0 else { return .refused("it moves the tensor as one line") }
+    var value = try settled(input)
+    for (dim, shift) in zip(dims, shifts) {
+      guard let axis = shape.normalizedDimension(dim) else { return .refused("it has no dimension \(dim)") }
+      let size = shape[axis]
+      let start = (size - shift % size) % size
+      if start == 0 { continue }
+      let tail = emitSlice(node, value, axis, start..<size, name: node.name + "_tail")
+      let head = emitSlice(node, value, axis, 0..<start, name: node.name + "_head")
+      value = emit(
+        "fused.cat", name: node.name, [("tensors", .values([tail, head])), ("dim", .attribute(.int(axis)))],
+        output: spec(value), sources: [node])
+    }
+    forms[node.output] = Form(value)
     return .fused
   }
 

@@ -28,6 +28,16 @@ extension Operator {
     return try call.reshaped("self", to: sizes[..<first] + [sizes[first...last].reduce(1, *)] + sizes[(last + 1)...])
   }
 
+  /// The same elements in the shape of `other`.
+  static let reshapeAs = Operator("aten.reshape_as.default(Tensor self, Tensor other) -> Tensor", isInPlace: true) {
+    call throws(OperatorError) in try call.reshaped("self", to: call.spec("other").shape.dimensions)
+  }
+
+  /// As `reshapeAs`, of which it differs in PyTorch for tensors that are not contiguous.
+  static let viewAs = Operator("aten.view_as.default(Tensor self, Tensor other) -> Tensor", isInPlace: true) {
+    call throws(OperatorError) in try call.reshaped("self", to: call.spec("other").shape.dimensions)
+  }
+
   /// Without the dimension `dim` if its size is 1; as it is otherwise.
   static let squeeze = Operator("aten.squeeze.dim(Tensor self, int dim) -> Tensor", isInPlace: true) {
     call throws(OperatorError) in

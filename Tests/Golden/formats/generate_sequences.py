@@ -1,7 +1,7 @@
 """Writes models with operators that give several tensors or see a whole sequence, and sequences.npz: for each, inputs and
 PyTorch's outputs.
 
-pieces.pt2: chunk, split, split_with_sizes, unbind, stack, unflatten and zeros between convolutions. attention.pt2:
+moves.pt2: roll, expand_as, reshape_as, view_as, t, a constant index, rsub and a transposed 1-D convolution. pieces.pt2: chunk, split, split_with_sizes, unbind, stack, unflatten and zeros between convolutions. attention.pt2:
 nn.MultiheadAttention, as scaled_dot_product_attention. lstm.pt2: bidirectional, with its states as results. gru.pt2: two
 layers, exported with a batch from 1 to 8. Needs torch. Usage: python generate_sequences.py
 """
@@ -29,6 +29,21 @@ class Pieces(nn.Module):
     f, g = torch.stack([d, e], 1).unbind(1)
     h, i = (g + torch.zeros(1, 3, 4, 4)).split(2, 2)
     return self.fc(f.flatten(1, 2)).unflatten(-1, (3, 4)), h, i, c
+
+
+class Moves(nn.Module):
+  def __init__(self):
+    super().__init__()
+    self.up, self.fc = nn.ConvTranspose1d(4, 6, 3, stride=2, padding=1), nn.Linear(9, 4)
+    self.register_buffer("table", torch.randn(5, 4))
+    self.register_buffer("rows", torch.tensor([[0, 3], [4, 1], [2, 2]]))
+
+  def forward(self, x):
+    x = torch.relu(self.up(x))
+    y = self.fc(torch.roll(x, (2, -1), (1, 2)).reshape(6, 9))
+    z = 1 - y.reshape_as(self.table[self.rows].flatten(0, 1))
+    z = (z.reshape(24) + 1).view_as(z)
+    return z.t(), y[:, :1].expand_as(y) * 2
 
 
 class Attention(nn.Module):
@@ -65,7 +80,7 @@ def main():
   batch = torch.export.Dim("batch", min=1, max=8)
   arrays = {}
   for name, model, shape, dynamic in [
-    ("pieces", Pieces(), (1, 3, 4, 4), None), ("attention", Attention(), (1, 5, 8), None), ("lstm", LSTM(), (7, 1, 6), None),
+    ("moves", Moves(), (1, 4, 5), None), ("pieces", Pieces(), (1, 3, 4, 4), None), ("attention", Attention(), (1, 5, 8), None), ("lstm", LSTM(), (7, 1, 6), None),
     ("gru", GRU(), (2, 4, 6), ({0: batch},)),
   ]:
     model.eval()
@@ -79,7 +94,7 @@ def main():
       arrays[f"{key}_in"] = value.numpy()
       outputs = model(value)
       for index, output in enumerate(outputs if isinstance(outputs, tuple) else [outputs]):
-        arrays[f"{key}_out{index}"] = output.detach().numpy()
+        arrays[f"{key}_out{index}"] = output.detach().contiguous().numpy()
   np.savez_compressed(FOLDER / "sequences.npz", **arrays)
 
 

@@ -533,7 +533,43 @@ def recurrent():
     add("aten.gru.input", SUM, rand(2, 0, 3), rand(1, 0, 2), [rand(6, 3), rand(6, 2)], False, 1, 0.5, False, False, False)
 
 
-for make in [convolutions, moreConvolutions, normalization, elementwise, activations, layers, pooling, movement, quantization, integers, chosenParameters, moreFunctions, pieces, creations, attention, recurrent]:
+def others():
+    for dtype in TYPES:
+        add("aten.index.Tensor", EXACT, count(4, 3, dtype=dtype), [torch.tensor([[0, -1], [2, 2]])])
+        add("aten.roll.default", EXACT, count(3, 4, dtype=dtype), [1, -3], [0, 1])
+    add("aten.index.Tensor", EXACT, rand(3), [torch.tensor([2, 0, -3], dtype=torch.int32)])
+    add("aten.index.Tensor", EXACT, rand(3, 2, 2), [torch.tensor(1)])
+    add("aten.index.Tensor", EXACT, rand(0, 2), [torch.zeros(0, 3, dtype=torch.int64)])
+    for shape, *rest in [((2, 3, 4), [1], [-1]), ((2, 3), [2]), ((2, 3), [-7], []), ((4, 5), [9, -2], [1, 0]), ((4,), [1, 2], [0, 0]), ((0, 2), [1], [0]), ((2, 5, 5, 1), [-2, -3], [1, 2])]:
+        add("aten.roll.default", EXACT, count(*shape), *rest)
+    for a, b in [((2, 6), (3, 4)), ((4,), (2, 2)), ((1,), ()), ((0, 3), (5, 0))]:
+        add("aten.reshape_as.default", EXACT, rand(*a), rand(*b))
+        add("aten.view_as.default", EXACT, rand(*a), rand(*b))
+    for a, b in [((3, 1), (3, 4)), ((1, 2), (5, 3, 2)), ((), (2,)), ((2, 3), (2, 3))]:
+        add("aten.expand_as.default", EXACT, rand(*a), rand(*b))
+    for shape in [(3, 4), (5,), (), (1, 3)]:
+        add("aten.t.default", EXACT, rand(*shape))
+    add("aten.t.default", EXACT, count(2, 3, dtype=torch.int8))
+    for x, *rest in [(rand(2, 3), 1), (rand(5), 0.5, 2), (rand(), -3.0, -0.25), (rand(0, 2), 1.5)]:
+        add("aten.rsub.Scalar", SUM, x, *rest)
+    for shape, dim in [((3, 5), 1), ((3, 5), 0), ((2, 3, 4), -2), ((), 0)]:
+        add("aten.log_softmax.int", EXP, rand(*shape) * 4, dim)
+    add("aten.log_softmax.int", EXP, torch.tensor([[1000.0, 999.0, -1000.0], [-200.0, -200.5, -300.0]]), -1, torch.float32)
+    for shape, channels in [((2, 3, 4), 3), ((2, 3), 3), ((2, 3, 2, 2), 1), ((5,), 1), ((0, 2), 2)]:
+        add("aten.prelu.default", EXACT, rand(*shape), rand(channels))
+    for bias, m, k, n, options in [((4,), 3, 5, 4, {}), ((3, 1), 3, 2, 4, {"alpha": 0.5}), ((2, 2), 2, 3, 2, {"beta": -2, "alpha": 3}), ((1, 3), 2, 1, 3, {"beta": 0})]:
+        add("aten.addmm.default", SUM, rand(*bias), rand(m, k), rand(k, n), **options)
+    for x, w, o, *rest in [(rand(1, 3, 5), rand(3, 2, 3), 2), (rand(2, 4, 3), rand(4, 1, 2), 2, [2], [1], [1], 2, [3]), (rand(3, 5), rand(3, 2, 2), 2, [3])]:
+        add("aten.conv_transpose1d.default", SUM, x, w, rand(o), *rest)
+    for x, *rest in [(rand(1, 2, 9), [2]), (rand(2, 9), [3], [2], [1], [2], True)]:
+        add("aten.max_pool1d.default", EXACT, x, *rest)
+    for x, *rest in [(rand(1, 2, 9), [2]), (rand(2, 9), [3], [2], [1], True, False), (rand(1, 1, 7), [3], [3], [1])]:
+        add("aten.avg_pool1d.default", SUM, x, *rest)
+    for x, size in [(rand(2, 3, 7), [1]), (rand(2, 9), [4]), (rand(1, 1, 3), [5])]:
+        add("aten.adaptive_avg_pool1d.default", SUM, x, size)
+
+
+for make in [convolutions, moreConvolutions, normalization, elementwise, activations, layers, pooling, movement, quantization, integers, chosenParameters, moreFunctions, pieces, creations, attention, recurrent, others]:
     make()
 lines = ",\n".join(json.dumps(case, separators=(",", ":")) for case in cases)
 (HERE / "operators.json").write_text(f'{{"torch":"{torch.__version__}","cases":[\n{lines}\n]}}\n')
