@@ -3,17 +3,33 @@ import Swiftlet
 import TestSupport
 
 extension ModelZoo.Entry {
+  /// A new model whose weights all lie in the same memory, with any numbers: for graphs, without the time to draw them.
+  func makeWithoutWeights() throws -> Module {
+    let model = make()
+    let tensors = model.namedTensors()
+    let storage = Storage(byteCount: tensors.map { 8 * shape($0.tensor).elementCount }.max() ?? 0)
+    var weights = StateDict()
+    for (name, tensor) in tensors {
+      let spec = TensorSpec(name.hasSuffix("num_batches_tracked") ? .int64 : .float32, shape(tensor))
+      weights[name] = Tensor(spec, storage: storage, byteOffset: 0)
+    }
+    try model.loadStateDict(weights)
+    return model
+  }
+
+  private func shape(_ tensor: ModuleTensor) -> Shape {
+    switch tensor {
+    case .parameter(let parameter): parameter.shape
+    case .buffer(let buffer): buffer.tensor.shape
+    }
+  }
+
   /// The weights that `Tests/Golden/zoo/generate.py` draws with PyTorch: the same numbers from the same generator.
   func drawnStateDict(of model: Module, seed: UInt32, gain: Double) -> StateDict {
     var generator = MersenneTwister(seed: seed)
     var result = StateDict()
     for (name, tensor) in model.namedTensors() {
-      let shape =
-        switch tensor {
-        case .parameter(let parameter): parameter.shape
-        case .buffer(let buffer): buffer.tensor.shape
-        }
-      result[name] = draw(name, shape, gain, &generator)
+      result[name] = draw(name, shape(tensor), gain, &generator)
     }
     return result
   }

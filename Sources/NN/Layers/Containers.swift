@@ -1,5 +1,5 @@
 /// Modules that run one after the other, each on the result of the one before.
-public final class Sequential: Module {
+open class Sequential: Module {
   public override class var typeName: String { "torch.nn.modules.container.Sequential" }
   private let entries: [(key: String, module: Module)]
 

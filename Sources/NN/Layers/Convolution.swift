@@ -38,7 +38,7 @@ open class Convolution: Module {
 }
 
 /// (N, inChannels, H, W) → (N, outChannels, H′, W′); weight (outChannels, inChannels / groups, KH, KW).
-public final class Conv2d: Convolution {
+open class Conv2d: Convolution {
   public override class var typeName: String { "torch.nn.modules.conv.Conv2d" }
 
   public init(

@@ -56,7 +56,7 @@ public final class BatchNorm2d: BatchNorm {
 }
 
 /// Normalizes over the last dimensions, those of `normalizedShape`.
-public final class LayerNorm: Module {
+open class LayerNorm: Module {
   public override class var typeName: String { "torch.nn.modules.normalization.LayerNorm" }
   public let weight: Parameter?
   public let bias: Parameter?
