@@ -45,7 +45,7 @@ struct ZooTrainedTests {
   fileprivate func graphAndOutputsEqualPyTorchs(_ trained: TrainedModel) throws {
     let exported = try PT2Archive.read(trained.path(".pt2"))
     let model = trained.make()
-    try model.loadStateDict(weights(of: exported))
+    try model.loadStateDict(StateDict.read(trained.path(".pt2")))
     let inputs = try trained.golden("input")
     let captured = try export(model, [inputs[0].spec])
     let difference = firstDifference(GraphText(captured).lines, GraphText(exported).lines)
@@ -56,15 +56,9 @@ struct ZooTrainedTests {
   @Test fileprivate func stateDictThatPyTorchSavedFitsResNet20() throws {
     let trained = TrainedModel.all.first { $0.name == "resnet20_cifar10" }!
     let model = trained.make()
-    try model.loadStateDict(StateDict(contentsOf: trained.path(".pth")))
+    try model.loadStateDict(StateDict.read(trained.path(".pth")))
     let inputs = try trained.golden("input")
     try expectOutputs(of: export(model, [inputs[0].spec]), trained, inputs)
-  }
-
-  private func weights(of program: ExportedProgram) -> StateDict {
-    var result = StateDict()
-    for case let target? in program.inputKinds.map(\.target) { result[target] = program.stateDict[target] }
-    return result
   }
 
   private func expectOutputs(of program: ExportedProgram, _ trained: TrainedModel, _ inputs: [Tensor]) throws {
