@@ -54,7 +54,7 @@ struct GraphText {
       case nil: break
       }
     }
-    node.outputs.forEach { define($0) }
+    for output in node.outputs { define(output) }
     var name = node.operatorName.dropFirst("aten.".count)
     if name.hasSuffix(".default") { name.removeLast(".default".count) }
     let shapes = node.outputs.map { GraphText.text(graph.spec($0).shape) }

@@ -83,6 +83,8 @@ public final class EfficientNetLite0: Module {
         padding: stride == 1 ? Pair(kernelSize / 2) : 0, groups: groups, bias: false)
     }
 
+    override class var typeName: String { String(reflecting: self) }
+
     override func forward(_ input: SymbolicTensor) throws(ExportError) -> SymbolicTensor {
       guard window.stride > 1 else { return try super.forward(input) }
       // The last dimension first, as `pad` takes them.

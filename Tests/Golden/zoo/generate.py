@@ -95,7 +95,7 @@ def attribute_text(value, kind):
     """ATen's `Scalar` is written as a float, whatever Python had."""
     if isinstance(value, (list, tuple)):
         return ",".join(attribute_text(item, kind) for item in value)
-    if isinstance(value, bool) or value is None:
+    if isinstance(value, (bool, torch.dtype)) or value is None:
         return str(value)
     return repr(float(value)) if "Scalar" in kind or "float" in kind or "number" in kind else str(value)
 
@@ -156,7 +156,7 @@ class GraphText:
                 tensors.append(self.value(value))
             elif isinstance(value, (list, tuple)) and value and isinstance(value[0], torch.fx.Node):
                 tensors.append("[" + " ".join(self.value(x) for x in value) + "]")
-            elif not is_default(value, argument):
+            elif not is_default(value, argument) and argument.name not in ("device", "layout", "pin_memory"):
                 attributes.append(f"{argument.name}={attribute_text(value, str(argument.real_type))}")
         result = node.meta["val"]
         results = list(result) if isinstance(result, (list, tuple)) else [result]
