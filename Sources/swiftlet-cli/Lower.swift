@@ -48,7 +48,7 @@ struct Lower: ParsableCommand {
     try reportingErrors {
       let program = try readProgram(model)
       let recipe = try findPreprocess(preprocess, model: model, program)
-      let nothing = try Preprocess()
+      let nothing = Preprocess()
       let written = try PTEArchive.write(recipe == nothing ? program : program.storing(recipe), to: output)
       let report = Report(
         output: output, fileBytes: written.byteCount, constantBytes: written.constantByteCount,
