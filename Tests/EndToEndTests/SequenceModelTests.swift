@@ -4,11 +4,12 @@ import Testing
 
 /// Operators with several outputs, attention and recurrent layers, from PyTorch's file to int8.
 @Suite struct SequenceModelTests {
-  static let names = ["moves", "pieces", "attention", "lstm", "gru"]
+  static let names = ["lines", "moves", "pieces", "attention", "lstm", "gru"]
 
   /// Operators that stay in float by nature, or read what one of these gives.
   private static let real = [
-    "moves": [], "pieces": [], "attention": ["aten.scaled_dot_product_attention.default"], "lstm": ["aten.lstm.input"],
+    "lines": [], "moves": [], "pieces": [], "attention": ["aten.scaled_dot_product_attention.default"],
+    "lstm": ["aten.lstm.input"],
     "gru": ["aten.zeros.default", "aten.gru.input"],
   ]
 
