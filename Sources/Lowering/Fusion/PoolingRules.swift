@@ -70,8 +70,11 @@ extension Fuser {
       strides.isEmpty
       ? [kernel.height, kernel.width] : [images.isFlat ? 1 : strides[0], strides[strides.count - 1]]
     let (shape, result) = (images.shape, images.result)
-    let bottom = farPadding(result[2], shape[2], pad.height, kernel.height, stride[0], dilation.height)
-    let right = farPadding(result[3], shape[3], pad.width, kernel.width, stride[1], dilation.width)
+    var (bottom, right) = (pad.height, pad.width)
+    if try reading({ () throws(OperatorError) in try call.bool("ceil_mode") }) {
+      bottom = farPadding(result[2], shape[2], pad.height, kernel.height, stride[0], dilation.height)
+      right = farPadding(result[3], shape[3], pad.width, kernel.width, stride[1], dilation.width)
+    }
     let value = emitImage(try settled(images.input), images, node)
     let output = TensorSpec(
       spec(value).dataType, result, dimOrder: .channelsLast, quantization: spec(value).quantization)
