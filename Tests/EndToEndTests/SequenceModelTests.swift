@@ -62,6 +62,8 @@ import Testing
     let (inputs, expected) = try golden("gru_5")
     try expectClose(Interpreter(resized).run(inputs), expected)
     try expectClose(load(resized).run(inputs), expected)
+    let lowered = try lower(float, partitioner: XNNPACKPartitioner()).resized([symbol: 5])
+    try expectClose(Method(lowered, threads: ThreadPool(threadCount: 1)).run(inputs), expected)
   }
 
   /// Lists of tensors are written as lists, tuples as single tensors.
