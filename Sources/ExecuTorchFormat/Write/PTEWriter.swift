@@ -26,13 +26,15 @@ extension PTEArchive {
   /// Writes a float or Q/DQ graph as a program that ExecuTorch's runtime loads and runs: subgraphs for its XNNPACK
   /// backend, calls of its portable kernels for the rest. Files of the archive's `extra/` folder become named data.
   ///
+  /// Sizes that vary are written as ExecuTorch's `DYNAMIC_BOUND`, with memory for the largest in range.
+  ///
   /// The same program gives the same bytes. The target is replaced when the file is complete. Throws a `GraphError` for a
   /// graph that is not well formed, or that has a node which ExecuTorch has nothing for; a `FormatError` when the file
   /// cannot be written.
   @discardableResult
   public static func write(_ exported: ExportedProgram, to path: String) throws -> PTEReport {
-    let program = try EdgeRewriter.rewrite(fuse(exported), source: exported)
-    var writer = PlanWriter(program, try Schedule(program, XNNSupport()))
+    let (program, varying) = try EdgeRewriter.rewriteAll(fuse(exported), source: exported)
+    var writer = PlanWriter(program, try Schedule(program, XNNSupport()), varying)
     try writer.run()
     return try writer.write(to: path)
   }

@@ -31,8 +31,11 @@ struct PlanWriter {
   private(set) var constants: [Tensor] = []
   private var calls: [Call] = []
 
-  init(_ program: ExportedProgram, _ schedule: Schedule) {
+  private let varying: VaryingSizes
+
+  init(_ program: ExportedProgram, _ schedule: Schedule, _ varying: VaryingSizes) {
     self.program = program
+    self.varying = varying
     self.schedule = schedule
     tensors = program.storedConstants()
   }
@@ -72,7 +75,7 @@ struct PlanWriter {
     var read = Set(program.graph.outputs)
     for node in program.graph.nodes where !names.contains(node.name) { read.formUnion(node.inputs) }
     let outputs = steps.flatMap(\.node.outputs).filter(read.contains)
-    var writer = XNNGraphWriter(program, tensors, inputs: inputs, outputs: outputs)
+    var writer = XNNGraphWriter(program, tensors, inputs: inputs, outputs: outputs, varying: varying)
     for step in steps {
       guard let rule = XNNNodeTable.byOperator[step.node.operatorName] else { continue }
       do { try rule.write(&writer, step.node, step.call) } catch { throw GraphError(error, program: program.name) }
@@ -151,7 +154,7 @@ struct PlanWriter {
 
   func plan(_ flat: inout FlatBufferBuilder) -> FlatBufferBuilder.Reference {
     let memory = planMemory()
-    var values = PlanValues(program, constantNumbers, memory.offsets, byteCount: memory.size)
+    var values = PlanValues(program, constantNumbers, memory.offsets, byteCount: memory.size, varying: varying)
     let inputs = program.userInputs.map { values.index(of: $0, &flat) }
     var operators: [ExecutionPlan.Operator] = []
     var instructions: [FlatBufferBuilder.Reference] = []
