@@ -3,7 +3,8 @@ import Operators
 import ProgramFormat
 import TensorCore
 
-/// Builds the steps of a method: validates every instruction, creates delegates, prepares kernels.
+/// Builds the steps of a method: validates every instruction, creates delegates or gives them other sizes, prepares
+/// kernels.
 struct MethodLoader {
   private let program: Program
   private(set) var steps: [Method.Step] = []
@@ -11,13 +12,22 @@ struct MethodLoader {
   /// Value indices whose addresses the steps use, in the order of `Method.Step.inputs` and `outputs`.
   private(set) var slots: [Int] = []
   private(set) var scratchByteCount = 0
-  private(set) var constants: [Int: Tensor] = [:]
+  private(set) var constants: [Int: Tensor]
 
   private let options: MethodOptions
+  /// The operators that the method has, by instruction; empty for a new method.
+  private let operators: [DelegateOperator?]
 
-  init(_ program: Program, _ options: MethodOptions) throws(RuntimeError) {
+  /// - Parameters:
+  ///   - operators: of the same program at other sizes; they are resized, the packed weights stay.
+  ///   - constants: that the portable kernels of that program read.
+  init(
+    _ program: Program, _ options: MethodOptions, operators: [DelegateOperator?] = [], constants: [Int: Tensor] = [:]
+  ) throws(RuntimeError) {
     self.program = program
     self.options = options
+    self.operators = operators
+    self.constants = constants
     for value in program.values {
       guard case .arena(let offset) = value.location else { continue }
       guard offset >= 0, offset % 64 == 0, offset <= program.arenaByteCount - value.spec.byteCount else {
@@ -37,13 +47,17 @@ struct MethodLoader {
     defer { loader.deallocate() }
     var nodes: [[ds_node]] = []
     for delegate in program.delegates { nodes.append(try loader.nodes(of: delegate)) }
-    for instruction in program.instructions {
+    for (index, instruction) in program.instructions.enumerated() {
       var reason = instruction.reason
       if let call = instruction.delegateCall {
         guard nodes.indices.contains(call.delegate), nodes[call.delegate].indices.contains(call.node) else {
           throw RuntimeError(program: program.name, place: instruction.node, reason: "refers to no delegate node")
         }
         let node = nodes[call.delegate][call.node]
+        if operators.indices.contains(index), let known = operators[index], loader.resize(known, node) {
+          append(known, instruction)
+          continue
+        }
         switch loader.load(node, kernels: options.kernels, packed: options.packedWeights[instruction.node]) {
         case .success(let delegated):
           append(delegated, instruction)

@@ -17,43 +17,43 @@ extension ModelZoo.Entry {
     return model
   }
 
-  private func shape(_ tensor: ModuleTensor) -> Shape {
-    switch tensor {
-    case .parameter(let parameter): parameter.shape
-    case .buffer(let buffer): buffer.tensor.shape
-    }
-  }
-
-  /// The weights that `Tests/Golden/zoo/generate.py` draws with PyTorch: the same numbers from the same generator.
-  func drawnStateDict(of model: Module, seed: UInt32, gain: Double) -> StateDict {
-    var generator = MersenneTwister(seed: seed)
-    var result = StateDict()
-    for (name, tensor) in model.namedTensors() {
-      result[name] = draw(name, shape(tensor), gain, &generator)
-    }
-    return result
-  }
-
-  private func draw(_ name: String, _ shape: Shape, _ gain: Double, _ generator: inout MersenneTwister) -> Tensor {
-    if name.hasSuffix("num_batches_tracked") { return Tensor([Int64(0)], shape: shape) }
-    var (center, width): (Float, Float) = (0, 1)
-    if name.hasSuffix("running_mean") || name.hasSuffix("bias") {
-      width = 0.2
-    } else if name.hasSuffix("running_var") || (name.hasSuffix("weight") && shape.rank == 1) {
-      center = 1
-    } else if name.hasSuffix("weight") {
-      let fanIn = shape.dimensions.dropFirst().reduce(1, *)
-      width = Float(2 * gain * (3 / Double(fanIn)).squareRoot())
-    }
-    var values = generator.uniform(shape.elementCount)
-    for index in values.indices { values[index] = (values[index] - 0.5) * width + center }
-    return Tensor(values, shape: shape)
-  }
-
   /// An input in ±2; that of the golden output has the seed after the weights'.
   func drawnInput(seed: UInt32) -> Tensor {
     var generator = MersenneTwister(seed: seed)
     return Tensor(generator.uniform(inputShape.elementCount).map { ($0 - 0.5) * 4 }, shape: inputShape)
+  }
+}
+
+/// The weights that `Tests/Golden/zoo/generate.py` draws with PyTorch: the same numbers from the same generator.
+func drawnStateDict(of model: Module, seed: UInt32, gain: Double) -> StateDict {
+  var generator = MersenneTwister(seed: seed)
+  var result = StateDict()
+  for (name, tensor) in model.namedTensors() {
+    result[name] = draw(name, shape(tensor), gain, &generator)
+  }
+  return result
+}
+
+private func draw(_ name: String, _ shape: Shape, _ gain: Double, _ generator: inout MersenneTwister) -> Tensor {
+  if name.hasSuffix("num_batches_tracked") { return Tensor([Int64(0)], shape: shape) }
+  var (center, width): (Float, Float) = (0, 1)
+  if name.hasSuffix("running_mean") || name.hasSuffix("bias") {
+    width = 0.2
+  } else if name.hasSuffix("running_var") || (name.hasSuffix("weight") && shape.rank == 1) {
+    center = 1
+  } else if name.hasSuffix("weight") {
+    let fanIn = shape.dimensions.dropFirst().reduce(1, *)
+    width = Float(2 * gain * (3 / Double(fanIn)).squareRoot())
+  }
+  var values = generator.uniform(shape.elementCount)
+  for index in values.indices { values[index] = (values[index] - 0.5) * width + center }
+  return Tensor(values, shape: shape)
+}
+
+private func shape(_ tensor: ModuleTensor) -> Shape {
+  switch tensor {
+  case .parameter(let parameter): parameter.shape
+  case .buffer(let buffer): buffer.tensor.shape
   }
 }
 

@@ -64,7 +64,7 @@ extension ModelZoo.Entry: CustomTestStringConvertible {
 
   private func drawnProgram(_ entry: ModelZoo.Entry, _ golden: ZooGolden) throws -> ExportedProgram {
     let model = entry.make()
-    try model.loadStateDict(entry.drawnStateDict(of: model, seed: golden.seed, gain: golden.gain))
+    try model.loadStateDict(drawnStateDict(of: model, seed: golden.seed, gain: golden.gain))
     return try export(model, [TensorSpec(.float32, entry.inputShape)], name: entry.name)
   }
 
