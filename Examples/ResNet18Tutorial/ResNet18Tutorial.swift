@@ -68,7 +68,8 @@ struct ResNet18Tutorial: ParsableCommand {
       let megabytes = Double(fileSize(file("resnet18_\(name).pt2"))) / 1e6
       let (top1, top5) = try evaluate(method, on: validation)
       print(
-        "\(name): \(number(megabytes)) MB, top-1 \(number(top1.avg)) %, top-5 \(number(top5.avg)) % of \(top1.count) images")
+        "\(name): \(number(megabytes)) MB, top-1 \(number(top1.avg)) %, top-5 \(number(top5.avg)) % of \(top1.count) images"
+      )
     }
 
     section("7. Save and load: the same numbers")

@@ -11,6 +11,10 @@ import TensorCore
 struct DynamicFusion {
   /// Sizes tried per symbol, about.
   private static let sampleLimit = 6
+  /// Symbols that may vary: the number of graphs grows with theirs.
+  private static let symbolLimit = 8
+  /// What symbols are at that are 1 in the example.
+  private static let middle = 5
   /// Sizes that rules refer to, the simplest first.
   private static let atomLimit = 48
 
@@ -34,31 +38,47 @@ struct DynamicFusion {
     self.shapes = shapes
   }
 
+  /// The source with these values of its symbols; throws where it is not valid with them.
+  private func sized(_ symbols: [String: Int]) throws(GraphError) -> ExportedProgram {
+    let resized = try source.resized(symbols)
+    if let large = resized.graph.values.first(where: { $0.spec.byteCount > Program.largestTensor }) {
+      throw GraphError(program: source.name, reason: "'\(large.name)' is \(large.spec); too large")
+    }
+    try Verifier.verify(resized, as: source.isQuantized ? .quantizeDequantize : .float)
+    return resized
+  }
+
   private mutating func sample() throws(GraphError) {
+    guard shapes.hints.count <= DynamicFusion.symbolLimit else {
+      throw GraphError(
+        program: source.name,
+        reason: "has \(shapes.hints.count) sizes that vary by themselves; at most \(DynamicFusion.symbolLimit) can, or"
+          + " none, when its dynamic shapes are taken away")
+    }
     var edges: [ExportedProgram] = []
     var failure: GraphError?
     // An end that nobody reaches tells nothing.
     let ranges = shapes.rangeConstraints.mapValues { range in
       RangeConstraint(minimum: range.minimum, maximum: range.maximum.flatMap { $0 > 1 << 16 ? nil : $0 })
     }
-    let all = RangeConstraint.samples(ranges, hints: shapes.hints, limit: DynamicFusion.sampleLimit)
-    for symbols in all {
+    // Each symbol varies while the others are where no size is 1.
+    let middle = Dictionary(
+      uniqueKeysWithValues: shapes.hints.map { symbol, hint in
+        (symbol, hint > 1 ? hint : max(hint, min(DynamicFusion.middle, ranges[symbol]?.maximum ?? .max)))
+      })
+    for symbols in RangeConstraint.samples(ranges, hints: middle, limit: DynamicFusion.sampleLimit) {
       let resized: ExportedProgram
-      do throws(GraphError) {
-        // Sizes beyond all memory, and those at which the program says nothing sensible, are no sizes of it.
-        resized = try source.resized(symbols)
-        try Verifier.verify(resized, as: source.isQuantized ? .quantizeDequantize : .float)
-      } catch {
+      do throws(GraphError) { resized = try sized(symbols) } catch {
         failure = failure ?? error
         continue
       }
-      guard resized.graph.values.allSatisfy({ $0.spec.byteCount <= Program.largestTensor }) else { continue }
       if hasDegenerateSizes(resized) { edges.append(resized) } else { try add(resized, symbols) }
     }
     if variants.isEmpty {
       for edge in edges { try add(edge, edge.dynamicShapes?.hints ?? [:]) }
     }
-    guard !variants.isEmpty else {
+    // Rules need more than one size, unless there is only one.
+    guard variants.count > 1 || (failure == nil && !variants.isEmpty) else {
       throw failure ?? GraphError(program: source.name, reason: "has no sizes in range that it can be lowered at")
     }
   }
@@ -185,10 +205,13 @@ struct DynamicFusion {
     for (symbol, hint) in shapes.hints {
       guard let range = shapes.rangeConstraints[symbol] else { continue }
       for value in [range.minimum, range.maximum].compactMap({ $0 }) where value != hint {
-        guard (try? source.resized([symbol: value])) != nil, let edge = try? program.resized([symbol: value]) else {
-          continue
+        let symbols = shapes.hints.merging([symbol: value]) { $1 }
+        guard (try? sized(symbols)) != nil else { continue }
+        do { try Verifier.verify(program.resized(symbols), as: .lowered) } catch {
+          throw GraphError(
+            program: error.program, node: error.node, operatorName: error.operatorName,
+            reason: "with \(Program.described(symbols)): \(error.reason)")
         }
-        try Verifier.verify(edge, as: .lowered)
       }
     }
     let example = try program.resized(shapes.hints)

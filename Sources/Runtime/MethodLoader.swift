@@ -36,6 +36,14 @@ struct MethodLoader {
           reason: "lies at \(offset), outside the arena of \(program.arenaByteCount) bytes")
       }
     }
+    for value in program.values {
+      guard let owner = value.owner else { continue }
+      guard program.values.indices.contains(owner), program.values[owner].spec.byteCount == value.spec.byteCount else {
+        throw RuntimeError(
+          program: program.name, place: "value '\(value.name)'",
+          reason: "of \(value.spec) is a view of a value of another size")
+      }
+    }
     let all = program.inputs + program.outputs + program.instructions.flatMap { $0.inputs + $0.outputs }
     if let bad = all.first(where: { !program.values.indices.contains($0) }) {
       throw RuntimeError(program: program.name, reason: "refers to value \(bad) of \(program.values.count)")
@@ -91,6 +99,14 @@ struct MethodLoader {
         backend: delegated.isNative ? .native : .xnnpack, reason: nil, sourceNodes: instruction.sourceNodes))
   }
 
+  private static func checkOutputs(of call: OperatorCall, _ op: Operator) throws(OperatorError) {
+    let asked = OperatorCall(
+      schema: call.schema, node: call.node, arguments: call.arguments, inputs: call.inputs, constants: call.constants)
+    let shapes = try op.infer(asked).map(\.shape)
+    try call.check(
+      shapes == call.outputs.map(\.shape), "gives \(shapes), but is to give \(call.outputs.map(\.shape))")
+  }
+
   private mutating func appendKernel(_ instruction: Program.Instruction, reason: String) throws(RuntimeError) {
     guard let op = OperatorSet.named(instruction.operatorName) else {
       throw RuntimeError(
@@ -108,7 +124,11 @@ struct MethodLoader {
       inputs: instruction.inputs.map { program.values[$0].spec }, constants: tensors,
       outputs: instruction.outputs.map { program.values[$0].spec })
     let kernel: PreparedKernel
-    do { kernel = try op.prepare(call) } catch {
+    do {
+      // Rules have given the sizes, not the operator.
+      if program.dynamicSizes != nil { try MethodLoader.checkOutputs(of: call, op) }
+      kernel = try op.prepare(call)
+    } catch {
       throw RuntimeError(program: program.name, place: instruction.node, reason: error.description)
     }
     scratchByteCount = max(scratchByteCount, kernel.scratchByteCount)

@@ -36,7 +36,8 @@ public func correctBiases(
   threads: Int = ThreadPool.physicalCoreCount, delegate: Bool = true, progress: (Int, Int) -> Void = { _, _ in }
 ) throws -> [CorrectedBias] {
   guard data.count > 0 else { throw UsageError("\(float.name): no samples to correct biases with") }
-  let models = try ComparedModels(float: float.fixed(for: data, loading), quantized: quantized.fixed(for: data, loading))
+  let models = try ComparedModels(
+    float: float.fixed(for: data, loading), quantized: quantized.fixed(for: data, loading))
   let corrector = BiasCorrector(
     models, Execution(pool: try ThreadPool(threadCount: threads), delegate: delegate, loading: loading))
   let (corrected, results) = try corrector.run(

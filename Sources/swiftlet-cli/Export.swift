@@ -42,8 +42,12 @@ struct Export: ParsableCommand {
   @OptionGroup var format: OutputOptions
 
   func validate() throws {
-    guard list || (model != nil && output != nil) else { throw ValidationError("give a model and -o OUT.pt2, or --list") }
-    guard (1...1_000_000).contains(classCount ?? 1) else { throw ValidationError("--classes must be from 1 to 1000000") }
+    guard list || (model != nil && output != nil) else {
+      throw ValidationError("give a model and -o OUT.pt2, or --list")
+    }
+    guard (1...1_000_000).contains(classCount ?? 1) else {
+      throw ValidationError("--classes must be from 1 to 1000000")
+    }
     _ = try batchRange()
   }
 
