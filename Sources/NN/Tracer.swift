@@ -17,6 +17,8 @@ final class Tracer {
   private var stack: [(path: String, type: String)] = []
   /// Where the innermost modules were called.
   private var locations: [String] = []
+  /// How many nodes with several results each function has.
+  private var listCounts: [String: Int] = [:]
   /// How often each function was called, for `torch_fn`.
   private var callCounts: [String: Int] = [:]
 
@@ -122,16 +124,26 @@ final class Tracer {
     } catch { throw self.error(error.reason, operatorName: operatorName) }
 
     let function = operatorName.split(separator: ".").dropFirst().first.map(String.init) ?? operatorName
+    // Several results have names of their own, as PyTorch's nodes that take them apart.
+    let isSingle = captured.outputs.count == 1
     let outputs = zip(captured.outputs, captured.outputSizes).map { spec, sizes in
-      SymbolicTensor(id: addValue(function, spec, sizes), spec: spec, sizes: sizes, tracer: self)
+      SymbolicTensor(
+        id: addValue(isSingle ? function : "getitem", spec, sizes), spec: spec, sizes: sizes, tracer: self)
     }
-    let name = graph[outputs[0].id].name
+    let name = isSingle ? graph[outputs[0].id].name : uniqueNodeName(function)
     if !captured.sizeArguments.isEmpty { shapes.arguments[name] = captured.sizeArguments }
     graph.nodes.append(
       Node(
         name: name, operatorName: operatorName, arguments: captured.nodeArguments, outputs: outputs.map(\.id),
         metadata: metadata(of: function)))
     return outputs
+  }
+
+  /// `chunk`, `chunk_1`, …: no value goes by this name.
+  private func uniqueNodeName(_ function: String) -> String {
+    let count = listCounts[function, default: 0]
+    listCounts[function] = count + 1
+    return count == 0 ? function : "\(function)_\(count)"
   }
 
   private func metadata(of function: String) -> [String: String] {
