@@ -55,6 +55,10 @@ let package = Package(
       name: "swiftlet-cli",
       dependencies: ["Swiftlet", .product(name: "ArgumentParser", package: "swift-argument-parser")],
       swiftSettings: swift),
+    .executableTarget(
+      name: "ResNet18Tutorial",
+      dependencies: ["Swiftlet", .product(name: "ArgumentParser", package: "swift-argument-parser")],
+      path: "Examples/ResNet18Tutorial", swiftSettings: swift),
 
     // MARK: - C
     .target(name: "DelegateSchema", path: "CRuntime/DelegateSchema", cSettings: strictC),
@@ -80,12 +84,12 @@ let package = Package(
     tests("TorchFormatsTests", of: ["TensorCore", "GraphIR", "TorchFormats"]),
     tests(
       "ExecuTorchFormatTests", of: ["TensorCore", "Operators", "GraphIR", "Lowering", "ExecuTorchFormat", "Swiftlet"]),
-    tests("LoweringTests", of: ["Lowering"]),
+    tests("LoweringTests", of: ["ProgramFormat"]),
     tests("QuantizationTests", of: ["TensorCore", "GraphIR", "Quantization", "XNNPACKBackend", "Swiftlet"]),
     tests("Int8KernelsTests", of: ["Int8Kernels"]),
     tests("XNNPACKBackendTests", of: ["Swiftlet", "XNNPACKBackend"]),
     tests("VisionTests", of: ["TensorCore", "Vision"]),
-    tests("EndToEndTests", of: ["Swiftlet"]),
+    tests("EndToEndTests", of: ["NN", "Runtime", "Swiftlet"]),
   ],
   swiftLanguageModes: [.v6],
   cLanguageStandard: .c11

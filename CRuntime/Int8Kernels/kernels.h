@@ -61,6 +61,8 @@ struct i8k_shape {
   bool copied;    // by_rows, and the image needs padding
   bool direct;    // one tap, rows one after another: no pointers
   size_t pixels;  // places of the output, over the batch
+  size_t images;  // that there are pointers for; those of the others are `images` images further
+  size_t unit;    // places of the output in these images
   size_t padded_height, padded_width;
 };
 

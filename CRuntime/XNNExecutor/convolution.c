@@ -81,7 +81,7 @@ static enum xnx_status create(
   return xnc_create_convolution_f32(op, window, filter->data, bias == NULL ? NULL : bias->data, bounds);
 }
 
-enum xnx_status xnx_create_convolution(const struct xnx_operands *operands, struct xnx_operator *op) {
+enum xnx_status xnx_reshape_convolution(const struct xnx_operands *operands, struct xnx_operator *op) {
   const struct ds_value *filter = operands->inputs[1];
   const struct ds_window *w = &operands->node->as.window;
   enum xnx_status status = xnx_images_of(operands, op);
@@ -95,10 +95,15 @@ enum xnx_status xnx_create_convolution(const struct xnx_operands *operands, stru
       filter->sizes[2] != w->kernel_width || (size_t)filter->sizes[3] != in->channels / (size_t)w->groups) {
     return XNX_INVALID_NODE;
   }
-  return create(operands, w, op);
+  return op->is_native ? xnx_reshape_native(op) : XNX_OK;
 }
 
-enum xnx_status xnx_create_fully_connected(const struct xnx_operands *operands, struct xnx_operator *op) {
+enum xnx_status xnx_create_convolution(const struct xnx_operands *operands, struct xnx_operator *op) {
+  enum xnx_status status = xnx_reshape_convolution(operands, op);
+  return status == XNX_OK ? create(operands, &operands->node->as.window, op) : status;
+}
+
+enum xnx_status xnx_reshape_fully_connected(const struct xnx_operands *operands, struct xnx_operator *op) {
   const struct ds_value *input = operands->inputs[0], *filter = operands->inputs[1], *output = operands->output;
   const size_t in_channels = (size_t)input->sizes[input->rank - 1];
   const size_t out_channels = (size_t)output->sizes[output->rank - 1];
@@ -110,6 +115,12 @@ enum xnx_status xnx_create_fully_connected(const struct xnx_operands *operands, 
   }
   op->input_image = (struct xnx_image){1, 1, rows, in_channels};
   op->output_image = (struct xnx_image){1, 1, rows, out_channels};
+  return op->is_native ? xnx_reshape_native(op) : XNX_OK;
+}
+
+enum xnx_status xnx_create_fully_connected(const struct xnx_operands *operands, struct xnx_operator *op) {
+  enum xnx_status status = xnx_reshape_fully_connected(operands, op);
+  if (status != XNX_OK) return status;
   const struct ds_window window = {
       .kernel_height = 1, .kernel_width = 1, .stride_height = 1, .stride_width = 1, .dilation_height = 1,
       .dilation_width = 1, .groups = 1};

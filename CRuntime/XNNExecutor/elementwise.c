@@ -3,19 +3,33 @@
 
 #include "xnn_compat.h"
 
-// Operands of ADD and MULTIPLY: two activations and an output of the same sizes. The quantizations are for int8 only.
-static enum xnx_status binary_operands(
-    const struct xnx_operands *operands, struct xnx_operator *op, struct xnx_bounds *bounds,
-    struct xnx_quantization q[3]) {
+// Operands of ADD, SUBTRACT and MULTIPLY: two activations and an output of the same sizes.
+enum xnx_status xnx_reshape_binary(const struct xnx_operands *operands, struct xnx_operator *op) {
   const struct ds_value *a = operands->inputs[0], *b = operands->inputs[1], *out = operands->output;
   if (b == NULL || b->type != a->type || out->type != a->type) return XNX_INVALID_NODE;
   if (b->data != NULL || !xnx_same_sizes(a, b)) return XNX_UNSUPPORTED;
   if (!xnx_same_sizes(a, out)) return XNX_INVALID_NODE;
   op->elements = xnx_element_count(out);
+  return XNX_OK;
+}
+
+// One operand and an output of the same sizes.
+enum xnx_status xnx_reshape_unary(const struct xnx_operands *operands, struct xnx_operator *op) {
+  if (!xnx_same_sizes(operands->inputs[0], operands->output)) return XNX_INVALID_NODE;
+  op->elements = xnx_element_count(operands->output);
+  return XNX_OK;
+}
+
+// The quantizations are for int8 only.
+static enum xnx_status binary_operands(
+    const struct xnx_operands *operands, struct xnx_operator *op, struct xnx_bounds *bounds,
+    struct xnx_quantization q[3]) {
+  enum xnx_status status = xnx_reshape_binary(operands, op);
+  if (status != XNX_OK) return status;
   op->input_count = 2;
   op->part_count = 1;
-  enum xnx_status status = xnx_bounds_of(operands->node, op->type, bounds);
-  const struct ds_value *values[3] = {a, b, out};
+  status = xnx_bounds_of(operands->node, op->type, bounds);
+  const struct ds_value *values[3] = {operands->inputs[0], operands->inputs[1], operands->output};
   for (size_t i = 0; i < 3 && status == XNX_OK && op->type == DS_INT8; i++) {
     status = xnx_quantization_of(values[i], &q[i]);
   }
@@ -68,39 +82,39 @@ enum xnx_status xnx_create_multiply(const struct xnx_operands *operands, struct 
 
 enum xnx_status xnx_create_clamp(const struct xnx_operands *operands, struct xnx_operator *op) {
   const struct ds_value *in = operands->inputs[0], *out = operands->output;
-  if (out->type != in->type || !xnx_same_sizes(in, out) || !xnx_same_quantization(in, out)) return XNX_INVALID_NODE;
+  if (out->type != in->type || !xnx_same_quantization(in, out)) return XNX_INVALID_NODE;
   struct xnx_bounds bounds;
-  enum xnx_status status = xnx_bounds_of(operands->node, op->type, &bounds);
+  enum xnx_status status = xnx_reshape_unary(operands, op);
+  if (status == XNX_OK) status = xnx_bounds_of(operands->node, op->type, &bounds);
   if (status != XNX_OK) return status;
-  op->elements = xnx_element_count(out);
   op->setup = xnc_setup_clamp;
   op->part_count = 1;
   return xnc_create_clamp(op, bounds);
 }
 
 enum xnx_status xnx_create_lookup_table(const struct xnx_operands *operands, struct xnx_operator *op) {
-  const struct ds_value *in = operands->inputs[0], *table = operands->inputs[1], *out = operands->output;
-  if (!xnx_is_constant(table, DS_INT8, 256) || op->type != DS_INT8 || out->type != DS_INT8 ||
-      !xnx_same_sizes(in, out)) {
+  const struct ds_value *table = operands->inputs[1];
+  if (!xnx_is_constant(table, DS_INT8, 256) || op->type != DS_INT8 || operands->output->type != DS_INT8) {
     return XNX_INVALID_NODE;
   }
-  op->elements = xnx_element_count(out);
+  enum xnx_status status = xnx_reshape_unary(operands, op);
+  if (status != XNX_OK) return status;
   op->kernel = xnx_kernel_lookup_table;
   // The node's table begins at -128; ours is indexed by the value's bits, so it begins at 0.
   memcpy(op->as.table, (const uint8_t *)table->data + 128, 128);
   memcpy(op->as.table + 128, table->data, 128);
-  return XNX_OK;
+  return status;
 }
 
 // From f32: x * (1 / scale), half to even, + zero point, clamp to [-128, 127]; NaN gives the zero point. (The library
 // gives 127 for NaN, so this direction is a kernel of ours.) To f32: (q - zero point) * scale.
 enum xnx_status xnx_create_convert(const struct xnx_operands *operands, struct xnx_operator *op) {
   const struct ds_value *in = operands->inputs[0], *out = operands->output;
-  if (!xnx_same_sizes(in, out)) return XNX_INVALID_NODE;
-  op->elements = xnx_element_count(out);
+  enum xnx_status status = xnx_reshape_unary(operands, op);
+  if (status != XNX_OK) return status;
   struct xnx_quantization q;
   if (in->type == DS_FLOAT32 && out->type == DS_INT8) {
-    enum xnx_status status = xnx_quantization_of(out, &q);
+    status = xnx_quantization_of(out, &q);
     if (status != XNX_OK) return status;
     const float inverse_scale = 1.0f / q.scale;
     if (!isnormal(inverse_scale)) return XNX_UNSUPPORTED;
@@ -109,7 +123,7 @@ enum xnx_status xnx_create_convert(const struct xnx_operands *operands, struct x
     return XNX_OK;
   }
   if (in->type != DS_INT8 || out->type != DS_FLOAT32) return XNX_UNSUPPORTED;
-  enum xnx_status status = xnx_quantization_of(in, &q);
+  status = xnx_quantization_of(in, &q);
   if (status != XNX_OK) return status;
   op->setup = xnc_setup_dequantize;
   op->part_count = 1;

@@ -4,28 +4,29 @@
 
 #include "xnn_compat.h"
 
-// What creates a kind, and how many inputs its nodes may have.
+// What creates a kind and what gives it other sizes, and how many inputs its nodes may have.
 struct kind {
-  xnx_create_fn create;
+  xnx_create_fn create, reshape;
   uint32_t min_inputs, max_inputs;
   bool moves_int32;  // activations may be int32 too
 };
 
 static const struct kind kinds[DS_KIND_COUNT] = {
-    [DS_CONVOLUTION_2D] = {xnx_create_convolution, 2, 3, false},
-    [DS_FULLY_CONNECTED] = {xnx_create_fully_connected, 2, 3, false},
-    [DS_ADD] = {xnx_create_add, 2, 2, false},
-    [DS_SUBTRACT] = {xnx_create_subtract, 2, 2, false},
-    [DS_MULTIPLY] = {xnx_create_multiply, 2, 2, false},
-    [DS_MAX_POOLING_2D] = {xnx_create_max_pooling, 1, 1, false},
-    [DS_AVERAGE_POOLING_2D] = {xnx_create_average_pooling, 1, 1, false},
-    [DS_GLOBAL_AVERAGE_POOLING] = {xnx_create_global_average_pooling, 1, 1, false},
-    [DS_CLAMP] = {xnx_create_clamp, 1, 1, false},
-    [DS_CONSTANT_PAD] = {xnx_create_constant_pad, 1, 1, false},
-    [DS_CONCATENATE] = {xnx_create_concatenate, 1, DS_MAX_INPUTS, true},
-    [DS_LOOKUP_TABLE] = {xnx_create_lookup_table, 2, 2, false},
-    [DS_CONVERT] = {xnx_create_convert, 1, 1, false},
-    [DS_TRANSPOSE] = {xnx_create_transpose, 1, 1, true},
+    [DS_CONVOLUTION_2D] = {xnx_create_convolution, xnx_reshape_convolution, 2, 3, false},
+    [DS_FULLY_CONNECTED] = {xnx_create_fully_connected, xnx_reshape_fully_connected, 2, 3, false},
+    [DS_ADD] = {xnx_create_add, xnx_reshape_binary, 2, 2, false},
+    [DS_SUBTRACT] = {xnx_create_subtract, xnx_reshape_binary, 2, 2, false},
+    [DS_MULTIPLY] = {xnx_create_multiply, xnx_reshape_binary, 2, 2, false},
+    [DS_MAX_POOLING_2D] = {xnx_create_max_pooling, xnx_reshape_pooling, 1, 1, false},
+    [DS_AVERAGE_POOLING_2D] = {xnx_create_average_pooling, xnx_reshape_pooling, 1, 1, false},
+    [DS_GLOBAL_AVERAGE_POOLING] =
+        {xnx_create_global_average_pooling, xnx_reshape_global_average_pooling, 1, 1, false},
+    [DS_CLAMP] = {xnx_create_clamp, xnx_reshape_unary, 1, 1, false},
+    [DS_CONSTANT_PAD] = {xnx_create_constant_pad, xnx_reshape_constant_pad, 1, 1, false},
+    [DS_CONCATENATE] = {xnx_create_concatenate, xnx_reshape_concatenate, 1, DS_MAX_INPUTS, true},
+    [DS_LOOKUP_TABLE] = {xnx_create_lookup_table, xnx_reshape_unary, 2, 2, false},
+    [DS_CONVERT] = {xnx_create_convert, xnx_reshape_unary, 1, 1, false},
+    [DS_TRANSPOSE] = {xnx_create_transpose, xnx_reshape_transpose, 1, 1, true},
 };
 
 // Bytes that the library holds on behalf of this thread's current create call: it does not report them itself.
@@ -92,34 +93,61 @@ void xnx_threads_delete(xnx_threads *threads) {
   free(threads);
 }
 
+// Makes the node's indices pointers, and checks what does not depend on its kind's parameters.
+static enum xnx_status operands_of(
+    const struct ds_node *node, const struct ds_value *values, size_t value_count, struct xnx_operands *operands) {
+  if (node->kind >= DS_KIND_COUNT) return XNX_INVALID_NODE;
+  const struct kind *kind = &kinds[node->kind];
+  if (node->input_count < kind->min_inputs || node->input_count > kind->max_inputs) return XNX_INVALID_NODE;
+  enum xnx_status status = xnx_resolve(node, values, value_count, operands);
+  if (status != XNX_OK) return status;
+  if (operands->inputs[0]->data != NULL) return XNX_UNSUPPORTED;
+  if (operands->output->data != NULL) return XNX_INVALID_NODE;
+  return operands->inputs[0]->type == DS_INT32 && !kind->moves_int32 ? XNX_UNSUPPORTED : XNX_OK;
+}
+
 enum xnx_status xnx_operator_create(
     const struct ds_node *node, const struct ds_value *values, size_t value_count, const struct xnx_options *options,
     xnx_operator **operator_out) {
   pthread_once(&library_once, initialize_library);
   if (library_status != XNX_OK) return library_status;
-  if (node->kind >= DS_KIND_COUNT) return XNX_INVALID_NODE;
-  const struct kind *kind = &kinds[node->kind];
-  if (node->input_count < kind->min_inputs || node->input_count > kind->max_inputs) return XNX_INVALID_NODE;
   struct xnx_operands operands = {0};
-  enum xnx_status status = xnx_resolve(node, values, value_count, &operands);
+  enum xnx_status status = operands_of(node, values, value_count, &operands);
   if (status != XNX_OK) return status;
   operands.options = options;
-  if (operands.inputs[0]->data != NULL) return XNX_UNSUPPORTED;
-  if (operands.output->data != NULL) return XNX_INVALID_NODE;
-  if (operands.inputs[0]->type == DS_INT32 && !kind->moves_int32) return XNX_UNSUPPORTED;
 
   struct xnx_operator *op = calloc(1, sizeof *op);
   if (op == NULL) return XNX_OUT_OF_MEMORY;
   op->type = (enum ds_type)operands.inputs[0]->type;
+  op->kind = node->kind;
   op->input_count = 1;
   library_bytes = 0;
-  status = kind->create(&operands, op);
+  status = kinds[node->kind].create(&operands, op);
   if (status != XNX_OK) {
     xnx_operator_delete(op);
     return status;
   }
   op->packed_bytes += library_bytes;
   *operator_out = op;
+  return XNX_OK;
+}
+
+enum xnx_status xnx_operator_resize(
+    xnx_operator *op, const struct ds_node *node, const struct ds_value *values, size_t value_count) {
+  struct xnx_operands operands = {0};
+  enum xnx_status status = operands_of(node, values, value_count, &operands);
+  if (status != XNX_OK) return status;
+  if (node->kind != op->kind || operands.inputs[0]->type != (uint32_t)op->type) return XNX_INVALID_NODE;
+  struct xnx_operator next = *op;
+  status = kinds[node->kind].reshape(&operands, &next);
+  if (status != XNX_OK) return status;
+  // The library's operators are created for their channels.
+  if (next.input_image.channels != op->input_image.channels ||
+      next.output_image.channels != op->output_image.channels) {
+    return XNX_UNSUPPORTED;
+  }
+  next.ready = false;
+  *op = next;
   return XNX_OK;
 }
 

@@ -3,9 +3,38 @@
 
 #include "operator.h"
 
+// Bytes for aligned_alloc: a multiple of the alignment, and not nothing.
+static size_t rounded(size_t size) { return (size + 64) / 64 * 64; }
+
 static enum xnx_status setup(struct xnx_operator *op, pthreadpool_t pool) {
   (void)pool;
   i8k_conv_setup(&op->as.native.conv, op->inputs[0], op->as.native.scratch);
+  return XNX_OK;
+}
+
+// The sizes of the images, and scratch memory for them, in place of what was there.
+enum xnx_status xnx_reshape_native(struct xnx_operator *op) {
+  struct xnx_native *native = &op->as.native;
+  struct i8k_conv conv = native->conv;
+  const struct xnx_image *in = &op->input_image, *out = &op->output_image;
+  conv.batch = in->batch;
+  conv.in_height = in->height;
+  conv.in_width = in->width;
+  conv.in_channels = in->channels;
+  conv.out_height = out->height;
+  conv.out_width = out->width;
+  conv.out_channels = out->channels;
+  if (!i8k_conv_supports(&conv)) return XNX_UNSUPPORTED;
+  if (native->packed != NULL && !i8k_conv_packs_alike(&conv, &native->conv)) return XNX_UNSUPPORTED;
+  const size_t size = rounded(i8k_conv_scratch_size(&conv));
+  if (size > native->scratch_size) {
+    void *scratch = aligned_alloc(64, size);
+    if (scratch == NULL) return XNX_OUT_OF_MEMORY;
+    free(native->scratch);
+    native->scratch = scratch;
+    native->scratch_size = size;
+  }
+  native->conv = conv;
   return XNX_OK;
 }
 
@@ -13,9 +42,6 @@ static void run(const struct xnx_operator *op, pthreadpool_t pool) {
   const struct xnx_native *native = &op->as.native;
   i8k_conv_run(&native->conv, native->packed, op->inputs[0], op->output, native->scratch, pool);
 }
-
-// Bytes for aligned_alloc: a multiple of the alignment, and not nothing.
-static size_t rounded(size_t size) { return (size + 64) / 64 * 64; }
 
 // The weights of another process, where they fit; else packed here.
 static enum xnx_status pack(
@@ -51,13 +77,6 @@ enum xnx_status xnx_create_native(
   native->conv = (struct i8k_conv){
       .isa = isa,
       .depthwise = depthwise,
-      .batch = input->batch,
-      .in_height = input->height,
-      .in_width = input->width,
-      .in_channels = input->channels,
-      .out_height = output->height,
-      .out_width = output->width,
-      .out_channels = output->channels,
       .kernel_height = (size_t)window->kernel_height,
       .kernel_width = (size_t)window->kernel_width,
       .stride_height = (size_t)window->stride_height,
@@ -71,10 +90,9 @@ enum xnx_status xnx_create_native(
       .min = (int8_t)bounds.min,
       .max = (int8_t)bounds.max,
   };
-  if (!i8k_conv_supports(&native->conv)) return XNX_UNSUPPORTED;
+  enum xnx_status status = xnx_reshape_native(op);
+  if (status != XNX_OK) return status;
   op->is_native = true;
-  native->scratch = aligned_alloc(64, rounded(i8k_conv_scratch_size(&native->conv)));
-  if (native->scratch == NULL) return XNX_OUT_OF_MEMORY;
   op->setup = setup;
   op->kernel = run;
   return pack(operands, scales, op);

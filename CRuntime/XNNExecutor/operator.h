@@ -72,6 +72,12 @@ struct xnx_native {
   size_t packed_size;
   void *owned;  // the packed weights, unless they were given
   void *scratch;
+  size_t scratch_size;
+};
+
+// CONCATENATE. In bytes from the output's start to each part, and in elements from row to row.
+struct xnx_columns {
+  size_t offsets[DS_MAX_INPUTS], stride;
 };
 
 struct xnx_matrices {
@@ -85,6 +91,7 @@ typedef void (*xnx_kernel_fn)(const struct xnx_operator *op, pthreadpool_t pool)
 
 struct xnx_operator {
   enum ds_type type;                          // of the activations
+  uint32_t kind;                              // enum ds_kind
   xnx_setup_fn setup;                         // NULL when there is nothing but the addresses to fix
   xnx_kernel_fn kernel;                       // of ours; NULL when the library's operators do the work
   struct xnn_operator *parts[DS_MAX_INPUTS];  // the library's operators, run in order
@@ -103,8 +110,8 @@ struct xnx_operator {
     struct xnx_pad pad;
     struct xnx_matrices matrices;
     struct xnx_native native;
-    size_t offsets[DS_MAX_INPUTS];  // CONCATENATE: bytes from the output's start to each part
-    uint8_t table[256];             // LOOKUP_TABLE: indexed by the activation's bits
+    struct xnx_columns columns;
+    uint8_t table[256];  // LOOKUP_TABLE: indexed by the activation's bits
   } as;
 };
 
@@ -121,6 +128,18 @@ enum xnx_status xnx_quantization_of(const struct ds_value *value, struct xnx_qua
 enum xnx_status xnx_bounds_of(const struct ds_node *node, enum ds_type type, struct xnx_bounds *bounds);
 // Checks the window and that it takes the input's image to the output's.
 enum xnx_status xnx_images_of(const struct xnx_operands *operands, struct xnx_operator *op);
+
+// Check the node's sizes and set the operator's; of one that exists, it does not change what was created with it, and
+// where that cannot be the result is XNX_UNSUPPORTED. Create functions begin with them.
+enum xnx_status xnx_reshape_convolution(const struct xnx_operands *operands, struct xnx_operator *op);
+enum xnx_status xnx_reshape_fully_connected(const struct xnx_operands *operands, struct xnx_operator *op);
+enum xnx_status xnx_reshape_binary(const struct xnx_operands *operands, struct xnx_operator *op);
+enum xnx_status xnx_reshape_unary(const struct xnx_operands *operands, struct xnx_operator *op);
+enum xnx_status xnx_reshape_pooling(const struct xnx_operands *operands, struct xnx_operator *op);
+enum xnx_status xnx_reshape_global_average_pooling(const struct xnx_operands *operands, struct xnx_operator *op);
+enum xnx_status xnx_reshape_constant_pad(const struct xnx_operands *operands, struct xnx_operator *op);
+enum xnx_status xnx_reshape_concatenate(const struct xnx_operands *operands, struct xnx_operator *op);
+enum xnx_status xnx_reshape_transpose(const struct xnx_operands *operands, struct xnx_operator *op);
 
 // One create function for each kind.
 enum xnx_status xnx_create_convolution(const struct xnx_operands *operands, struct xnx_operator *op);
@@ -147,6 +166,7 @@ bool xnx_grouped_filter_fits(const struct ds_window *window, const struct xnx_op
 enum xnx_status xnx_create_native(
     const struct xnx_operands *operands, const struct ds_window *window, struct xnx_quantization in,
     struct xnx_quantization out, struct xnx_bounds bounds, const float *scales, struct xnx_operator *op);
+enum xnx_status xnx_reshape_native(struct xnx_operator *op);
 void xnx_delete_native(struct xnx_operator *op);
 
 // kernels.c

@@ -10,8 +10,7 @@ static bool is_padded(const struct ds_window *w) {
   return (w->pad_top | w->pad_right | w->pad_bottom | w->pad_left) != 0;
 }
 
-static enum xnx_status pooling_operands(
-    const struct xnx_operands *operands, struct xnx_operator *op, struct xnx_bounds *bounds) {
+enum xnx_status xnx_reshape_pooling(const struct xnx_operands *operands, struct xnx_operator *op) {
   if (operands->output->type != operands->inputs[0]->type) return XNX_INVALID_NODE;
   enum xnx_status status = xnx_images_of(operands, op);
   if (status != XNX_OK) return status;
@@ -22,7 +21,13 @@ static enum xnx_status pooling_operands(
       w->pad_right >= w->kernel_width) {
     return XNX_UNSUPPORTED;
   }
-  return xnx_bounds_of(operands->node, op->type, bounds);
+  return XNX_OK;
+}
+
+static enum xnx_status pooling_operands(
+    const struct xnx_operands *operands, struct xnx_operator *op, struct xnx_bounds *bounds) {
+  enum xnx_status status = xnx_reshape_pooling(operands, op);
+  return status == XNX_OK ? xnx_bounds_of(operands->node, op->type, bounds) : status;
 }
 
 // Padded places do not count. With dilation the library handles them by a rule of its own, so it is not used then.
@@ -85,9 +90,7 @@ enum xnx_status xnx_create_average_pooling(const struct xnx_operands *operands, 
   return average_scale(in, out, area(w), &op->as.average.scale);
 }
 
-// int8: int32 sum of q - zero point over the image; float of it * (in_scale / (out_scale * count)), half to even,
-// + zero point, clamp.
-enum xnx_status xnx_create_global_average_pooling(const struct xnx_operands *operands, struct xnx_operator *op) {
+enum xnx_status xnx_reshape_global_average_pooling(const struct xnx_operands *operands, struct xnx_operator *op) {
   const struct ds_value *input = operands->inputs[0], *output = operands->output;
   if (input->rank != 4 || output->type != input->type) return XNX_INVALID_NODE;
   const size_t batch = (size_t)input->sizes[0], channels = (size_t)input->sizes[3];
@@ -97,20 +100,30 @@ enum xnx_status xnx_create_global_average_pooling(const struct xnx_operands *ope
     return XNX_INVALID_NODE;
   }
   if (channels > XNX_MAX_CHANNELS || pixels > XNX_MAX_AVERAGED) return XNX_UNSUPPORTED;
-  struct xnx_bounds bounds;
-  enum xnx_status status = xnx_bounds_of(operands->node, op->type, &bounds);
-  if (status != XNX_OK) return status;
   op->input_image = (struct xnx_image){batch, (size_t)input->sizes[1], (size_t)input->sizes[2], channels};
-  op->setup = xnc_setup_global_average_pooling;
-  op->part_count = 1;
-  if (op->type == DS_FLOAT32) return xnc_create_global_average_pooling_f32(op, bounds);
+  if (op->type == DS_FLOAT32) return XNX_OK;
   struct xnx_quantization in, out;
   float scale;
-  status = xnx_quantization_of(input, &in);
+  enum xnx_status status = xnx_quantization_of(input, &in);
   if (status == XNX_OK) status = xnx_quantization_of(output, &out);
   if (status == XNX_OK) status = average_scale(in, out, pixels, &scale);
   if (status != XNX_OK) return status;
   const float ratio = in.scale / out.scale;
-  if (ratio < 0x1p-8f || ratio >= 256.0f || scale < 0x1p-32f || scale >= 256.0f) return XNX_UNSUPPORTED;
-  return xnc_create_global_average_pooling_qs8(op, in, out, bounds);
+  return ratio < 0x1p-8f || ratio >= 256.0f || scale < 0x1p-32f || scale >= 256.0f ? XNX_UNSUPPORTED : XNX_OK;
+}
+
+// int8: int32 sum of q - zero point over the image; float of it * (in_scale / (out_scale * count)), half to even,
+// + zero point, clamp.
+enum xnx_status xnx_create_global_average_pooling(const struct xnx_operands *operands, struct xnx_operator *op) {
+  struct xnx_bounds bounds;
+  enum xnx_status status = xnx_reshape_global_average_pooling(operands, op);
+  if (status == XNX_OK) status = xnx_bounds_of(operands->node, op->type, &bounds);
+  if (status != XNX_OK) return status;
+  op->setup = xnc_setup_global_average_pooling;
+  op->part_count = 1;
+  if (op->type == DS_FLOAT32) return xnc_create_global_average_pooling_f32(op, bounds);
+  struct xnx_quantization in, out;
+  status = xnx_quantization_of(operands->inputs[0], &in);
+  if (status == XNX_OK) status = xnx_quantization_of(operands->output, &out);
+  return status == XNX_OK ? xnc_create_global_average_pooling_qs8(op, in, out, bounds) : status;
 }

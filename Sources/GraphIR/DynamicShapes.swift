@@ -34,8 +34,8 @@ public struct DynamicShapes: Hashable, Sendable {
     return sizes
   }
 
-  /// Gives the values sizes that passes have put into the graph since: quantize and dequantize nodes keep their input's
-  /// sizes, what depends on constants alone has constant sizes.
+  /// Gives the values sizes that passes have put into the graph since: observers, quantize and dequantize nodes keep
+  /// their input's sizes, what depends on constants alone has constant sizes.
   ///
   /// Throws for another operator whose inputs' sizes vary and whose own sizes are not known, and for sizes that in the
   /// example are not those of the graph.
@@ -48,7 +48,9 @@ public struct DynamicShapes: Hashable, Sendable {
       let varying = node.inputs.compactMap { symbolicSizes(of: graph[$0].name) }
       for id in node.outputs where sizes[graph[id].name] == nil {
         let dimensions = graph.spec(id).shape.dimensions
-        guard node.operatorName.hasPrefix("quantized_decomposed.") || varying.isEmpty else {
+        let keepsSizes =
+          node.operatorName.hasPrefix("quantized_decomposed.") || node.operatorName == "quantization.observe"
+        guard keepsSizes || varying.isEmpty else {
           throw GraphError(
             program: program.name, node: node.name, operatorName: node.operatorName,
             reason: "its inputs' sizes vary, and how its own do is not known")
@@ -99,13 +101,29 @@ extension ExportedProgram {
     guard let shapes = dynamicShapes, let sizes = shapes.symbolicSizes(of: graph[id].name) else {
       return "\(graph.spec(id))"
     }
-    let symbols = sizes.reduce(into: Set<String>()) { $0.formUnion($1.symbols) }
-    let ranges = symbols.sorted().compactMap { symbol in
-      shapes.rangeConstraints[symbol].map { range in
-        (range.minimum.map { "\($0) ≤ " } ?? "") + symbol + (range.maximum.map { " ≤ \($0)" } ?? "")
-      }
+    return RangeConstraint.describe(graph.spec(id).dataType, sizes, shapes.rangeConstraints)
+  }
+
+  /// The program at the sizes that follow from its inputs' shapes, in the inputs' order.
+  ///
+  /// Throws, naming the input, for shapes that it may not have; for a program of fixed sizes, other shapes than its
+  /// own.
+  public func resized(inputShapes shapes: [Shape]) throws(GraphError) -> ExportedProgram {
+    guard shapes.count == userInputs.count else {
+      throw GraphError(program: name, reason: "takes \(userInputs.count) inputs, not \(shapes.count)")
     }
-    return (["\(graph.spec(id).dataType)\(sizes)"] + ranges).joined(separator: ", ")
+    let sizes = InputSizes(
+      userInputs.map { id in
+        let fixed = graph.spec(id).shape.dimensions.map { SymbolicSize.int($0) }
+        return (graph[id].name, graph.spec(id).dataType, dynamicShapes?.symbolicSizes(of: graph[id].name) ?? fixed)
+      }, rangeConstraints: dynamicShapes?.rangeConstraints ?? [:], symbols: dynamicShapes?.hints ?? [:])
+    let symbols: [String: Int]
+    do {
+      symbols = try sizes.symbols(for: Dictionary(uniqueKeysWithValues: shapes.enumerated().map { ($0, $1) }))
+    } catch {
+      throw GraphError(program: name, reason: "input '\(graph[userInputs[error.input]].name)': \(error.reason)")
+    }
+    return symbols == dynamicShapes?.hints || symbols.isEmpty ? self : try resized(symbols)
   }
 
   /// The program at other sizes of its inputs: the graph's example sizes become those that the symbols' new values give.

@@ -24,7 +24,7 @@ struct Emitter {
   }
 
   func emit() throws(GraphError) -> Program {
-    let (values, index, arenaByteCount) = plan()
+    let (values, index) = valueTable()
     var instructions: [Program.Instruction] = []
     var delegates: [Program.Delegate] = []
     var encoded: [UInt8] = []
@@ -40,7 +40,7 @@ struct Emitter {
       let outputs = step.node.outputs.map { index[$0]! }
       var delegateCall: Program.DelegateCall?
       if step.reason == nil, let partitioner {
-        do { encoded += try partitioner.encode(step.call, inputs: inputs, outputs: outputs) } catch {
+        do { encoded += try partitioner.encode(step.delegatedCall, inputs: inputs, outputs: outputs) } catch {
           throw GraphError(error, program: source.name)
         }
         delegateCall = .init(delegate: delegates.count, node: nodeCount)
@@ -58,46 +58,36 @@ struct Emitter {
     return Program(
       name: source.name, values: values, inputs: source.userInputs.map { index[$0]! },
       outputs: source.graph.outputs.map { index[$0]! }, instructions: instructions, delegates: delegates,
-      arenaByteCount: arenaByteCount)
+      arenaByteCount: 0, dynamicSizes: dynamicSizes(values, instructions)
+    ).planned()
   }
 
-  /// Gives every value its index and place.
-  private func plan() -> (values: [Program.Value], index: [ValueID: Int], arenaByteCount: Int) {
+  /// Gives every value its index; places in the arena are planned later.
+  private func valueTable() -> (values: [Program.Value], index: [ValueID: Int]) {
     let graph = source.graph
-    var lifetimes: [ValueID: ClosedRange<Int>] = [:]
-    func extend(_ id: ValueID, to step: Int) {
-      let key = owner[id] ?? id
-      let known = lifetimes[key] ?? step...step
-      lifetimes[key] = min(known.lowerBound, step)...max(known.upperBound, step)
-    }
-    let end = schedule.steps.count
-    // Inputs stay to the end, so that a method can run again on the input it was given.
-    for id in source.userInputs {
-      extend(id, to: -1)
-      extend(id, to: end)
-    }
-    for (position, step) in schedule.steps.enumerated() {
-      for id in step.node.inputs + step.node.outputs where constants[id] == nil { extend(id, to: position) }
-    }
-    for id in graph.outputs where constants[id] == nil { extend(id, to: end) }
-    let owners = lifetimes.keys.sorted()
-    let planner = MemoryPlanner(
-      owners.map { .init(byteCount: graph.spec($0).byteCount, lifetime: lifetimes[$0]!) }, padding: Storage.padding)
-    let offsets = Dictionary(uniqueKeysWithValues: zip(owners, planner.offsets))
-
     var values: [Program.Value] = []
     var index: [ValueID: Int] = [:]
     let all = graph.inputs + schedule.steps.flatMap(\.node.outputs)
     for id in all where index[id] == nil {
-      let location: Program.Location
-      if let tensor = constants[owner[id] ?? id] {
-        location = .constant(tensor.reinterpreted(as: graph.spec(id)))
-      } else {
-        location = .arena(offsets[owner[id] ?? id] ?? 0)
-      }
+      let tensor = constants[owner[id] ?? id]?.reinterpreted(as: graph.spec(id))
       index[id] = values.count
-      values.append(.init(name: graph[id].name, spec: graph.spec(id), location: location))
+      values.append(
+        .init(
+          name: graph[id].name, spec: graph.spec(id), location: tensor.map { .constant($0) } ?? .arena(0),
+          owner: owner[id].flatMap { index[$0] }))
     }
-    return (values, index, planner.arenaByteCount)
+    return (values, index)
+  }
+
+  private func dynamicSizes(
+    _ values: [Program.Value], _ instructions: [Program.Instruction]
+  ) -> Program.DynamicSizes? {
+    guard let shapes = source.dynamicShapes else { return nil }
+    var sizes: [Int: [SymbolicSize]] = [:]
+    for (index, value) in values.enumerated() { sizes[index] = shapes.symbolicSizes(of: value.name) }
+    var arguments: [Int: [String: [SymbolicSize]]] = [:]
+    for (index, instruction) in instructions.enumerated() { arguments[index] = shapes.arguments[instruction.node] }
+    return Program.DynamicSizes(
+      rangeConstraints: shapes.rangeConstraints, symbols: shapes.hints, sizes: sizes, arguments: arguments)
   }
 }

@@ -10,23 +10,35 @@ public struct ObservedLowering: Sendable {
   public let observed: [(observer: Int, output: Int)]
 }
 
-/// Lowers a float or Q/DQ graph: folds BatchNorms, fuses, partitions, plans memory, emits.
+/// Lowers a float or Q/DQ graph: folds constants and BatchNorms, fuses, partitions, plans memory, emits.
 ///
-/// Throws a `GraphError` when the graph is not well formed or has an operator that nothing here can run.
+/// A program with dynamic shapes is lowered for all sizes in their ranges (`Program.dynamicSizes`); the result has the
+/// example's. Without its `dynamicShapes` it is lowered for the example's sizes alone.
+///
+/// Throws a `GraphError` when the graph is not well formed, has an operator that nothing here can run, or would be
+/// lowered in different ways at different sizes.
 public func lower(_ exported: ExportedProgram, partitioner: (any Partitioner)?) throws(GraphError) -> Program {
-  try emit(fuse(exported), partitioner)
+  let (fused, variants) = try fuseAll(exported)
+  return try emit(fused, variants, partitioner)
 }
 
 /// The fused graph that `lower` schedules: for writers that bring it into another runtime's form.
 ///
 /// Throws as `lower` does.
-package func fuse(_ exported: ExportedProgram) throws(GraphError) -> ExportedProgram {
+package func fuse(_ exported: ExportedProgram) throws(GraphError) -> ExportedProgram { try fuseAll(exported).program }
+
+/// With dynamic shapes, the fused graph at some other sizes too.
+private func fuseAll(
+  _ exported: ExportedProgram
+) throws(GraphError) -> (program: ExportedProgram, variants: [ExportedProgram]) {
   let dialect: Dialect = exported.isQuantized ? .quantizeDequantize : .float
   try Verifier.verify(exported, as: dialect)
   var folded = exported
   try foldQuantize(in: &folded)
+  try foldConstantMovements(in: &folded)
   foldBatchNorms(in: &folded)
-  return try fuse(folded, forCalibration: false).program
+  if let shapes = folded.dynamicShapes { return try DynamicFusion.fuse(folded, shapes) }
+  return (try fuse(folded, forCalibration: false).program, [])
 }
 
 /// Lowers an observed graph for calibration: as a float graph, with every observed value as an output.
@@ -37,11 +49,8 @@ public func lowerObserved(
   let (fused, observed) = try fuse(exported, forCalibration: true)
   let positions = Dictionary(fused.graph.outputs.enumerated().map { ($1, $0) }, uniquingKeysWith: { first, _ in first })
   return ObservedLowering(
-    program: try emit(fused, partitioner), observed: observed.map { ($0.observer, positions[$0.value]!) })
+    program: try emit(fused, [], partitioner), observed: observed.map { ($0.observer, positions[$0.value]!) })
 }
-
-/// 1 TiB: far beyond any machine this runs on, and small enough that sums over a graph cannot overflow.
-private let largestTensor = 1 << 40
 
 private func fuse(
   _ verified: ExportedProgram, forCalibration: Bool
@@ -51,12 +60,14 @@ private func fuse(
   return result
 }
 
-private func emit(_ fused: ExportedProgram, _ partitioner: (any Partitioner)?) throws(GraphError) -> Program {
-  for value in fused.graph.values where value.spec.byteCount > largestTensor {
+private func emit(
+  _ fused: ExportedProgram, _ variants: [ExportedProgram], _ partitioner: (any Partitioner)?
+) throws(GraphError) -> Program {
+  for value in fused.graph.values where value.spec.byteCount > Program.largestTensor {
     throw GraphError(
       program: fused.name, reason: "'\(value.name)' is \(value.spec), of \(value.spec.byteCount) bytes; too large")
   }
-  return try Emitter(fused, Schedule(fused, partitioner), partitioner).emit()
+  return try Emitter(fused, Schedule(fused, partitioner, variants: variants), partitioner).emit()
 }
 
 extension ExportedProgram {

@@ -7,24 +7,63 @@ package struct Schedule {
   package struct Step {
     package let node: Node
     package let call: OperatorCall
+    /// The call that is encoded for a delegate: one of those that differ from `call` in sizes alone.
+    package let delegatedCall: OperatorCall
     /// Why the node is not delegated; nil when it is.
     package let reason: String?
+    /// Whether it moves no bytes, at any size: its output lies where its input lies.
+    package let isView: Bool
   }
 
   package private(set) var steps: [Step] = []
 
   /// Orders nodes so that delegated ones stand together where their inputs allow it: fewer subgraphs, fewer borders.
-  package init(_ program: ExportedProgram, _ partitioner: (any DelegateSupport)?) throws(GraphError) {
-    let graph = program.graph
+  ///
+  /// - Parameter variants: the same graph at other sizes. A node is delegated if its encoded form is the same at all.
+  package init(
+    _ program: ExportedProgram, _ partitioner: (any DelegateSupport)?, variants: [ExportedProgram] = []
+  ) throws(GraphError) {
     let constants = program.storedConstants()
+    let variants = variants.map { ($0, $0.storedConstants()) }
     var pending: [Step] = []
-    for node in graph.nodes {
+    for (index, node) in program.graph.nodes.enumerated() {
       let (_, call) = try program.call(of: node, constants: constants)
-      var reason = partitioner == nil ? "delegation is switched off" : partitioner?.reasonAgainst(call)
+      var calls: [OperatorCall] = []
+      for (variant, constants) in variants {
+        calls.append(try variant.call(of: variant.graph.nodes[index], constants: constants).1)
+      }
+      // The example's own sizes may be 1, where a node could do with less than it needs at others.
+      if calls.isEmpty { calls = [call] }
+      var reason = Schedule.reasonAgainst(calls, partitioner)
       if let why = reason, let unfused = node.metadata["reason"] { reason = "\(unfused); \(why)" }
-      pending.append(Step(node: node, call: call, reason: reason))
+      let isView = calls.allSatisfy { Schedule.isView($0, node.operatorName) }
+      pending.append(Step(node: node, call: call, delegatedCall: calls[0], reason: reason, isView: isView))
     }
     steps = Schedule.ordered(pending)
+  }
+
+  /// Why a backend does not run a node that has these calls at several sizes; nil when it does.
+  private static func reasonAgainst(_ calls: [OperatorCall], _ support: (any DelegateSupport)?) -> String? {
+    guard let support else { return "delegation is switched off" }
+    for call in calls { if let reason = support.reasonAgainst(call) { return reason } }
+    guard calls.count > 1, let partitioner = support as? any Partitioner else { return nil }
+    func encoded(_ call: OperatorCall) -> [UInt8]? {
+      try? partitioner.encode(
+        call, inputs: [Int](repeating: 0, count: call.inputs.count),
+        outputs: [Int](repeating: 0, count: call.outputs.count))
+    }
+    let first = encoded(calls[0])
+    return calls.allSatisfy { encoded($0) == first } ? nil : "its parameters depend on sizes that vary"
+  }
+
+  private static func isView(_ call: OperatorCall, _ operatorName: String) -> Bool {
+    switch operatorName {
+    case "fused.view": return true
+    case "dim_order_ops._to_dim_order_copy.default":
+      let shape = call.inputs[0].shape
+      return shape[1] == 1 || shape[2] * shape[3] == 1
+    default: return false
+    }
   }
 
   /// Runs every step after those it reads from, in the given order but for delegated ones that are drawn together.
@@ -87,17 +126,4 @@ private struct ReadyQueue {
   }
 
   mutating func removeFirst() -> Int? { indices.popLast() }
-}
-
-extension Schedule.Step {
-  /// A step that moves no bytes: its output lies where its input lies.
-  package var isView: Bool {
-    switch node.operatorName {
-    case "fused.view": return true
-    case "dim_order_ops._to_dim_order_copy.default":
-      let shape = call.inputs[0].shape
-      return shape[1] == 1 || shape[2] * shape[3] == 1
-    default: return false
-    }
-  }
 }

@@ -11,13 +11,16 @@ public struct Program: Sendable {
 
   public struct Value: Sendable {
     public let name: String
-    public let spec: TensorSpec
+    public internal(set) var spec: TensorSpec
     public var location: Location
+    /// The value in whose memory it lies, where it is another view of the same elements. That one has no owner itself.
+    public let owner: Int?
 
-    public init(name: String, spec: TensorSpec, location: Location) {
+    public init(name: String, spec: TensorSpec, location: Location, owner: Int? = nil) {
       self.name = name
       self.spec = spec
       self.location = location
+      self.owner = owner
     }
   }
 
@@ -36,7 +39,7 @@ public struct Program: Sendable {
   public struct Instruction: Sendable {
     public let node: String
     public let operatorName: String
-    public let arguments: [String: CallArgument]
+    public internal(set) var arguments: [String: CallArgument]
     /// Indices into `values`, in the order that `arguments` refers to.
     public let inputs: [Int]
     public let outputs: [Int]
@@ -76,16 +79,18 @@ public struct Program: Sendable {
 
   /// The model's name, for messages.
   public let name: String
-  public let values: [Value]
+  public internal(set) var values: [Value]
   public let inputs: [Int]
   public let outputs: [Int]
-  public let instructions: [Instruction]
+  public internal(set) var instructions: [Instruction]
   public let delegates: [Delegate]
-  public let arenaByteCount: Int
+  public internal(set) var arenaByteCount: Int
+  /// Nil where all sizes are fixed.
+  public internal(set) var dynamicSizes: DynamicSizes?
 
   public init(
     name: String, values: [Value], inputs: [Int], outputs: [Int], instructions: [Instruction], delegates: [Delegate],
-    arenaByteCount: Int
+    arenaByteCount: Int, dynamicSizes: DynamicSizes? = nil
   ) {
     self.name = name
     self.values = values
@@ -94,6 +99,7 @@ public struct Program: Sendable {
     self.instructions = instructions
     self.delegates = delegates
     self.arenaByteCount = arenaByteCount
+    self.dynamicSizes = dynamicSizes
   }
 
   /// Instructions that run on portable kernels, with the reason.
@@ -115,6 +121,7 @@ public struct Program: Sendable {
 
   private static let conversions: Set<String> = [
     "fused.quantize", "fused.dequantize", "fused.view", "dim_order_ops._to_dim_order_copy.default", "fused.expand",
-    "fused.pad", "fused.slice", "fused.cat", "aten.permute.default", "aten.transpose.int", "aten.expand.default",
+    "fused.pad", "fused.slice", "fused.cat", "aten.permute.default", "aten.transpose.int", "aten.t.default",
+    "aten.expand.default",
   ]
 }

@@ -99,6 +99,15 @@ struct DelegateLoader {
     return .success(DelegateOperator(handle))
   }
 
+  /// Gives an operator of the same program the sizes that its values have here. Returns whether it could.
+  func resize(_ delegated: DelegateOperator, _ node: ds_node) -> Bool {
+    withUnsafePointer(to: node) { node in
+      values.withUnsafeBufferPointer { values in
+        xnx_operator_resize(delegated.handle, node, values.baseAddress, values.count) == .XNX_OK
+      }
+    }
+  }
+
   struct Refusal: Error { let reason: String }
 }
 

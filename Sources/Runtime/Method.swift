@@ -4,10 +4,6 @@ import ProgramFormat
 import TensorCore
 import XNNExecutor
 
-#if canImport(Glibc)
-  import Glibc
-#endif
-
 /// A loaded program that owns its memory: one arena, the delegates' handles, and the kernels' scratch space.
 ///
 /// Everything is checked, packed and planned in `init`; `execute` allocates nothing. One call at a time: a method is not
@@ -42,22 +38,25 @@ public final class Method {
     let outputs: Int
   }
 
-  public let program: Program
-  public let operations: [Operation]
-  private let threads: ThreadPool
+  /// With the sizes of the inputs that were set last.
+  public internal(set) var program: Program
+  public internal(set) var operations: [Operation]
+  let threads: ThreadPool
   /// Keeps packed weights that were given.
-  private let options: MethodOptions
-  private let arena: UnsafeMutableRawPointer
-  private let scratch: UnsafeMutableRawPointer
-  private let steps: [Step]
-  private let addresses: UnsafeMutablePointer<UnsafeMutableRawPointer>
+  let options: MethodOptions
+  /// The program at the largest sizes of its ranges, where the arena is allocated for them.
+  let bound: Program?
+  var memory: MethodMemory
+  var steps: [Step]
   /// Constants the portable kernels read, aligned.
-  private let constants: [Int: Tensor]
+  var constants: [Int: Tensor]
 
   /// Loads a program: packs weights for the delegated nodes, prepares kernels for the others.
   ///
-  /// A node that the executor refuses runs on its portable kernel; `operations` says why. Throws a `RuntimeError` when
-  /// an instruction is not valid or memory is lacking.
+  /// A node that the executor refuses runs on its portable kernel; `operations` says why. The memory of a program with
+  /// dynamic sizes is allocated for the largest in their ranges, where those are bounded and the machine has half of
+  /// it; else it grows when it is needed. Throws a `RuntimeError` when an instruction is not valid or memory is
+  /// lacking.
   public init(
     _ program: Program, threads: ThreadPool, options: MethodOptions = MethodOptions()
   ) throws(RuntimeError) {
@@ -66,50 +65,29 @@ public final class Method {
     self.options = options
     var loading = try MethodLoader(program, options)
     try loading.load()
-    self.operations = loading.operations
-    self.constants = loading.constants
-    try Method.checkMemory(program, loading.scratchByteCount)
-    arena = .allocate(byteCount: max(64, program.arenaByteCount), alignment: 64)
-    scratch = .allocate(byteCount: max(64, loading.scratchByteCount), alignment: 64)
-    addresses = .allocate(capacity: max(1, loading.slots.count))
-    for (index, value) in loading.slots.enumerated() {
-      let address: UnsafeMutableRawPointer
-      switch program.values[value].location {
-      case .arena(let offset): address = arena + offset
-      case .constant(let tensor):
-        let tensor = constants[value] ?? tensor
-        address = tensor.storage.base + tensor.byteOffset
-      }
-      (addresses + index).initialize(to: address)
-    }
+    operations = loading.operations
+    constants = loading.constants
     steps = loading.steps
+    try MethodMemory.check(program, loading.scratchByteCount)
+    bound = program.atUpperBound().flatMap { MethodMemory.isReasonable($0.arenaByteCount) ? $0 : nil }
+    memory = MethodMemory(
+      loading, of: program, arenaCapacity: max(program.arenaByteCount, bound?.arenaByteCount ?? 0), reusing: nil)
     try setUpDelegates()
   }
 
-  deinit {
-    arena.deallocate()
-    scratch.deallocate()
-    addresses.deallocate()
-  }
+  /// Bytes of activations at the largest sizes in range; nil where sizes are fixed, or where memory grows when needed.
+  public var largestArenaByteCount: Int? { bound?.arenaByteCount }
 
-  /// An allocation that fails ends the process, so what a file asks for is compared with the machine first.
-  private static func checkMemory(_ program: Program, _ scratchByteCount: Int) throws(RuntimeError) {
-    let installed = sysconf(Int32(_SC_PHYS_PAGES)) * sysconf(Int32(_SC_PAGESIZE))
-    let needed = program.arenaByteCount.addingReportingOverflow(scratchByteCount)
-    guard installed <= 0 || (!needed.overflow && needed.partialValue <= installed) else {
-      throw RuntimeError(
-        program: program.name,
-        reason: "needs \(program.arenaByteCount) bytes for activations and \(scratchByteCount) for scratch;"
-          + " the machine has \(installed)")
-    }
-  }
+  /// Bytes of the arena, which holds the activations of `program` and of the same program at other sizes.
+  public var arenaCapacity: Int { memory.arena.byteCount }
 
-  private func setUpDelegates() throws(RuntimeError) {
+  /// Fixes the addresses of the delegates' operators.
+  func setUpDelegates() throws(RuntimeError) {
     for (step, operation) in zip(steps, operations) {
       guard let delegated = step.delegated else { continue }
-      let status = UnsafeRawPointer(addresses + step.inputs).withMemoryRebound(
+      let status = UnsafeRawPointer(memory.addresses + step.inputs).withMemoryRebound(
         to: UnsafeRawPointer?.self, capacity: max(1, step.outputs - step.inputs)
-      ) { xnx_operator_setup(delegated.handle, $0, addresses[step.outputs], threads.handle) }
+      ) { xnx_operator_setup(delegated.handle, $0, memory.addresses[step.outputs], threads.handle) }
       guard status == .XNX_OK else {
         throw RuntimeError(program: program.name, place: operation.node, reason: status.explanation)
       }
@@ -118,20 +96,17 @@ public final class Method {
 
   // MARK: Running
 
-  /// Copies a tensor into the method's input. Throws when its type or shape is not the input's.
+  /// Copies a tensor into the method's input, and resizes a method whose sizes may vary to the tensor's. Throws when
+  /// the tensor's type is not the input's, or its shape not one that the input may have.
+  ///
+  /// An input that shares a size with a resized one must be set again: it is filled with zeros.
   public func setInput(_ index: Int, to tensor: Tensor) throws(RuntimeError) {
     guard program.inputs.indices.contains(index) else {
       throw RuntimeError(program: program.name, reason: "has \(program.inputs.count) inputs, no input \(index)")
     }
-    let value = program.values[program.inputs[index]]
-    guard tensor.spec == value.spec else {
-      throw RuntimeError(
-        program: program.name, place: "input '\(value.name)'", reason: "must be \(value.spec), not \(tensor.spec)")
-    }
-    guard case .arena(let offset) = value.location else { return }
-    tensor.withUnsafeBytes { bytes in
-      UnsafeMutableRawBufferPointer(start: arena + offset, count: bytes.count).copyMemory(from: bytes)
-    }
+    if tensor.spec != program.values[program.inputs[index]].spec { try resize(input: index, to: tensor.spec) }
+    guard case .arena(let offset) = program.values[program.inputs[index]].location else { return }
+    tensor.withUnsafeBytes { memory.arena[offset, $0.count].copyMemory(from: $0) }
   }
 
   /// One inference on the inputs set before. Allocates nothing.
@@ -148,8 +123,9 @@ public final class Method {
         throw RuntimeError(program: program.name, place: operations[index].node, reason: status.explanation)
       }
     } else if let kernel = step.kernel {
-      let inputs = UnsafeRawPointer(addresses + step.inputs).assumingMemoryBound(to: UnsafeRawPointer.self)
-      kernel.run(KernelBuffers(inputs: inputs, outputs: UnsafePointer(addresses + step.outputs), scratch: scratch))
+      let inputs = UnsafeRawPointer(memory.addresses + step.inputs).assumingMemoryBound(to: UnsafeRawPointer.self)
+      let outputs = UnsafePointer(memory.addresses + step.outputs)
+      kernel.run(KernelBuffers(inputs: inputs, outputs: outputs, scratch: memory.scratch.base))
     }
   }
 
@@ -158,7 +134,7 @@ public final class Method {
     let value = program.values[program.outputs[index]]
     switch value.location {
     case .arena(let offset):
-      return try body(value.spec, UnsafeRawBufferPointer(start: arena + offset, count: value.spec.byteCount))
+      return try body(value.spec, UnsafeRawBufferPointer(memory.arena[offset, value.spec.byteCount]))
     case .constant(let tensor): return try tensor.withUnsafeBytes { bytes in try body(value.spec, bytes) }
     }
   }
@@ -168,11 +144,13 @@ public final class Method {
     withOutput(index) { spec, bytes in Tensor(unsafeUninitialized: spec) { $0.copyMemory(from: bytes) } }
   }
 
-  /// Sets all inputs, executes, and copies all outputs. Throws when the inputs do not fit.
+  /// Sets all inputs, resizing the method to theirs where sizes may vary, executes, and copies all outputs. Throws when
+  /// the inputs do not fit.
   public func run(_ inputs: [Tensor]) throws(RuntimeError) -> [Tensor] {
     guard inputs.count == program.inputs.count else {
       throw RuntimeError(program: program.name, reason: "takes \(program.inputs.count) inputs, not \(inputs.count)")
     }
+    if program.dynamicSizes != nil { try resize(inputShapes: inputs.map(\.shape)) }
     for (index, tensor) in inputs.enumerated() { try setInput(index, to: tensor) }
     try execute()
     return program.outputs.indices.map(output)

@@ -3,7 +3,8 @@ import Operators
 import ProgramFormat
 import TensorCore
 
-/// Builds the steps of a method: validates every instruction, creates delegates, prepares kernels.
+/// Builds the steps of a method: validates every instruction, creates delegates or gives them other sizes, prepares
+/// kernels.
 struct MethodLoader {
   private let program: Program
   private(set) var steps: [Method.Step] = []
@@ -11,19 +12,36 @@ struct MethodLoader {
   /// Value indices whose addresses the steps use, in the order of `Method.Step.inputs` and `outputs`.
   private(set) var slots: [Int] = []
   private(set) var scratchByteCount = 0
-  private(set) var constants: [Int: Tensor] = [:]
+  private(set) var constants: [Int: Tensor]
 
   private let options: MethodOptions
+  /// The operators that the method has, by instruction; empty for a new method.
+  private let operators: [DelegateOperator?]
 
-  init(_ program: Program, _ options: MethodOptions) throws(RuntimeError) {
+  /// - Parameters:
+  ///   - operators: of the same program at other sizes; they are resized, the packed weights stay.
+  ///   - constants: that the portable kernels of that program read.
+  init(
+    _ program: Program, _ options: MethodOptions, operators: [DelegateOperator?] = [], constants: [Int: Tensor] = [:]
+  ) throws(RuntimeError) {
     self.program = program
     self.options = options
+    self.operators = operators
+    self.constants = constants
     for value in program.values {
       guard case .arena(let offset) = value.location else { continue }
       guard offset >= 0, offset % 64 == 0, offset <= program.arenaByteCount - value.spec.byteCount else {
         throw RuntimeError(
           program: program.name, place: "value '\(value.name)'",
           reason: "lies at \(offset), outside the arena of \(program.arenaByteCount) bytes")
+      }
+    }
+    for value in program.values {
+      guard let owner = value.owner else { continue }
+      guard program.values.indices.contains(owner), program.values[owner].spec.byteCount == value.spec.byteCount else {
+        throw RuntimeError(
+          program: program.name, place: "value '\(value.name)'",
+          reason: "of \(value.spec) is a view of a value of another size")
       }
     }
     let all = program.inputs + program.outputs + program.instructions.flatMap { $0.inputs + $0.outputs }
@@ -37,13 +55,17 @@ struct MethodLoader {
     defer { loader.deallocate() }
     var nodes: [[ds_node]] = []
     for delegate in program.delegates { nodes.append(try loader.nodes(of: delegate)) }
-    for instruction in program.instructions {
+    for (index, instruction) in program.instructions.enumerated() {
       var reason = instruction.reason
       if let call = instruction.delegateCall {
         guard nodes.indices.contains(call.delegate), nodes[call.delegate].indices.contains(call.node) else {
           throw RuntimeError(program: program.name, place: instruction.node, reason: "refers to no delegate node")
         }
         let node = nodes[call.delegate][call.node]
+        if operators.indices.contains(index), let known = operators[index], loader.resize(known, node) {
+          append(known, instruction)
+          continue
+        }
         switch loader.load(node, kernels: options.kernels, packed: options.packedWeights[instruction.node]) {
         case .success(let delegated):
           append(delegated, instruction)
@@ -77,6 +99,14 @@ struct MethodLoader {
         backend: delegated.isNative ? .native : .xnnpack, reason: nil, sourceNodes: instruction.sourceNodes))
   }
 
+  private static func checkOutputs(of call: OperatorCall, _ op: Operator) throws(OperatorError) {
+    let asked = OperatorCall(
+      schema: call.schema, node: call.node, arguments: call.arguments, inputs: call.inputs, constants: call.constants)
+    let shapes = try op.infer(asked).map(\.shape)
+    try call.check(
+      shapes == call.outputs.map(\.shape), "gives \(shapes), but is to give \(call.outputs.map(\.shape))")
+  }
+
   private mutating func appendKernel(_ instruction: Program.Instruction, reason: String) throws(RuntimeError) {
     guard let op = OperatorSet.named(instruction.operatorName) else {
       throw RuntimeError(
@@ -94,7 +124,11 @@ struct MethodLoader {
       inputs: instruction.inputs.map { program.values[$0].spec }, constants: tensors,
       outputs: instruction.outputs.map { program.values[$0].spec })
     let kernel: PreparedKernel
-    do { kernel = try op.prepare(call) } catch {
+    do {
+      // Rules have given the sizes, not the operator.
+      if program.dynamicSizes != nil { try MethodLoader.checkOutputs(of: call, op) }
+      kernel = try op.prepare(call)
+    } catch {
       throw RuntimeError(program: program.name, place: instruction.node, reason: error.description)
     }
     scratchByteCount = max(scratchByteCount, kernel.scratchByteCount)

@@ -29,6 +29,8 @@ public struct BenchmarkReport: Codable, Sendable {
   public var model: String
   public var threads: Int
   public var runs: Int
+  /// The batch that was asked for; nil for the example's.
+  public var batch: Int?
   public var p50: Double
   public var p90: Double
   /// From opening the file to a method that is ready.
@@ -43,7 +45,7 @@ public struct BenchmarkReport: Codable, Sendable {
   public var ops: [OperationTime]?
 
   enum CodingKeys: String, CodingKey {
-    case model, threads, runs, delegated, fallback, ops
+    case model, threads, runs, batch, delegated, fallback, ops
     case p50 = "p50_ms"
     case p90 = "p90_ms"
     case load = "load_ms"
@@ -90,18 +92,39 @@ extension Method {
   }
 }
 
+extension Method {
+  /// Resizes the method to a batch: what varies in the first dimension of its first input.
+  ///
+  /// Throws a `UsageError` where that dimension is fixed, a `ProgramError` or `RuntimeError` for a batch outside its
+  /// range.
+  public func resize(batch: Int) throws {
+    guard let input = program.inputs.first, let batchSize = program.dynamicSizes?.sizes[input]?.first,
+      !batchSize.isConstant
+    else { throw UsageError("\(program.name): its batch is fixed; it was exported without a dynamic one") }
+    let rest = program.values[input].spec.shape.dimensions.dropFirst()
+    guard let shape = Shape(validating: [batch] + rest) else {
+      throw UsageError("\(program.name): a batch of \(batch) is impossible")
+    }
+    let resized = try program.resized(program.symbols(forInputs: [0: shape]))
+    try resize(inputShapes: resized.inputs.map { resized.values[$0].spec.shape })
+  }
+}
+
 /// Loads a model and times `runs` inferences after `warmup` others, on seeded noise.
 ///
-/// Throws when the model cannot be read, lowered or run.
+/// - Parameter batch: of a program whose batch may vary; nil for the example's.
+///
+/// Throws when the model cannot be read, lowered or run, or not with that batch.
 public func benchmark(
   _ path: String, delegate: Bool = true, threads: Int, runs: Int, warmup: Int, profile: Bool,
-  kernels: MethodOptions.Kernels = .auto, cache: WeightsCache? = nil
+  kernels: MethodOptions.Kernels = .auto, cache: WeightsCache? = nil, batch: Int? = nil
 ) throws -> BenchmarkReport {
   let residentBefore = memoryStatus("VmRSS")
   let clock = ContinuousClock()
   let start = clock.now
   let method = try loadMethod(path, delegate: delegate, threads: threads, kernels: kernels, cache: cache)
   let load = (clock.now - start).seconds
+  if let batch { try method.resize(batch: batch) }
   for (index, input) in method.program.inputs.enumerated() {
     try method.setInput(index, to: noise(method.program.values[input].spec))
   }
@@ -119,7 +142,7 @@ public func benchmark(
     times.append((clock.now - begin).seconds * 1e3)
   }
   var report = BenchmarkReport(
-    model: path, threads: threads, runs: runs, p50: percentile(times, 0.5), p90: percentile(times, 0.9),
+    model: path, threads: threads, runs: runs, batch: batch, p50: percentile(times, 0.5), p90: percentile(times, 0.9),
     load: load * 1e3, first: first * 1e3, peakMemory: peakResidentMegabytes(),
     memoryGrowth: growth, delegated: .init(method), fallback: method.fallback)
   if profile {

@@ -36,12 +36,13 @@ public func correctBiases(
   threads: Int = ThreadPool.physicalCoreCount, delegate: Bool = true, progress: (Int, Int) -> Void = { _, _ in }
 ) throws -> [CorrectedBias] {
   guard data.count > 0 else { throw UsageError("\(float.name): no samples to correct biases with") }
-  let models = try ComparedModels(float: float, quantized: quantized)
+  let models = try ComparedModels(
+    float: float.fixed(for: data, loading), quantized: quantized.fixed(for: data, loading))
   let corrector = BiasCorrector(
     models, Execution(pool: try ThreadPool(threadCount: threads), delegate: delegate, loading: loading))
-  let results: [CorrectedBias]
-  (quantized, results) = try corrector.run(
+  let (corrected, results) = try corrector.run(
     CachedDataset(data, byteLimit: 1 << 28), method, progress: progress)
+  quantized = try corrected.varying(like: quantized)
   return results
 }
 

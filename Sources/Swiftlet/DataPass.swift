@@ -41,4 +41,14 @@ extension DataLoader.Options {
     }
     return pass
   }
+
+  /// The first sample that can be read, for its shape; nil where there is none.
+  ///
+  /// - Throws: the first sample's error, unless samples that cannot be read are skipped.
+  func firstSample(of data: any Dataset) throws -> Tensor? {
+    for index in 0..<data.count {
+      do { return try data.input(index) } catch { if !isSkipping { throw error } }
+    }
+    return nil
+  }
 }

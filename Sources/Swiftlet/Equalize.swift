@@ -20,14 +20,14 @@ public func equalizeCrossLayer(
     program = equalization.program
     return report
   }
-  let method = try loadMethod(
-    equalization.program, giving: values, ThreadPool(threadCount: threads), delegate: delegate)
+  let measured = try equalization.program.fixed(for: data, loading)
+  let method = try loadMethod(measured, giving: values, ThreadPool(threadCount: threads), delegate: delegate)
   var maxima = values.map { [Float](repeating: 0, count: equalization.program.graph.spec($0).shape[1]) }
   try loading.forEachSample(of: data, besideThreads: threads) { sample in
     try method.setInputs([sample.inputs])
     try method.execute()
     for output in values.indices {
-      let shape = equalization.program.graph.spec(values[output]).shape
+      let shape = measured.graph.spec(values[output]).shape
       let area = shape.dimensions[2...].reduce(1, *)
       method.withFloats(output) { elements in
         for channel in maxima[output].indices {

@@ -136,7 +136,8 @@ private func calibrationPass(
   _ observed: ObservedProgram, with data: any Dataset, loading: DataLoader.Options, threads: Int, delegate: Bool,
   progress: (Int, Int) -> Void
 ) throws -> DataPass {
-  let lowering = try lowerObserved(observed.program, partitioner: delegate ? XNNPACKPartitioner() : nil)
+  let lowering = try lowerObserved(
+    observed.program.fixed(for: data, loading), partitioner: delegate ? XNNPACKPartitioner() : nil)
   let method = try Method(lowering.program, threads: ThreadPool(threadCount: threads))
   let outputsByObserver = Dictionary(grouping: lowering.observed, by: \.observer).mapValues { $0.map(\.output) }
   return try loading.forEachSample(of: data, besideThreads: threads, progress: progress) { sample in

@@ -16,6 +16,9 @@ struct Bench: ParsableCommand {
   @Option(help: "Inferences before the timed ones.")
   var warmup = 5
 
+  @Option(help: ArgumentHelp("Inputs in one inference, for a model exported with a dynamic batch.", valueName: "n"))
+  var batch: Int?
+
   @Flag(help: "Print the time of each operation.")
   var profile = false
 
@@ -25,16 +28,18 @@ struct Bench: ParsableCommand {
   func validate() throws {
     guard (1...1_000_000).contains(runs) else { throw ValidationError("--runs must be from 1 to 1000000") }
     guard (0...1_000_000).contains(warmup) else { throw ValidationError("--warmup must be from 0 to 1000000") }
+    guard batch.map({ $0 > 0 }) ?? true else { throw ValidationError("--batch must be at least 1") }
   }
 
   func run() throws {
     try reportingErrors {
       let report = try benchmark(
         model, delegate: !runtime.noDelegate, threads: runtime.threads, runs: runs, warmup: warmup, profile: profile,
-        kernels: runtime.kernels, cache: runtime.weightsCache.map(WeightsCache.init(folder:)))
+        kernels: runtime.kernels, cache: runtime.weightsCache.map(WeightsCache.init(folder:)), batch: batch)
       if output.json { return try Terminal.printJSON(report) }
       let number = { (value: Double) in Terminal.number(value) }
-      print("\(model), \(report.threads) threads, \(report.runs) runs")
+      let inputs = report.batch.map { ", batches of \($0)" } ?? ""
+      print("\(model), \(report.threads) threads, \(report.runs) runs\(inputs)")
       print(
         Terminal.table([
           ["p50", number(report.p50) + " ms"], ["p90", number(report.p90) + " ms"],

@@ -47,8 +47,9 @@ struct Inspect: ParsableCommand {
         Self.show(report.sections(layerCount: layers))
         print("\n" + delegationReport(method))
         print(
-          "Memory: \(Terminal.bytes(report.arenaBytes)) for activations,"
-            + " \(Terminal.bytes(report.packedWeightBytes)) of packed weights.")
+          "Memory: \(Terminal.bytes(report.arenaBytes)) for activations"
+            + (report.largestArenaBytes.map { " (\(Terminal.bytes($0)) at the largest sizes)" } ?? "")
+            + ", \(Terminal.bytes(report.packedWeightBytes)) of packed weights.")
         if let text = report.graph { print("\n" + text) }
         if let svg { print("\n\(svg): the lowered program, drawn") }
       case .tensors(let report):

@@ -6,7 +6,8 @@ struct Run: ParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "Run a model on one input.",
     discussion: """
-      The input is an image, an .npy, or an .npz with one array for each of the model's inputs, by name or in order.
+      The input is an image, an .npy, or an .npz with one array for each of the model's inputs, by name or in order. A \
+      model exported with dynamic shapes takes arrays of any size in its ranges.
 
       Example: swiftlet run model_int8.pt2 --input photo.jpg --labels wnids.txt
       """)
@@ -57,7 +58,8 @@ struct Run: ParsableCommand {
       let words = try labels.map(readLabelWords)
       let outputs =
         simulate
-        ? try Interpreter(program).run(inputs) : try runtime.load(program, from: model).run(inputs)
+        ? try Interpreter(program.resized(inputShapes: inputs.map(\.shape))).run(inputs)
+        : try runtime.load(program, from: model).run(inputs)
       let names = outputNames(program)
       if let output {
         if output.hasSuffix(".npz") {
@@ -103,7 +105,7 @@ struct Run: ParsableCommand {
   /// Floats and bytes are made into the model's input by the recipe; an array that is one already is taken as it is.
   private func prepared(_ array: Tensor, _ recipe: Preprocess, _ expected: TensorSpec, _ name: String) throws -> Tensor
   {
-    if array.spec == expected, expected.dataType != .float32 { return array }
+    if array.dataType == expected.dataType, expected.dataType != .float32 { return array }
     do { return try recipe.tensor(fromArray: array) } catch { throw UsageError("\(input): \(name): \(error)") }
   }
 

@@ -9,11 +9,11 @@ private struct Case {
   var bias: [Int32] = []
   var scales: [Float] = []
 
-  init(depthwise: Bool, channels: Int, using random: inout SplitMix) {
+  init(depthwise: Bool, channels: Int, batch: ClosedRange<Int> = 1...2, using random: inout SplitMix) {
     func draw(_ range: ClosedRange<Int>) -> Int { Int.random(in: range, using: &random) }
     let kernels = [1, 1, 2, 3, 3, 5, 7]
     conv.depthwise = depthwise
-    conv.batch = draw(1...2)
+    conv.batch = draw(batch)
     (conv.kernel_height, conv.kernel_width) = (kernels[draw(0...6)], kernels[draw(0...6)])
     (conv.stride_height, conv.stride_width) = (draw(1...2), draw(1...3))
     (conv.dilation_height, conv.dilation_width) = (draw(1...2), draw(0...3) == 0 ? 2 : 1)
@@ -118,6 +118,22 @@ private let builds = (0..<I8K_ISA_COUNT.rawValue).map { i8k_isa(rawValue: $0) }.
     var random = SplitMix(state: UInt64(channels * 2 + (depthwise ? 1 : 0)))
     for _ in 0..<(channels < 34 ? 6 : 3) {
       let test = Case(depthwise: depthwise, channels: channels, using: &random)
+      let expected = test.expected()
+      for build in builds {
+        #expect(test.run(on: build) == expected, "\(String(cString: i8k_isa_name(build))) \(test.conv)")
+      }
+    }
+  }
+
+  /// More images than there are pointers for, the last of them fewer.
+  @Test(arguments: [false, true], [1, 3, 16, 70])
+  func largeBatchesGiveTheDefinition(depthwise: Bool, channels: Int) {
+    var random = SplitMix(state: UInt64(channels * 2 + (depthwise ? 1 : 0)))
+    var large = 0
+    while large < 4 {
+      let test = Case(depthwise: depthwise, channels: channels, batch: 12...60, using: &random)
+      guard test.conv.out_height * test.conv.out_width * test.conv.batch > 600 else { continue }
+      large += 1
       let expected = test.expected()
       for build in builds {
         #expect(test.run(on: build) == expected, "\(String(cString: i8k_isa_name(build))) \(test.conv)")

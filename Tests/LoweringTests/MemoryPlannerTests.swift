@@ -1,6 +1,6 @@
 import Testing
 
-@testable import Lowering
+@testable import ProgramFormat
 
 struct MemoryPlannerTests {
   @Test func buffersThatLiveTogetherDoNotOverlap() {

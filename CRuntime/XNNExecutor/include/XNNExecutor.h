@@ -54,6 +54,12 @@ enum xnx_status xnx_operator_create(
 enum xnx_status xnx_operator_setup(
     xnx_operator *op, const void *const *inputs, void *output, xnx_threads *threads);
 
+// Gives the operator the sizes that `values` has now; all else of node and values is as at its creation. Weights stay
+// packed, and the node is to be set up again. XNX_UNSUPPORTED where an operator must be created for these sizes; after
+// any failure the operator is as it was.
+enum xnx_status xnx_operator_resize(
+    xnx_operator *op, const struct ds_node *node, const struct ds_value *values, size_t value_count);
+
 // Runs an operator after its setup. Allocates nothing.
 enum xnx_status xnx_operator_run(xnx_operator *op, xnx_threads *threads);
 

@@ -1,6 +1,7 @@
 import GraphIR
 import Lowering
 import Operators
+import ProgramFormat
 import TensorCore
 
 /// Turns a scheduled graph into an execution plan: runs of delegated steps into delegates, the others into kernel calls.

@@ -23,7 +23,8 @@ public func compareLayers(
   threads: Int = ThreadPool.physicalCoreCount, delegate: Bool = true, progress: (Int, Int) -> Void = { _, _ in }
 ) throws -> ModelComparison {
   guard data.count > 0 else { throw UsageError("\(float.name): no samples to compare on") }
-  let models = try ComparedModels(float: float, quantized: quantized)
+  let models = try ComparedModels(
+    float: float.fixed(for: data, loading), quantized: quantized.fixed(for: data, loading))
   guard !models.layers.isEmpty else {
     throw UsageError("\(quantized.name): no layer has a partner in \(float.name); it was made from another model")
   }

@@ -31,6 +31,6 @@ extension DelegatedNode {
     let pads = try call.ints("padding")
     let isGlobal = kernel == (shape[2], shape[3]) && pads.allSatisfy { $0 == 0 }
     node.set(isGlobal ? DS_GLOBAL_AVERAGE_POOLING : DS_AVERAGE_POOLING_2D)
-    node.as.window = try ds_window(call, kernel: kernel)
+    if !isGlobal { node.as.window = try ds_window(call, kernel: kernel) }
   }
 }

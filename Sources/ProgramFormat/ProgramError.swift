@@ -1,0 +1,15 @@
+/// Sizes that a program cannot take: which program, where in it, and why.
+public struct ProgramError: Error, Hashable, Sendable, CustomStringConvertible {
+  public let program: String
+  /// The input or value concerned; empty for the whole program.
+  public let place: String
+  public let reason: String
+
+  public init(program: String, place: String = "", reason: String) {
+    self.program = program
+    self.place = place
+    self.reason = reason
+  }
+
+  public var description: String { place.isEmpty ? "\(program): \(reason)" : "\(program): \(place): \(reason)" }
+}
