@@ -76,7 +76,7 @@ final class Tracer {
       case .buffer(let buffer): ("b_", buffer.tensor.spec)
       }
     let value = addInput(
-      prefix + name.map { $0 == "." ? "_" : String($0) }.joined(), spec, spec.shape.dimensions.map { .int($0) })
+      prefix + String(name.map { $0.isLetter || $0.isNumber ? $0 : "_" }), spec, spec.shape.dimensions.map { .int($0) })
     moduleValues[tensor.identity] = value
     return value.id
   }
