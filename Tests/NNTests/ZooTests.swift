@@ -60,8 +60,9 @@ extension ModelZoo.Entry: CustomTestStringConvertible {
     let signalToNoise = decibels(output, int8.output)
     #expect(signalToNoise > 10)
     print(
-      "\(entry.name): float off by \(error / range) of the range; int8 \(signalToNoise) dB, \(portable.count) of "
-        + "\(int8.operations.count) operations portable, \(quantized.notQuantized.count) nodes in float")
+      "\(entry.name): float off by \(error / range) of the range; int8 \(Int(signalToNoise.rounded())) dB, "
+        + "\(portable.count) of \(int8.operations.count) operations portable, "
+        + "\(quantized.notQuantized.count) nodes in float")
   }
 
   private func decibels(_ signal: [Float], _ noisy: [Float]) -> Double {
