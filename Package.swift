@@ -55,6 +55,10 @@ let package = Package(
       name: "swiftlet-cli",
       dependencies: ["Swiftlet", .product(name: "ArgumentParser", package: "swift-argument-parser")],
       swiftSettings: swift),
+    .executableTarget(
+      name: "ResNet18Tutorial",
+      dependencies: ["Swiftlet", .product(name: "ArgumentParser", package: "swift-argument-parser")],
+      path: "Examples/ResNet18Tutorial", swiftSettings: swift),
 
     // MARK: - C
     .target(name: "DelegateSchema", path: "CRuntime/DelegateSchema", cSettings: strictC),

@@ -1,27 +1,33 @@
 import Operators
 import TensorCore
 
-/// Computes, ahead of time, the nodes that only give constants another shape or order: a weight that the model transposes
-/// before it uses it becomes a constant, and so can be quantized. Constants that nothing reads any more are dropped.
+/// Computes, ahead of time, the nodes that make constants (zeros of a fixed size) or only give them another shape or order:
+/// a weight that the model transposes before it uses it becomes a constant, and so can be quantized. Constants that
+/// nothing reads any more are dropped; results whose sizes vary stay computed.
 ///
 /// Throws a `GraphError` when such a node is not a valid call.
 public func foldConstantMovements(in program: inout ExportedProgram) throws(GraphError) {
   var constants = program.constants()
   var replacements: [ValueID: ValueID] = [:]
   var removed: Set<String> = []
-  for node in program.graph.nodes where movements.contains(node.operatorName) {
+  let (shapes, graph) = (program.dynamicShapes, program.graph)
+  func isVarying(_ id: ValueID) -> Bool { shapes?.symbolicSizes(of: graph[id].name) != nil }
+  for node in program.graph.nodes
+  where movements.contains(node.operatorName) || creations.contains(node.operatorName) {
     var node = node
     node.mapInputs { replacements[$0] ?? $0 }
-    guard !node.inputs.isEmpty, node.inputs.allSatisfy({ constants[$0] != nil }) else { continue }
+    guard node.inputs.allSatisfy({ constants[$0] != nil }), !node.outputs.contains(where: isVarying) else { continue }
     let (op, call) = try program.call(of: node, constants: constants)
     let inputs = program.callInputs(of: node).compactMap { constants[$0] }
-    let result: Tensor
-    do throws(OperatorError) { result = try op.execute(call, inputs: inputs)[0] } catch {
+    let results: [Tensor]
+    do throws(OperatorError) { results = try op.execute(call, inputs: inputs) } catch {
       throw GraphError(error, program: program.name)
     }
-    let id = program.addBuffer("_folded_\(node.name)", result)
-    constants[id] = result
-    replacements[node.output] = id
+    for (output, result) in zip(node.outputs, results) {
+      let id = program.addBuffer("_folded_\(program.graph[output].name)", result)
+      constants[id] = result
+      replacements[output] = id
+    }
     removed.insert(node.name)
   }
   guard !removed.isEmpty else { return }
@@ -33,5 +39,10 @@ public func foldConstantMovements(in program: inout ExportedProgram) throws(Grap
 private let movements: Set<String> = [
   "aten.permute.default", "aten.transpose.int", "aten.view.default", "aten.reshape.default", "aten.flatten.using_ints",
   "aten.squeeze.dim", "aten.unsqueeze.default", "aten.slice.Tensor", "aten.select.int", "aten.expand.default",
-  "aten.contiguous.default", "aten.clone.default", "aten.alias.default", "aten.cat.default",
+  "aten.contiguous.default", "aten.clone.default", "aten.alias.default", "aten.cat.default", "aten.stack.default",
+  "aten.view_as.default", "aten.reshape_as.default", "aten.expand_as.default", "aten.t.default", "aten.index.Tensor",
+  "aten.roll.default", "aten.unflatten.int", "aten.chunk.default", "aten.split.Tensor", "aten.split_with_sizes.default",
+  "aten.unbind.int",
 ]
+
+private let creations: Set<String> = ["aten.zeros.default", "aten.ones.default", "aten.full.default"]

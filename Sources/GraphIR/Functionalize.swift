@@ -37,6 +37,8 @@ private struct Functionalizer {
     "aten.view.default", "aten.reshape.default", "aten.flatten.using_ints", "aten.slice.Tensor", "aten.squeeze.dim",
     "aten.unsqueeze.default", "aten.permute.default", "aten.transpose.int", "aten.contiguous.default",
     "aten.dropout.default", "aten.alias.default", "aten.expand.default", "aten.select.int", "aten.detach.default",
+    "aten.view_as.default", "aten.reshape_as.default", "aten.expand_as.default", "aten.t.default",
+    "aten.chunk.default", "aten.split.Tensor", "aten.split_with_sizes.default", "aten.unbind.int", "aten.unflatten.int",
   ]
 
   init(_ graph: Graph, _ constants: Set<ValueID>) {
@@ -51,10 +53,10 @@ private struct Functionalizer {
       var node = graph.nodes[index]
       node.mapInputs { newest($0) }
       defer { graph.nodes[index] = node }
-      guard let first = node.inputs.first, node.outputs.count == 1 else { continue }
-      if Functionalizer.views.contains(node.operatorName) { share(node.output, with: first) }
-      guard let functional = Graph.functionalName(of: node.operatorName), node.output != first,
-        isSafe(first, at: index)
+      guard let first = node.inputs.first else { continue }
+      if Functionalizer.views.contains(node.operatorName) { for id in node.outputs { share(id, with: first) } }
+      guard let functional = Graph.functionalName(of: node.operatorName), node.outputs.count == 1,
+        node.output != first, isSafe(first, at: index)
       else { continue }
       node.operatorName = functional
       // `dropout_` calls `self` what `dropout` calls `input`.

@@ -7,7 +7,8 @@ public struct QuantizedGraph: Sendable {
   /// after them is the same.
   public static let movementOperators = [
     "aten.view.default", "aten.reshape.default", "aten.flatten.using_ints", "aten.squeeze.dim",
-    "aten.unsqueeze.default", "aten.permute.default", "aten.transpose.int", "aten.slice.Tensor", "aten.dropout.default",
+    "aten.unsqueeze.default", "aten.unflatten.int", "aten.permute.default", "aten.transpose.int", "aten.slice.Tensor",
+    "aten.select.int", "aten.t.default", "aten.roll.default", "aten.dropout.default",
     "aten.contiguous.default", "aten.clone.default", "aten.alias.default", "aten.max_pool2d.default",
   ]
 

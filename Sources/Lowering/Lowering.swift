@@ -10,7 +10,7 @@ public struct ObservedLowering: Sendable {
   public let observed: [(observer: Int, output: Int)]
 }
 
-/// Lowers a float or Q/DQ graph: folds BatchNorms, fuses, partitions, plans memory, emits.
+/// Lowers a float or Q/DQ graph: folds constants and BatchNorms, fuses, partitions, plans memory, emits.
 ///
 /// A program with dynamic shapes is lowered for all sizes in their ranges (`Program.dynamicSizes`); the result has the
 /// example's. Without its `dynamicShapes` it is lowered for the example's sizes alone.
@@ -35,6 +35,7 @@ private func fuseAll(
   try Verifier.verify(exported, as: dialect)
   var folded = exported
   try foldQuantize(in: &folded)
+  try foldConstantMovements(in: &folded)
   foldBatchNorms(in: &folded)
   if let shapes = folded.dynamicShapes { return try DynamicFusion.fuse(folded, shapes) }
   return (try fuse(folded, forCalibration: false).program, [])

@@ -90,12 +90,12 @@ extension Schema.Kind {
     switch text {
     case "Tensor": self = .tensor
     case "Tensor?": self = .optionalTensor
-    case "Tensor[]": self = .tensors
+    case "Tensor[]", "Tensor?[]": self = .tensors
     case "int", "SymInt", "MemoryFormat": self = .int
     case "int?", "SymInt?", "MemoryFormat?": self = .optionalInt
     case "float", "Scalar": self = .float
     case "float?", "Scalar?": self = .optionalFloat
-    case "bool": self = .bool
+    case "bool", "bool?": self = .bool
     case "float[]", "float[]?": self = .floats
     case "str", "str?": self = .string
     case "ScalarType", "ScalarType?": self = .dataType

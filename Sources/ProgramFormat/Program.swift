@@ -121,6 +121,7 @@ public struct Program: Sendable {
 
   private static let conversions: Set<String> = [
     "fused.quantize", "fused.dequantize", "fused.view", "dim_order_ops._to_dim_order_copy.default", "fused.expand",
-    "fused.pad", "fused.slice", "fused.cat", "aten.permute.default", "aten.transpose.int", "aten.expand.default",
+    "fused.pad", "fused.slice", "fused.cat", "aten.permute.default", "aten.transpose.int", "aten.t.default",
+    "aten.expand.default",
   ]
 }

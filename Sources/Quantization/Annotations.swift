@@ -19,6 +19,7 @@ public enum AnnotatedSpec: Hashable, Sendable {
 public struct QuantizationAnnotation: Hashable, Sendable {
   /// Specs of the values that the node reads, in the order they were set; values without an entry stay float.
   public private(set) var inputs: [(value: ValueID, spec: AnnotatedSpec)] = []
+  /// The spec of what the node gives: of each of its outputs, if it has several.
   public var output: AnnotatedSpec?
   /// Whether the node's edges share observers with other readers of the same value, and with its producer, when
   /// their specs agree.

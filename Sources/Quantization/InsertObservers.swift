@@ -56,8 +56,8 @@ struct ObserverInsertion {
     }
     var node = node
     node.mapInputs { edges[$0] ?? observedOutputs[$0] ?? $0 }
-    if let observer = assignment[.output(node.output)], node.outputs.count == 1 {
-      observedOutputs[node.output] = insert(node.output, observer, like: node)
+    for id in node.outputs {
+      if let observer = assignment[.output(id)] { observedOutputs[id] = insert(id, observer, like: node) }
     }
     return node
   }

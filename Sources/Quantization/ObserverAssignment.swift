@@ -6,7 +6,7 @@ import GraphIR
 public struct ObserverAssignment: Sendable {
   /// How each observer's values are quantized; an observer is an index into it.
   public private(set) var specs: [QuantizationSpec] = []
-  /// All places that have or had an observer: per node in execution order, its inputs in annotation order, its output.
+  /// All places that have or had an observer: per node in execution order, its inputs in annotation order, its outputs.
   public let places: [QuantizedPlace]
   private var observers: [QuantizedPlace: Int] = [:]
 
@@ -69,7 +69,7 @@ extension AnnotatedSpec {
 private struct SharingBuilder {
   let program: ExportedProgram
   let annotations: Annotations
-  /// All annotated places: per node in execution order, its inputs in annotation order, then its output.
+  /// All annotated places: per node in execution order, its inputs in annotation order, then its outputs.
   private(set) var places: [QuantizedPlace] = []
   private(set) var specs: [QuantizedPlace: AnnotatedSpec] = [:]
   private var parents: [QuantizedPlace: QuantizedPlace] = [:]
@@ -82,7 +82,7 @@ private struct SharingBuilder {
     for node in program.graph.nodes {
       guard let annotation = annotations[node.output] else { continue }
       for (value, spec) in annotation.inputs { add(.edge(from: value, to: node.output), spec) }
-      if let spec = annotation.output { add(.output(node.output), spec) }
+      if let spec = annotation.output { for id in node.outputs { add(.output(id), spec) } }
     }
     readers = program.graph.users().mapValues { indices in indices.map { program.graph.nodes[$0].output } }
   }
@@ -99,7 +99,7 @@ private struct SharingBuilder {
       case .edge(_, let reader): reader
       case .output(let output): output
       }
-    let node = program.graph.nodes.first { $0.output == id }
+    let node = program.graph.nodes.first { $0.outputs.contains(id) }
     return .invalidAnnotation(
       program: program.name, node: node?.name ?? "\(id)", operatorName: node?.operatorName ?? "", reason: reason)
   }

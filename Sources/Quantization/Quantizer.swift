@@ -56,12 +56,11 @@ extension Annotations {
           program: program.name, node: node.name, operatorName: node.operatorName, reason: reason())
       }
       try check(node.output == id, "a node is annotated by its first output")
-      try check(annotation.output == nil || node.outputs.count == 1, "it has \(node.outputs.count) outputs")
       let read = Set(node.inputs)
       for (value, _) in annotation.inputs {
         try check(read.contains(value), "it does not read \(value)")
       }
-      let values = annotation.inputs.map(\.value) + (annotation.output == nil ? [] : [id])
+      let values = annotation.inputs.map(\.value) + (annotation.output == nil ? [] : node.outputs)
       for value in values {
         let (name, spec) = (program.graph[value].name, program.graph.spec(value))
         try check(spec.dataType == .float32, "'\(name)' is \(spec.dataType); only float32 values can be quantized")

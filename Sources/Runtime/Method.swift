@@ -18,6 +18,9 @@ public final class Method {
     case portable
   }
 
+  /// The threads that delegates run on.
+  public var threadCount: Int { threads.threadCount }
+
   public struct Operation: Sendable {
     public let node: String
     public let operatorName: String

@@ -1,6 +1,7 @@
 import GraphIR
 import Quantization
 import Runtime
+import Synchronization
 import TensorCore
 
 /// What the quantized layers read while their mean error is measured.
@@ -31,31 +32,33 @@ public struct CorrectedBias: Hashable, Sendable, Codable {
 @discardableResult
 public func correctBiases(
   of quantized: inout ExportedProgram, float: ExportedProgram, data: any Dataset,
-  method: BiasCorrection = .sequential, threads: Int = ThreadPool.physicalCoreCount, delegate: Bool = true,
-  progress: (Int, Int) -> Void = { _, _ in }
+  method: BiasCorrection = .sequential, loading: DataLoader.Options = .init(),
+  threads: Int = ThreadPool.physicalCoreCount, delegate: Bool = true, progress: (Int, Int) -> Void = { _, _ in }
 ) throws -> [CorrectedBias] {
   guard data.count > 0 else { throw UsageError("\(float.name): no samples to correct biases with") }
-  let models = try ComparedModels(float: float.fixed(for: data), quantized: quantized.fixed(for: data))
+  let models = try ComparedModels(
+    float: float.fixed(for: data, loading), quantized: quantized.fixed(for: data, loading))
   let corrector = BiasCorrector(
-    models, ThreadPoolChoice(pool: try ThreadPool(threadCount: threads), delegate: delegate))
+    models, Execution(pool: try ThreadPool(threadCount: threads), delegate: delegate, loading: loading))
   let (corrected, results) = try corrector.run(
-    try CachedDataset(data, byteLimit: 1 << 28), method, progress: progress)
+    CachedDataset(data, byteLimit: 1 << 28), method, progress: progress)
   quantized = try corrected.varying(like: quantized)
   return results
 }
 
-private struct ThreadPoolChoice {
+private struct Execution {
   let pool: ThreadPool
   let delegate: Bool
+  let loading: DataLoader.Options
 }
 
 private struct BiasCorrector {
   let models: ComparedModels
-  let execution: ThreadPoolChoice
+  let execution: Execution
   /// Layers with int8 weights that have a partner in the float program, in execution order.
   let layers: [(node: Node, reference: ValueID)]
 
-  init(_ models: ComparedModels, _ execution: ThreadPoolChoice) {
+  init(_ models: ComparedModels, _ execution: Execution) {
     self.models = models
     self.execution = execution
     let (graph, constants) = (models.quantized.graph, models.quantized.constants())
@@ -117,8 +120,10 @@ private struct BiasCorrector {
     let method = try loadMethod(program, giving: outputs, execution.pool, delegate: execution.delegate)
     let shapes = outputs.map { program.graph.spec($0).shape }
     var sums = shapes.map { [Double](repeating: 0, count: $0.rank == 4 ? $0[1] : $0.dimensions.last ?? 1) }
-    for index in 0..<data.count {
-      try method.setInputs([data.input(index)])
+    let pass = try execution.loading.forEachSample(
+      of: data, besideThreads: execution.pool.threadCount, progress: progress
+    ) { sample in
+      try method.setInputs([sample.inputs])
       try method.execute()
       for output in outputs.indices {
         let inner = shapes[output].rank == 4 ? shapes[output][2] * shapes[output][3] : 1
@@ -130,10 +135,9 @@ private struct BiasCorrector {
           }
         }
       }
-      progress(index + 1, data.count)
     }
     return zip(sums, shapes).map { sums, shape in
-      let count = Double(data.count) * Double(shape.elementCount) / Double(max(1, sums.count))
+      let count = Double(pass.count) * Double(shape.elementCount) / Double(max(1, sums.count))
       return sums.map { Float($0 / count) }
     }
   }
@@ -176,25 +180,29 @@ extension ExportedProgram {
   }
 }
 
-/// Keeps the first inputs of another dataset in memory, for as many bytes as given.
-private struct CachedDataset: Dataset {
+/// Keeps inputs of another dataset in memory once they were read, as many as so many bytes hold.
+private final class CachedDataset: Dataset {
   private let base: any Dataset
-  private let inputs: [Tensor]
+  private let cache: Mutex<(inputs: [Int: Tensor], freeBytes: Int)>
 
-  init(_ base: any Dataset, byteLimit: Int) throws {
+  init(_ base: any Dataset, byteLimit: Int) {
     self.base = base
-    var inputs: [Tensor] = []
-    var bytes = 0
-    for index in 0..<base.count {
-      let input = try base.input(index)
-      bytes += input.spec.byteCount
-      if bytes > byteLimit { break }
-      inputs.append(input)
-    }
-    self.inputs = inputs
+    self.cache = Mutex(([:], byteLimit))
   }
 
   var count: Int { base.count }
-  func input(_ index: Int) throws -> Tensor { try index < inputs.count ? inputs[index] : base.input(index) }
+
+  func input(_ index: Int) throws -> Tensor {
+    if let input = cache.withLock({ $0.inputs[index] }) { return input }
+    let input = try base.input(index)
+    cache.withLock { cache in
+      guard cache.freeBytes >= input.spec.byteCount, cache.inputs[index] == nil else { return }
+      cache.freeBytes -= input.spec.byteCount
+      cache.inputs[index] = input
+    }
+    return input
+  }
+
   func label(_ index: Int) -> Int? { base.label(index) }
+  func name(_ index: Int) -> String { base.name(index) }
 }

@@ -12,10 +12,16 @@ public protocol Dataset: Sendable {
   func label(_ index: Int) -> Int?
   /// The first samples; all, where there are not more.
   func limited(to limit: Int) -> any Dataset
+  /// What errors and lists call sample `index`: a file's path.
+  func name(_ index: Int) -> String
+  /// The same samples in another epoch: random transforms give others. Data without such is the same in each.
+  func atEpoch(_ epoch: Int) -> any Dataset
 }
 
 extension Dataset {
   public func limited(to limit: Int) -> any Dataset { LimitedDataset(self, limit: limit) }
+  public func name(_ index: Int) -> String { "sample \(index)" }
+  public func atEpoch(_ epoch: Int) -> any Dataset { self }
 }
 
 /// What a dataset is read for: which array of an `.npz` is meant.
@@ -26,20 +32,39 @@ public enum DatasetRole: Sendable {
 /// Images in folders named by class, as torchvision's `ImageFolder`.
 public struct ImageDataset: Dataset {
   public let folder: ImageFolder
-  public let preprocess: Preprocess
+  public let transform: Compose
+  /// Of random transforms.
+  public let seed: UInt64
+  private var epoch = 0
 
-  public init(_ folder: ImageFolder, preprocess: Preprocess) {
+  /// Sample i of epoch e is transformed with the numbers of `SeededGenerator(seed: seed, epoch: e, sample: i)`.
+  public init(_ folder: ImageFolder, transform: Compose, seed: UInt64 = 0) {
     self.folder = folder
-    self.preprocess = preprocess
+    self.transform = transform
+    self.seed = seed
   }
+
+  public init(_ folder: ImageFolder, preprocess: Preprocess) { self.init(folder, transform: preprocess.transforms) }
 
   public var count: Int { folder.samples.count }
 
   public func input(_ index: Int) throws -> Tensor {
-    try preprocess.tensor(from: Image(contentsOf: folder.samples[index].path))
+    let image = try Image(contentsOf: name(index))
+    do {
+      return try transform.tensor(from: image, using: SeededGenerator(seed: seed, epoch: epoch, sample: index))
+    } catch {
+      throw UsageError("\(name(index)): \(error)")
+    }
   }
 
   public func label(_ index: Int) -> Int? { folder.samples[index].label }
+  public func name(_ index: Int) -> String { folder.samples[index].path }
+
+  public func atEpoch(_ epoch: Int) -> any Dataset {
+    var copy = self
+    copy.epoch = epoch
+    return copy
+  }
 }
 
 /// One array of an `.npz`, its first dimension the samples, with labels beside it.
@@ -78,6 +103,8 @@ public struct LimitedDataset: Dataset {
 
   public func input(_ index: Int) throws -> Tensor { try base.input(index) }
   public func label(_ index: Int) -> Int? { base.label(index) }
+  public func name(_ index: Int) -> String { base.name(index) }
+  public func atEpoch(_ epoch: Int) -> any Dataset { LimitedDataset(base.atEpoch(epoch), limit: count) }
 }
 
 /// Samples of another dataset at equal distances, the first among them.
@@ -90,8 +117,11 @@ struct SpacedDataset: Dataset {
     self.count = min(max(0, count), base.count)
   }
 
-  func input(_ index: Int) throws -> Tensor { try base.input(index * base.count / count) }
-  func label(_ index: Int) -> Int? { base.label(index * base.count / count) }
+  private func place(_ index: Int) -> Int { index * base.count / count }
+  func input(_ index: Int) throws -> Tensor { try base.input(place(index)) }
+  func label(_ index: Int) -> Int? { base.label(place(index)) }
+  func name(_ index: Int) -> String { base.name(place(index)) }
+  func atEpoch(_ epoch: Int) -> any Dataset { SpacedDataset(base.atEpoch(epoch), count: count) }
 }
 
 /// Opens an image folder or an `.npz`: arrays `calibration`, or `val` and `labels`, or `spectrograms` and `labels`.

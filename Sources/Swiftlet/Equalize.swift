@@ -9,8 +9,8 @@ import TensorCore
 /// BatchNorms are folded first. Throws when the program cannot be run or a sample cannot be read.
 @discardableResult
 public func equalizeCrossLayer(
-  _ program: inout ExportedProgram, with data: any Dataset, threads: Int = ThreadPool.physicalCoreCount,
-  delegate: Bool = true
+  _ program: inout ExportedProgram, with data: any Dataset, loading: DataLoader.Options = .init(),
+  threads: Int = ThreadPool.physicalCoreCount, delegate: Bool = true
 ) throws -> EqualizationReport {
   guard data.count > 0 else { throw UsageError("\(program.name): no samples to equalize with") }
   var equalization = CrossLayerEqualization(program)
@@ -20,11 +20,11 @@ public func equalizeCrossLayer(
     program = equalization.program
     return report
   }
-  let measured = try equalization.program.fixed(for: data)
+  let measured = try equalization.program.fixed(for: data, loading)
   let method = try loadMethod(measured, giving: values, ThreadPool(threadCount: threads), delegate: delegate)
   var maxima = values.map { [Float](repeating: 0, count: equalization.program.graph.spec($0).shape[1]) }
-  for index in 0..<data.count {
-    try method.setInputs([data.input(index)])
+  try loading.forEachSample(of: data, besideThreads: threads) { sample in
+    try method.setInputs([sample.inputs])
     try method.execute()
     for output in values.indices {
       let shape = measured.graph.spec(values[output]).shape

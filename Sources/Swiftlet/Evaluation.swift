@@ -10,16 +10,30 @@ public struct Evaluation: Codable, Sendable {
   public var top5: Double?
   /// Area under the ROC curve of the reconstruction error, for anomaly detection.
   public var auc: Double?
+  /// Samples that were measured.
   public var images: Int
+  /// Reading, decoding, preprocessing and inference together.
   public var imagesPerSecond: Double
+  /// Nil for recordings, which are in memory.
+  public var decoding: Decoding?
+  public var skipped: [SkippedSample] = []
+
+  /// How samples were read while others were measured.
+  public struct Decoding: Codable, Sendable {
+    /// Threads that read and decoded ahead; 0 when that and inference took turns.
+    public var threads: Int
+    /// Percent of the time that inference waited for samples: near 0 unless decoding is the bottleneck.
+    public var waiting: Double
+  }
 }
 
 /// Runs a method over labelled data. `progress` is called with (done, all) after each sample; `logits`, if given, with
-/// each sample's scores.
+/// each sample's index and scores.
 ///
-/// Throws when a sample cannot be read, has no label, or does not fit the model.
+/// Throws when a sample cannot be read and is not to be skipped, has no label, or does not fit the model.
 public func evaluate(
-  _ method: Method, on dataset: any Dataset, progress: (Int, Int) -> Void = { _, _ in },
+  _ method: Method, on dataset: any Dataset, loading: DataLoader.Options = .init(),
+  progress: (Int, Int) -> Void = { _, _ in },
   logits: (Int, [Float]) -> Void = { _, _ in }
 ) throws -> Evaluation {
   guard dataset.count > 0 else { throw UsageError("\(method.program.name): no samples to measure on") }
@@ -32,21 +46,25 @@ public func evaluate(
     return try evaluateReconstruction(method, on: spectrograms, progress: progress)
   }
   let start = ContinuousClock.now
-  var accuracy = Accuracy()
-  for index in 0..<dataset.count {
-    guard let label = dataset.label(index) else { throw UsageError("sample \(index) has no label") }
-    let scores = try method.run([dataset.input(index)])[0].elements(as: Float.self)
-    guard scores.indices.contains(label) else {
-      throw UsageError("sample \(index) is of class \(label), but the model has \(scores.count) classes; see --classes")
+  var (top1, top5) = (AverageMeter("Acc@1"), AverageMeter("Acc@5"))
+  let pass = try loading.forEachSample(of: dataset, besideThreads: method.threadCount, progress: progress) { sample in
+    let index = sample.indices[0]
+    guard let label = sample.labels[0] else { throw UsageError("\(dataset.name(index)) has no label") }
+    let output = try method.run([sample.inputs])[0]
+    let classes = output.shape.elementCount
+    guard (0..<classes).contains(label) else {
+      throw UsageError(
+        "\(dataset.name(index)) is of class \(label), but the model has \(classes) classes; see --classes")
     }
-    accuracy.add(logits: scores, label: label)
-    logits(index, scores)
-    progress(index + 1, dataset.count)
+    let percent = accuracy(output, [label], topK: [1, 5])
+    top1.update(percent[0])
+    top5.update(percent[1])
+    logits(index, output.elements(as: Float.self))
   }
-  let seconds = (ContinuousClock.now - start).seconds
+  let seconds = max((ContinuousClock.now - start).seconds, 1e-9)
   return Evaluation(
-    top1: accuracy.top1, top5: accuracy.top5, images: dataset.count,
-    imagesPerSecond: Double(dataset.count) / max(seconds, 1e-9))
+    top1: top1.avg, top5: top5.avg, images: pass.count, imagesPerSecond: Double(pass.count) / seconds,
+    decoding: .init(threads: pass.workerCount, waiting: 100 * pass.waited.seconds / seconds), skipped: pass.skipped)
 }
 
 private func evaluateReconstruction(

@@ -1,13 +1,13 @@
 import GraphIR
 
 extension ExportedProgram {
-  /// The program at the sizes of a dataset's first sample, for measurements sample by sample. Sizes that may vary are
+  /// The program at the sizes of a dataset's first sample that can be read, for measurements sample by sample. Sizes that may vary are
   /// then fixed.
   ///
-  /// Throws when the sample cannot be read, or the program does not take its shape.
-  func fixed(for data: any Dataset) throws -> ExportedProgram {
-    guard dynamicShapes != nil, data.count > 0 else { return self }
-    var result = try resized(inputShapes: [data.input(0).shape])
+  /// Throws when the first sample cannot be read and is not to be skipped, or the program does not take its shape.
+  func fixed(for data: any Dataset, _ loading: DataLoader.Options) throws -> ExportedProgram {
+    guard dynamicShapes != nil, let sample = try loading.firstSample(of: data) else { return self }
+    var result = try resized(inputShapes: [sample.shape])
     result.dynamicShapes = nil
     return result
   }

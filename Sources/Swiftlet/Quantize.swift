@@ -11,6 +11,10 @@ import XNNPACKBackend
 public struct QuantizationResult: Sendable {
   /// The Q/DQ graph, with the preprocessing recipe among its extra files.
   public let program: ExportedProgram
+  /// Calibration samples read.
+  public let samples: Int
+  /// Calibration samples that could not be read, where `DataLoader.OnError.skip` was asked for.
+  public let skipped: [SkippedSample]
   /// Calibration samples processed a second.
   public let samplesPerSecond: Double
   /// Milliseconds that preparing took (equalization, BatchNorm folding, annotation, weight observers).
@@ -67,8 +71,8 @@ public struct QuantizationOptions: Sendable {
 /// (dynamic quantization needs none).
 public func quantize(
   _ program: ExportedProgram, _ data: (any Dataset)?, recipe: Preprocess? = nil,
-  options: QuantizationOptions = QuantizationOptions(), threads: Int = ThreadPool.physicalCoreCount,
-  delegate: Bool = true, progress: (Int, Int) -> Void = { _, _ in }
+  options: QuantizationOptions = QuantizationOptions(), loading: DataLoader.Options = .init(),
+  threads: Int = ThreadPool.physicalCoreCount, delegate: Bool = true, progress: (Int, Int) -> Void = { _, _ in }
 ) throws -> QuantizationResult {
   if let headroom = options.headroom, !(1...1e6).contains(headroom) {
     throw UsageError("a headroom of \(headroom) is not between 1 and 1e6")
@@ -82,14 +86,16 @@ public func quantize(
   var equalization: EqualizationReport?
   if options.equalize {
     equalization = try equalizeCrossLayer(
-      &float, with: samples(for: "equalize"), threads: threads, delegate: delegate)
+      &float, with: samples(for: "equalize"), loading: loading, threads: threads, delegate: delegate)
   }
   let observed = try prepare(float, quantizer: options.effectiveQuantizer)
   let prepared = ContinuousClock.now
   for calibration in options.calibrations { try observed.merge(calibration) }
+  var pass = DataPass()
   if !observed.calibratedObservers.isEmpty, data != nil || options.calibrations.isEmpty {
-    try calibrate(
-      observed, with: samples(for: "calibrate"), threads: threads, delegate: delegate, progress: progress)
+    pass = try calibrationPass(
+      observed, with: samples(for: "calibrate"), loading: loading, threads: threads, delegate: delegate,
+      progress: progress)
   }
   let calibrated = ContinuousClock.now
   var converted = try convert(observed)
@@ -98,14 +104,13 @@ public func quantize(
   var corrections: [CorrectedBias] = []
   if let method = options.biasCorrection {
     corrections = try correctBiases(
-      of: &converted, float: program, data: samples(for: "correct biases"), method: method, threads: threads,
-      delegate: delegate,
-      progress: progress)
+      of: &converted, float: program, data: samples(for: "correct biases"), method: method, loading: loading,
+      threads: threads, delegate: delegate, progress: progress)
   }
   let finished = ContinuousClock.now
   return QuantizationResult(
-    program: recipe.map(converted.storing) ?? converted,
-    samplesPerSecond: Double(data?.count ?? 0) / max((calibrated - prepared).seconds, 1e-9),
+    program: recipe.map(converted.storing) ?? converted, samples: pass.count, skipped: pass.skipped,
+    samplesPerSecond: Double(pass.count) / max((calibrated - prepared).seconds, 1e-9),
     prepareTime: (prepared - start).seconds * 1e3, convertTime: (finished - calibrated).seconds * 1e3,
     notQuantized: observed.notQuantized, equalization: equalization, biasCorrections: corrections,
     calibration: observed.calibrationState)
@@ -114,22 +119,32 @@ public func quantize(
 /// Runs samples through an observed model, in order, and shows every observer what it watches.
 ///
 /// The float arithmetic runs on XNNPACK's f32 operators, the observers side by side on `threads` threads; each observer
-/// sees its tensors in graph order, so the result does not depend on the number of threads.
+/// sees its tensors in graph order, so the result does not depend on the number of threads. Samples are decoded ahead.
+///
+/// - Returns: the samples that could not be read, where `DataLoader.OnError.skip` was asked for.
+@discardableResult
 public func calibrate(
-  _ observed: ObservedProgram, with data: any Dataset, threads: Int = ThreadPool.physicalCoreCount,
-  delegate: Bool = true, progress: (Int, Int) -> Void = { _, _ in }
-) throws {
+  _ observed: ObservedProgram, with data: any Dataset, loading: DataLoader.Options = .init(),
+  threads: Int = ThreadPool.physicalCoreCount, delegate: Bool = true, progress: (Int, Int) -> Void = { _, _ in }
+) throws -> [SkippedSample] {
+  try calibrationPass(
+    observed, with: data, loading: loading, threads: threads, delegate: delegate, progress: progress
+  ).skipped
+}
+
+private func calibrationPass(
+  _ observed: ObservedProgram, with data: any Dataset, loading: DataLoader.Options, threads: Int, delegate: Bool,
+  progress: (Int, Int) -> Void
+) throws -> DataPass {
   let lowering = try lowerObserved(
-    observed.program.fixed(for: data), partitioner: delegate ? XNNPACKPartitioner() : nil)
+    observed.program.fixed(for: data, loading), partitioner: delegate ? XNNPACKPartitioner() : nil)
   let method = try Method(lowering.program, threads: ThreadPool(threadCount: threads))
   let outputsByObserver = Dictionary(grouping: lowering.observed, by: \.observer).mapValues { $0.map(\.output) }
-  for index in 0..<data.count {
-    let inputs = [try data.input(index)]
-    try method.setInputs(inputs)
+  return try loading.forEachSample(of: data, besideThreads: threads, progress: progress) { sample in
+    try method.setInputs([sample.inputs])
     try method.execute()
     try observed.update(outputsByObserver, threads: threads) { output, body in
       method.withOutput(output) { _, bytes in body(bytes.bindMemory(to: Float.self)) }
     }
-    progress(index + 1, data.count)
   }
 }

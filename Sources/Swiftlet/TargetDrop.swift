@@ -41,12 +41,13 @@ public struct TradeOff: Sendable {
 /// - Throws: as `quantize` and `evaluate`; `UsageError` when even with all layers in float the target is missed.
 public func quantize(
   _ program: ExportedProgram, _ data: any Dataset, keeping maximumDrop: Double, on labelled: any Dataset,
-  recipe: Preprocess? = nil, options: QuantizationOptions = .init(), threads: Int = ThreadPool.physicalCoreCount,
-  delegate: Bool = true, progress: @escaping (String, Int, Int) -> Void = { _, _, _ in }
+  recipe: Preprocess? = nil, options: QuantizationOptions = .init(), loading: DataLoader.Options = .init(),
+  threads: Int = ThreadPool.physicalCoreCount, delegate: Bool = true,
+  progress: @escaping (String, Int, Int) -> Void = { _, _, _ in }
 ) throws -> TradeOff {
   var search = TargetDropSearch(
-    program: program, data: data, labelled: labelled, recipe: recipe, options: options, threads: threads,
-    delegate: delegate, progress: progress)
+    program: program, data: data, labelled: labelled, recipe: recipe, options: options, loading: loading,
+    threads: threads, delegate: delegate, progress: progress)
   return try search.run(maximumDrop)
 }
 
@@ -56,6 +57,7 @@ private struct TargetDropSearch {
   let labelled: any Dataset
   let recipe: Preprocess?
   let options: QuantizationOptions
+  let loading: DataLoader.Options
   let threads: Int
   let delegate: Bool
   let progress: (String, Int, Int) -> Void
@@ -65,7 +67,8 @@ private struct TargetDropSearch {
 
   init(
     program: ExportedProgram, data: any Dataset, labelled: any Dataset, recipe: Preprocess?,
-    options: QuantizationOptions, threads: Int, delegate: Bool, progress: @escaping (String, Int, Int) -> Void
+    options: QuantizationOptions, loading: DataLoader.Options, threads: Int, delegate: Bool,
+    progress: @escaping (String, Int, Int) -> Void
   ) {
     self.progress = progress
     self.program = program
@@ -73,6 +76,7 @@ private struct TargetDropSearch {
     self.labelled = labelled
     self.recipe = recipe
     self.options = options
+    self.loading = loading
     self.threads = threads
     self.delegate = delegate
   }
@@ -111,7 +115,8 @@ private struct TargetDropSearch {
     guard let full = tried[0]?.result.program else { return }
     let progress = progress
     let comparison = try compareLayers(
-      float: program, quantized: full, data: SpacedDataset(labelled, count: 200), threads: threads, delegate: delegate
+      float: program, quantized: full, data: SpacedDataset(labelled, count: 200), loading: loading, threads: threads,
+      delegate: delegate
     ) { progress("ranking layers", $0, $1) }
     ranked = comparison.worstFirst().filter { $0.isQuantized && !$0.floatNodes.isEmpty }
   }
@@ -124,7 +129,7 @@ private struct TargetDropSearch {
     let title = "\(count) layers in float"
     let progress = progress
     let result = try quantize(
-      program, data, recipe: recipe, options: options, threads: threads, delegate: delegate
+      program, data, recipe: recipe, options: options, loading: loading, threads: threads, delegate: delegate
     ) { progress(title + ": calibrating", $0, $1) }
     let accuracy = try accuracy(of: result.program, title)
     tried[count] = (
@@ -137,7 +142,7 @@ private struct TargetDropSearch {
   private func accuracy(of program: ExportedProgram, _ title: String) throws -> Double {
     let method = try Method(
       lower(program, partitioner: delegate ? XNNPACKPartitioner() : nil), threads: ThreadPool(threadCount: threads))
-    let evaluation = try evaluate(method, on: labelled) { progress(title + ": evaluating", $0, $1) }
+    let evaluation = try evaluate(method, on: labelled, loading: loading) { progress(title + ": evaluating", $0, $1) }
     return evaluation.accuracy
   }
 

@@ -1,13 +1,24 @@
 extension Image {
-  /// The centre `size` × `size` pixels, as torchvision's `CenterCrop(size)`: a picture that is smaller gets a black
-  /// border.
+  /// The `height` × `width` pixels in the middle, as torchvision's `CenterCrop((height, width))`: a picture that is
+  /// smaller gets a black border.
   ///
-  /// - Throws: `unreachableSize` if `size` is not positive or its square is above `maximumPixelCount`.
-  public func centerCropped(_ size: Int) throws(ImageError) -> Image {
-    guard Image.isAllowed(width: size, height: size) else { throw .unreachableSize(width: size, height: size) }
-    let horizontal = CenterCrop(from: width, to: size)
-    let vertical = CenterCrop(from: height, to: size)
-    return window(columns: horizontal.kept, rows: vertical.kept).padded(horizontal, vertical)
+  /// - Throws: `unreachableSize` if a size is not positive or their product is above `maximumPixelCount`.
+  public func centerCropped(height: Int, width: Int) throws(ImageError) -> Image {
+    try resized(width: self.width, height: self.height, croppedTo: (height, width), filter: .nearest)
+  }
+
+  /// Resized and then cropped to the middle; only the pixels that the crop keeps are computed.
+  func resized(
+    width: Int, height: Int, croppedTo crop: (height: Int, width: Int), filter: ResizeFilter
+  ) throws(ImageError) -> Image {
+    guard Image.isAllowed(width: crop.width, height: crop.height) else {
+      throw .unreachableSize(width: crop.width, height: crop.height)
+    }
+    let horizontal = CenterCrop(from: width, to: crop.width)
+    let vertical = CenterCrop(from: height, to: crop.height)
+    return try resized(
+      width: width, height: height, columns: horizontal.kept, rows: vertical.kept, filter: filter
+    ).padded(horizontal, vertical)
   }
 
   /// This picture, which is what the crops keep, on the black ground that they ask for.

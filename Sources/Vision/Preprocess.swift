@@ -3,7 +3,8 @@ import TensorCore
 
 /// How a model wants its input prepared, as a preprocessing file beside the model says. A missing key means "not done".
 ///
-/// For pictures, in this order: `resize`, `crop`, division by 255, `channels`, `mean` and `std`. For arrays: `scale`.
+/// For pictures, in this order: `resize`, `crop`, division by 255, `channels`, `mean` and `std` (`transforms` has them as
+/// transforms). For arrays: `scale`.
 /// Keys of the file other than these are ignored.
 public struct Preprocess: Codable, Hashable, Sendable {
   /// Pixels of the shorter side, 1...`maximumSize`.
@@ -141,6 +142,8 @@ public enum PreprocessError: Error, Hashable, Sendable, CustomStringConvertible 
   case unreadable(FileError)
   case malformed(reason: String)
   case invalid(key: String, reason: String)
+  /// A transform whose arguments are out of range, or that stands in the wrong place.
+  case transform(String, reason: String)
   /// `malformed` or `invalid` in a file or in an entry of an archive.
   case named(String, reason: String)
   /// Arrays of this type cannot be a model's input samples.
@@ -151,6 +154,7 @@ public enum PreprocessError: Error, Hashable, Sendable, CustomStringConvertible 
     case .unreadable(let error): error.description
     case .malformed(let reason): "malformed preprocessing: \(reason)"
     case .invalid(let key, let reason): "preprocessing key \"\(key)\": \(reason)"
+    case .transform(let name, let reason): "transform \(name): \(reason)"
     case .named(let name, let reason): "\(name): \(reason)"
     case .unsupportedArray(let type): "input samples of \(type) (supported: uint8, float32)"
     }

@@ -59,6 +59,7 @@ struct QuantizationPattern: Sendable {
     binary("sub_relu", "aten.sub.Tensor", isFused: true),
     binary("sub", "aten.sub.Tensor", isFused: false),
     QuantizationPattern("cat", ["aten.cat.default"], isTorchao: true) { $0.annotateConcatenation($1, $2) },
+    QuantizationPattern("stack", ["aten.stack.default"]) { $0.annotateConcatenation($1, $2) },
     QuantizationPattern("matmul", ["aten.matmul.default", "aten.bmm.default", "aten.mm.default"]) {
       $0.annotateOperands($1, ["self", "other", "mat2"], $2)
     },
@@ -68,7 +69,7 @@ struct QuantizationPattern: Sendable {
       "activation",
       [
         "aten.hardswish.default", "aten.silu.default", "aten.gelu.default", "aten.elu.default",
-        "aten.leaky_relu.default", "aten.clamp.default",
+        "aten.leaky_relu.default", "aten.clamp.default", "aten.rsub.Scalar",
       ]
     ) { $0.annotateOperands($1, ["self"], $2) },
     // Results that lie in [0, 1] or [−1, 1] have parameters that need no observer, as in TensorFlow Lite.
@@ -129,7 +130,7 @@ extension QuantizationPattern {
     }
     switch name {
     case "sigmoid", "tanh", "softmax": constraints.append("not as the model's result, unless configured by name")
-    case "cat", "upsample": constraints.append("the result has the parameters of the operands")
+    case "cat", "stack", "upsample": constraints.append("the result has the parameters of the operands")
     case "adaptive_avg_pool2d": constraints.append("keeps the input's parameters, unless it gives the model's result")
     default: break
     }

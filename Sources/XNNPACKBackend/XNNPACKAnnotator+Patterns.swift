@@ -106,9 +106,8 @@ extension XNNPACKAnnotator {
   mutating func annotatePool(_ node: Node, _ config: QuantizationConfig) -> String? {
     guard let input = node.value("self") ?? node.inputs.first, isFloat(input) else { return "its input is not float32" }
     guard let own = config.inputActivation else { return "its configuration leaves inputs in float" }
-    let isProducerQuantized = annotations[input]?.output != nil
     annotations[node.output] = QuantizationAnnotation(
-      inputs: [(input, isProducerQuantized ? .shared(with: .output(input)) : .own(own))],
+      inputs: [(input, isOutputQuantized(input) ? .shared(with: .output(input)) : .own(own))],
       output: annotatesAll && isResult(node.output)
         ? config.outputActivation.map { .own($0) } : .shared(with: .edge(from: input, to: node.output)))
     return nil
@@ -120,7 +119,7 @@ extension XNNPACKAnnotator {
     if outputs.contains(value) { return true }
     guard let readers = users[value], readers.count == 1 else { return false }
     let reader = graph.nodes[readers[0]]
-    return reader.outputs.count == 1 && keepsParameters(reader) && isResult(reader.output)
+    return keepsParameters(reader) && reader.outputs.contains(where: isResult)
   }
 
   /// All operands and the output have the parameters of the first operand that is quantized already, or of the first.

@@ -74,15 +74,29 @@ struct XNNPACKAnnotator {
     "aten.slice_copy.Tensor", "aten.flatten.using_ints",
   ]
 
+  /// Movement of elements that PyTorch's quantizer does not know as such.
+  private static let moreParameterKeeping: Set<String> = [
+    "aten.unsqueeze.default", "aten.unflatten.int", "aten.select.int", "aten.contiguous.default", "aten.clone.default",
+    "aten.alias.default", "aten.t.default", "aten.roll.default", "aten.view_as.default", "aten.reshape_as.default",
+    "aten.expand.default", "aten.expand_as.default", "aten.chunk.default", "aten.split.Tensor",
+    "aten.split_with_sizes.default", "aten.unbind.int",
+  ]
+
   func keepsParameters(_ node: Node) -> Bool {
     XNNPACKAnnotator.parameterKeeping.contains(node.operatorName) || node.isInferenceDropout
+      || (annotatesAll && XNNPACKAnnotator.moreParameterKeeping.contains(node.operatorName))
+  }
+
+  /// Whether what computes a value is annotated to give it quantized.
+  func isOutputQuantized(_ value: ValueID) -> Bool {
+    producers[value].map { annotations[graph.nodes[$0].output]?.output != nil } ?? false
   }
 
   /// In execution order, so that the parameters of a quantized output reach as far as such operators go.
   private mutating func propagate() {
     for node in graph.nodes where annotations[node.output] == nil && keepsParameters(node) {
-      guard let input = node.inputs.first, annotations[input]?.output != nil, isFloat(input),
-        node.outputs.count == 1, isFloat(node.output), case .quantize = quantizer.decision(for: node)
+      guard let input = node.inputs.first, isOutputQuantized(input), isFloat(input),
+        node.outputs.allSatisfy(isFloat), case .quantize = quantizer.decision(for: node)
       else { continue }
       let shared = AnnotatedSpec.shared(with: .output(input))
       annotations[node.output] = QuantizationAnnotation(inputs: [(input, shared)], output: shared)
@@ -116,6 +130,9 @@ struct XNNPACKAnnotator {
       "aten.alpha_dropout.default": training, "aten.pad.default": padding, "aten.constant_pad_nd.default": padding,
       "aten.div.Tensor": "division is not quantized; write it as a multiplication by the reciprocal",
       "aten.batch_norm.default": "BatchNorm is quantized only where it can be folded into the layer before it",
+      "aten.scaled_dot_product_attention.default": "attention in one operator is computed in float, as in PyTorch",
+      "aten.lstm.input": "recurrent layers are computed in float, as in PyTorch",
+      "aten.gru.input": "recurrent layers are computed in float, as in PyTorch",
       "aten.embedding.default": "embeddings are quantized by EmbeddingQuantizer; compose it with this one",
     ]
   }()

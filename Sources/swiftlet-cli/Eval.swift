@@ -28,6 +28,7 @@ struct Eval: ParsableCommand {
   @Option(help: ArgumentHelp("How inputs are made (JSON; default: from the model's file).", valueName: "file"))
   var preprocess: String?
 
+  @OptionGroup var loading: LoadingOptions
   @OptionGroup var runtime: RuntimeOptions
   @OptionGroup var output: OutputOptions
 
@@ -44,13 +45,26 @@ struct Eval: ParsableCommand {
       if let limit { dataset = dataset.limited(to: limit) }
       let method = try runtime.load(program, from: model)
       let bar = ProgressBar("evaluating")
-      let result = try evaluate(method, on: dataset, progress: bar.update)
+      let result = try evaluate(method, on: dataset, loading: loading.options, progress: bar.update)
       if output.json { return try Terminal.printJSON(result) }
       if let auc = result.auc { print("AUC \(Terminal.number(auc, 4)) over \(result.images) recordings") }
       if let top1 = result.top1, let top5 = result.top5 {
         print("top-1 \(Terminal.number(top1)) %   top-5 \(Terminal.number(top5)) %   over \(result.images) samples")
       }
       print("\(Terminal.number(result.imagesPerSecond, 1)) samples a second, with \(runtime.threads) threads")
+      if let decoding = result.decoding { print(describe(decoding)) }
+      LoadingOptions.printSkipped(result.skipped)
     }
+  }
+
+  /// Whether decoding held inference up, and what can be done about it.
+  private func describe(_ decoding: Evaluation.Decoding) -> String {
+    let percent = Terminal.number(decoding.waiting, 1)
+    guard decoding.threads == 0 else {
+      return "decoding on \(decoding.threads) more, which inference waited for \(percent) % of the time"
+    }
+    let hint =
+      runtime.threads > 1 && loading.workers == nil ? "; --threads \(runtime.threads - 1) leaves a core for it" : ""
+    return "decoding in turns with inference, \(percent) % of the time\(hint)"
   }
 }

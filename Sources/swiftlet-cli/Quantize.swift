@@ -19,6 +19,8 @@ struct Quantize: ParsableCommand {
     }
     var output: String
     var samples: Int
+    /// With --skip-corrupt, of all data.
+    var skipped: [SkippedSample]
     var samplesPerSecond: Double
     var prepareMilliseconds: Double
     var convertMilliseconds: Double
@@ -92,6 +94,7 @@ struct Quantize: ParsableCommand {
   @Option(help: ArgumentHelp("How inputs are made (JSON; default: NAME.preprocess.json).", valueName: "file"))
   var preprocess: String?
 
+  @OptionGroup var loading: LoadingOptions
   @OptionGroup(title: "What becomes int8") var quantizer: QuantizerOptions
   @OptionGroup var runtime: RuntimeOptions
   @OptionGroup(title: "Output") var format: OutputOptions
@@ -129,7 +132,8 @@ struct Quantize: ParsableCommand {
         return try openDataset(path, role: .calibration, preprocess: recipe)
       }
       if let limit { data = data.map { $0.limited(to: limit) } }
-      let (result, tradeOff) = try quantizeProgram(program, data, recipe)
+      let loading = loading.options
+      let (result, tradeOff) = try quantizeProgram(program, data, recipe, loading)
       let start = ContinuousClock.now
       let method = try Method(
         lower(result.program, partitioner: runtime.noDelegate ? nil : XNNPACKPartitioner()),
@@ -139,7 +143,7 @@ struct Quantize: ParsableCommand {
       try PT2Archive.write(result.program, to: output)
       if let saveCalibration { try result.calibration.write(to: saveCalibration) }
       let report = Report(
-        output: output, samples: data?.count ?? 0, samplesPerSecond: result.samplesPerSecond,
+        output: output, samples: result.samples, skipped: loading.skipped, samplesPerSecond: result.samplesPerSecond,
         prepareMilliseconds: result.prepareTime, convertMilliseconds: result.convertTime,
         lowerMilliseconds: lowered * 1e3, floatBytes: fileSize(model),
         quantizedBytes: fileSize(output),
@@ -154,21 +158,21 @@ struct Quantize: ParsableCommand {
   }
 
   private func quantizeProgram(
-    _ program: ExportedProgram, _ data: (any Dataset)?, _ recipe: Preprocess
+    _ program: ExportedProgram, _ data: (any Dataset)?, _ recipe: Preprocess, _ loading: DataLoader.Options
   ) throws -> (QuantizationResult, TradeOff?) {
     let options = try options()
     guard let targetDrop, let eval else {
       let bar = ProgressBar("calibrating")
       let result = try Swiftlet.quantize(
-        program, data, recipe: recipe, options: options, threads: runtime.threads, delegate: !runtime.noDelegate,
-        progress: bar.update)
+        program, data, recipe: recipe, options: options, loading: loading, threads: runtime.threads,
+        delegate: !runtime.noDelegate, progress: bar.update)
       return (result, nil)
     }
     guard let data else { throw UsageError("--target-drop needs samples to calibrate with: --calibrate") }
     let labelled = try openDataset(eval, role: .evaluation, preprocess: recipe, classes: classes)
     let tradeOff = try Swiftlet.quantize(
-      program, data, keeping: targetDrop, on: labelled, recipe: recipe, options: options, threads: runtime.threads,
-      delegate: !runtime.noDelegate
+      program, data, keeping: targetDrop, on: labelled, recipe: recipe, options: options, loading: loading,
+      threads: runtime.threads, delegate: !runtime.noDelegate
     ) { ProgressBar($0).update($1, of: $2) }
     return (tradeOff.result, tradeOff)
   }
@@ -198,6 +202,7 @@ struct Quantize: ParsableCommand {
       "prepare \(Terminal.number(report.prepareMilliseconds, 0)) ms, convert"
         + " \(Terminal.number(report.convertMilliseconds, 0)) ms, lower and load"
         + " \(Terminal.number(report.lowerMilliseconds, 0)) ms")
+    LoadingOptions.printSkipped(report.skipped)
     if let equalization = report.equalization {
       print("equalized \(equalization.equalized.count) groups of layers")
       for (reason, entries) in Dictionary(grouping: equalization.skipped, by: \.reason).sorted(by: { $0.key < $1.key })

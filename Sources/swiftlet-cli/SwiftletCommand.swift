@@ -14,7 +14,8 @@ struct SwiftletCommand: ParsableCommand {
       """,
     version: "0.1.0",
     subcommands: [
-      Demo.self, Inspect.self, Quantize.self, Compare.self, Lower.self, Run.self, Eval.self, Bench.self, Weights.self,
+      Demo.self, Export.self, Inspect.self, Quantize.self, Compare.self, Lower.self, Run.self, Eval.self, Bench.self,
+      Weights.self,
     ])
 }
 

@@ -87,6 +87,27 @@ struct CaptureTests {
 }
 
 extension CaptureTests {
+  /// Adds a table that is no parameter.
+  private final class Positions: Module {
+    let table = Buffer(Tensor([Float(1), 2, 3, 4], shape: [4]), isPersistent: false)
+
+    override func forward(_ input: SymbolicTensor) throws(ExportError) -> SymbolicTensor {
+      try input + input.buffer(table) + input.constant(Tensor([Float(10)], shape: [1])) * 2.0
+    }
+  }
+
+  @Test func constantsAndBuffersBecomeInputs() throws {
+    let program = try export(Positions(), [TensorSpec(.float32, [4])])
+    #expect(
+      program.inputKinds == [
+        .buffer("table", isPersistent: false), .constantTensor("lifted_tensor_0"), .userInput,
+      ])
+    #expect(program.graph.inputs.map { program.graph[$0].name } == ["b_table", "c_lifted_tensor_0", "x"])
+    let output = try Interpreter(program).run([Tensor([Float](repeating: 0, count: 4), shape: [4])])[0]
+    #expect(output.elements(as: Float.self) == [21, 22, 23, 24])
+    #expect(Positions().stateDict().names.isEmpty)
+  }
+
   private final class Branching: Module {
     override func forward(_ input: SymbolicTensor) throws(ExportError) -> SymbolicTensor {
       let mean = try input.mean(dim: [0])

@@ -11,6 +11,10 @@ struct Refusal: Sendable, CustomTestStringConvertible {
   let words: [String]
 
   init(_ operatorName: String, _ inputs: [TensorSpec], _ attributes: [String: Attribute] = [:], _ words: String...) {
+    self.init(operatorName, inputs, attributes, words)
+  }
+
+  init(_ operatorName: String, _ inputs: [TensorSpec], _ attributes: [String: Attribute], _ words: [String]) {
     self.operatorName = operatorName
     self.inputs = inputs
     self.attributes = attributes
@@ -40,8 +44,8 @@ extension OperatorCall {
   }
 }
 
-private func f32(_ sizes: Int...) -> TensorSpec { TensorSpec(.float32, Shape(sizes)) }
-private func spec(_ type: DataType, _ sizes: Int...) -> TensorSpec { TensorSpec(type, Shape(sizes)) }
+func f32(_ sizes: Int...) -> TensorSpec { TensorSpec(.float32, Shape(sizes)) }
+func spec(_ type: DataType, _ sizes: Int...) -> TensorSpec { TensorSpec(type, Shape(sizes)) }
 
 extension Refusal {
   private static let image = f32(1, 3, 8, 8)
@@ -58,7 +62,7 @@ extension Refusal {
     "training": .bool(false), "momentum": .float(0.1), "eps": .float(1e-5), "cudnn_enabled": .bool(true),
   ]
 
-  static let all: [Refusal] = weighted + layers + elementwise + pooling + movement + quantization + integers
+  static let all: [Refusal] = weighted + layers + elementwise + pooling + movement + quantization + integers + sequences
 
   private static let weighted: [Refusal] = [
     Refusal("aten.conv2d.default", [image, f32(4, 5, 3, 3)], [:], "[4, 5, 3, 3]", "[1, 3, 8, 8]"),

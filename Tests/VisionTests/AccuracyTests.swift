@@ -4,34 +4,40 @@ import Testing
 @testable import Vision
 
 @Suite struct AccuracyTests {
-  @Test func countsTop1AndTop5() {
-    var accuracy = Accuracy()
-    #expect(accuracy.top1 == 0 && accuracy.top5 == 0)
-    let logits: [Float] = [0, 5, 3, 3, 9, -1, 2, 4]  // order 4 1 7 2 3 6 0 5
-    accuracy.add(logits: logits, label: 4)
-    accuracy.add(logits: logits, label: 3)
-    accuracy.add(logits: Tensor(logits, shape: [1, 8]), label: 6)
-    accuracy.add(logits: Tensor(logits, shape: [8]), label: 2)
-    #expect(accuracy.count == 4)
-    #expect(accuracy.top1 == 25)
-    #expect(accuracy.top5 == 75)
+  @Test func percentAmongTheFirstK() {
+    let row: [Float] = [0, 5, 3, 3, 9, -1, 2, 4]  // order 4 1 7 2 3 6 0 5
+    let output = Tensor(row + row + row + row, shape: [4, 8])
+    #expect(accuracy(output, [4, 3, 6, 2], topK: [1, 5]) == [25, 75])
+    #expect(accuracy(output, [4, 3, 6, 2]) == [25])
+    #expect(accuracy(Tensor(row, shape: [8]), [7], topK: [3, 2, 100, 0]) == [100, 0, 100, 0])
+    #expect(accuracy(Tensor([] as [Float], shape: [0, 8]), [], topK: [1, 5]) == [0, 0])
   }
 
   @Test func ofEqualLogitsTheLowerIndexRanksFirst() {
-    var accuracy = Accuracy()
-    for label in 0..<8 { accuracy.add(logits: [Float](repeating: 1, count: 8), label: label) }
-    #expect(accuracy.top1 == 12.5)
-    #expect(accuracy.top5 == 62.5)
+    let output = Tensor([Float](repeating: 1, count: 64), shape: [8, 8])
+    #expect(accuracy(output, Array(0..<8), topK: [1, 5]) == [12.5, 62.5])
   }
 
   @Test func brokenSamplesAreMisses() {
-    var accuracy = Accuracy()
-    accuracy.add(logits: [.nan, .nan], label: 0)
-    accuracy.add(logits: [1, .nan, .nan, .nan, .nan, .nan], label: 0)
-    accuracy.add(logits: [1, 2], label: 2)
-    accuracy.add(logits: [1, 2], label: -1)
-    accuracy.add(logits: [], label: 0)
-    #expect(accuracy.count == 5 && accuracy.top1 == 0 && accuracy.top5 == 0)
+    func percent(_ logits: [Float], _ label: Int) -> [Double] {
+      accuracy(Tensor(logits, shape: [1, logits.count]), [label], topK: [1, 5])
+    }
+    #expect(percent([.nan, .nan], 0) == [0, 0])
+    #expect(percent([1, .nan, .nan, .nan, .nan, .nan], 0) == [0, 0])
+    #expect(percent([1, 2], 2) == [0, 0])
+    #expect(percent([1, 2], -1) == [0, 0])
+    #expect(percent([], 0) == [0, 0])
+  }
+
+  @Test func averageMeterWeighsBatchesBySize() {
+    var meter = AverageMeter("Acc@1")
+    #expect(meter.avg == 0 && meter.count == 0)
+    meter.update(50, n: 4)
+    meter.update(100)
+    #expect(meter.val == 100 && meter.sum == 300 && meter.count == 5 && meter.avg == 60)
+    #expect("\(meter)" == "Acc@1 100.00 (60.00)")
+    meter.reset()
+    #expect(meter == AverageMeter("Acc@1"))
   }
 
   @Test func topKIsSorted() {

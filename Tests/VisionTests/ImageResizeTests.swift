@@ -47,7 +47,7 @@ import Testing
 
   @Test func cropOfASmallPictureHasABlackBorder() throws {
     let image = Image(width: 1, height: 4, pixels: (1...12).map { UInt8($0) })
-    let cropped = try image.centerCropped(2)
+    let cropped = try image.centerCropped(height: 2, width: 2)
     #expect(cropped == Image(width: 2, height: 2, pixels: [4, 5, 6, 0, 0, 0, 7, 8, 9, 0, 0, 0]))
   }
 
@@ -55,7 +55,7 @@ import Testing
     let thin = Image(width: 1, height: 70_000, pixels: [UInt8](repeating: 0, count: 210_000))
     for size in [0, -1, 1 << 20, .max] {
       #expect(throws: ImageError.self) { try thin.resized(width: size, height: size, filter: .bicubic) }
-      #expect(throws: ImageError.self) { try thin.centerCropped(size) }
+      #expect(throws: ImageError.self) { try thin.centerCropped(height: size, width: size) }
       #expect(throws: ImageError.self) { try thin.resized(shorterSide: size, filter: .nearest) }
     }
     // 70 million rows; with a crop only a few are made, but the whole is over the limit as well.

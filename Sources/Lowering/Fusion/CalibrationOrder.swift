@@ -46,17 +46,19 @@ extension Fuser {
   }
 
   /// Emits a float convolution as partial sums in PyTorch's order and returns their total, clamped as the chain says;
-  /// nil when it has no order of its own. `window` are the stride, padding and dilation arguments.
+  /// nil when it has no order of its own. `window` are the stride, padding and dilation arguments,
+  /// `output` is the image that it gives.
   mutating func emitInCalibrationOrder(
     _ chain: OutputChain, input: ValueID, sourceShape: Shape, weight: Tensor, bias: ValueID?, groups: Int,
-    window: [(String, Operand)]
+    window: [(String, Operand)], output: TensorSpec
   ) -> ValueID? {
     if groups > 1 {
       return emitDepthwiseByRows(
-        chain, input: input, sourceShape: sourceShape, weight: weight, bias: bias, groups: groups, window: window)
+        chain, input: input, sourceShape: sourceShape, weight: weight, bias: bias, groups: groups, window: window,
+        output: output)
     }
     guard let summation = summation(weight, input: sourceShape, groups: groups) else { return nil }
-    let (name, output) = (chain.name, outputSpec(chain))
+    let name = chain.name
     var (input, weight, window) = (input, weight, window)
     if summation.usesPatches {
       input = emitPatches(of: input, weight, output, window, name: name)
@@ -84,7 +86,7 @@ extension Fuser {
 
   private mutating func emitDepthwiseByRows(
     _ chain: OutputChain, input: ValueID, sourceShape: Shape, weight: Tensor, bias: ValueID?, groups: Int,
-    window: [(String, Operand)]
+    window: [(String, Operand)], output: TensorSpec
   ) -> ValueID? {
     guard weight.dataType == .float32, weight.shape[0] == groups, weight.shape[1] == 1,
       weight.shape[3] > 1, sourceShape.elementCount <= Fuser.smallInput
@@ -101,7 +103,7 @@ extension Fuser {
       [("input", .value(input)), ("weight", .value(kernel))] + (bias.map { [("bias", .value($0))] } ?? []) + window
     return emit(
       "fused.conv2d", name: chain.name, arguments + [("groups", .attribute(.int(groups)))] + chain.bounds(),
-      output: outputSpec(chain), sources: chain.nodes)
+      output: output, sources: chain.nodes)
   }
 
   private mutating func emitPatches(

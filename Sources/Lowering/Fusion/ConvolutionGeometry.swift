@@ -35,19 +35,16 @@ struct ConvolutionGeometry {
 
   /// The weight of the 2-D convolution: (O, C / groups, kh, kw), quantized along O where it is per channel.
   func images(_ weight: Fuser.Weight) -> Fuser.Weight {
-    if isFlat {
-      return Fuser.Weight(
-        tensor: weight.tensor.reinterpreted(as: TensorSpec(weight.tensor.dataType, withHeight(weight.tensor.shape))),
-        quantization: weight.quantization)
-    }
-    guard isTransposed else { return weight }
+    var tensor = weight.tensor
+    if isFlat { tensor = tensor.reinterpreted(as: TensorSpec(tensor.dataType, withHeight(tensor.shape))) }
+    guard isTransposed else { return Fuser.Weight(tensor: tensor, quantization: weight.quantization) }
     // Along O, the quantized axis is the first of the reversed kernel. Any other axis is for the caller to refuse.
     let quantization = weight.quantization.map { own in
       own.axis == 1 && groups == 1
         ? QuantizationParameters(perChannel: own.scales, axis: 0)
         : own.axis == 0 ? QuantizationParameters(perChannel: own.scales, axis: 1) : own
     }
-    return Fuser.Weight(tensor: weight.tensor.reversedKernel(groups: groups), quantization: quantization)
+    return Fuser.Weight(tensor: tensor.reversedKernel(groups: groups), quantization: quantization)
   }
 }
 
@@ -58,8 +55,8 @@ extension Fuser {
   ) throws(GraphError) -> Result<ConvolutionGeometry, ConvolutionGeometry.Refusal> {
     let call = try call(node)
     var geometry = ConvolutionGeometry()
-    geometry.isFlat = node.operatorName.hasPrefix("aten.conv1d.")
-    geometry.isTransposed = node.operatorName.hasPrefix("aten.conv_transpose2d.")
+    geometry.isFlat = ["aten.conv1d.", "aten.conv_transpose1d."].contains { node.operatorName.hasPrefix($0) }
+    geometry.isTransposed = node.operatorName.hasPrefix("aten.conv_transpose")
     func pair(_ name: String, _ neutral: Int) throws(GraphError) -> [Int] {
       try reading { () throws(OperatorError) in
         guard geometry.isFlat else {

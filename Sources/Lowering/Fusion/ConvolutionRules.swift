@@ -6,7 +6,7 @@ extension Fuser {
   static let convolutionRules: [FusionRule] = [
     FusionRule([
       "aten.conv2d.default", "aten.conv2d.padding", "aten.conv1d.default", "aten.conv1d.padding",
-      "aten.conv_transpose2d.input",
+      "aten.conv_transpose1d.default", "aten.conv_transpose2d.input",
     ]) { fuser, node throws(GraphError) in try fuser.fuseConvolution(node) },
     FusionRule(["aten.linear.default"]) { fuser, node throws(GraphError) in try fuser.fuseLinear(node) },
   ]
@@ -50,10 +50,15 @@ extension Fuser {
       ("stride", .attribute(.ints(geometry.stride))), ("padding", .attribute(.ints(pads))),
       ("dilation", .attribute(.ints(geometry.dilation))),
     ]
+    var output = outputSpec(chain)
+    if geometry.isFlat {
+      output = TensorSpec(
+        output.dataType, geometry.withHeight(output.shape), dimOrder: .channelsLast, quantization: output.quantization)
+    }
     if ordersForCalibration,
       let total = emitInCalibrationOrder(
         chain, input: value, sourceShape: spec(value).shape, weight: weight.tensor.rowMajor(), bias: bias,
-        groups: geometry.groups, window: window)
+        groups: geometry.groups, window: window, output: output)
     {
       finish(chain, flattened(total, geometry, chain))
       return .fused
@@ -62,11 +67,6 @@ extension Fuser {
     let arguments: [(String, Operand)] =
       [("input", .value(value)), ("weight", .value(kernel))] + (bias.map { [("bias", .value($0))] } ?? []) + window
       + [("groups", .attribute(.int(geometry.groups)))] + chain.bounds()
-    var output = outputSpec(chain)
-    if geometry.isFlat {
-      output = TensorSpec(
-        output.dataType, geometry.withHeight(output.shape), dimOrder: .channelsLast, quantization: output.quantization)
-    }
     let result = emit("fused.conv2d", name: chain.name, arguments, output: output, sources: chain.nodes)
     finish(chain, flattened(result, geometry, chain))
     return .fused

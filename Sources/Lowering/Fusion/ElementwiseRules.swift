@@ -16,14 +16,25 @@ extension Fuser {
       "aten.silu.default", "aten.gelu.default", "aten.elu.default", "aten.leaky_relu.default", "aten.exp.default",
       "aten.neg.default", "aten.abs.default", "aten.sqrt.default", "aten.rsqrt.default", "aten.square.default",
       "aten.pow.Tensor_Scalar", "aten.clamp_min.default", "aten.log.default", "aten.sin.default", "aten.cos.default",
-      "aten.floor.default", "aten.ceil.default",
+      "aten.floor.default", "aten.ceil.default", "aten.rsub.Scalar",
     ]) { fuser, node throws(GraphError) in
       guard let input = node.inputs.first, let value = try fuser.int8(input) else {
         return .refused("its input is not quantized")
       }
       return try fuser.fuseTable(node, value)
     },
+    FusionRule(["aten.expand.default", "aten.expand_as.default"]) { fuser, node throws(GraphError) in
+      try fuser.fuseExpansion(node)
+    },
   ]
+
+  /// An expansion of int8.
+  private mutating func fuseExpansion(_ node: Node) throws(GraphError) -> FusionOutcome {
+    guard let input = node.value("self"), try int8(input) != nil else { return .refused("its input is not quantized") }
+    let shape = source.graph.spec(node.output).shape
+    forms[node.output] = Form(try operand(input, shape, preferredOrder(input, input), isInt8: true))
+    return .fused
+  }
 
   private mutating func fuseBinary(_ node: Node, _ operatorName: String) throws(GraphError) -> FusionOutcome {
     guard let a = node.value("self"), let b = node.value("other") else { return .refused("an operand is a scalar") }

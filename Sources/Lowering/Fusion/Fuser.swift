@@ -44,6 +44,7 @@ struct Fuser {
   /// Every rule, in the order of Fusion/'s files.
   static let rules: [FusionRule] =
     quantizationRules + dynamicRules + convolutionRules + elementwiseRules + realRules + poolingRules + movementRules
+    + sliceRules
 
   private static let ruleByOperator: [String: FusionRule] = {
     var table: [String: FusionRule] = [:]
@@ -226,7 +227,7 @@ struct Fuser {
     return form
   }
 
-  private mutating func dequantized(_ value: ValueID, of id: ValueID) -> ValueID {
+  mutating func dequantized(_ value: ValueID, of id: ValueID) -> ValueID {
     let input = spec(value)
     return emit(
       "fused.dequantize", name: source.graph[id].name + "_dequantize", [("self", .value(value))],

@@ -6,16 +6,14 @@ extension Fuser {
   static let movementRules: [FusionRule] = [
     FusionRule([
       "aten.view.default", "aten.reshape.default", "aten.flatten.using_ints", "aten.squeeze.dim",
-      "aten.unsqueeze.default",
+      "aten.unsqueeze.default", "aten.unflatten.int", "aten.view_as.default", "aten.reshape_as.default",
     ]) { fuser, node throws(GraphError) in try fuser.fuseView(node) },
     FusionRule(["aten.pad.default", "aten.constant_pad_nd.default"]) { fuser, node throws(GraphError) in
       try fuser.fusePad(node)
     },
-    FusionRule(["aten.permute.default", "aten.transpose.int"]) { fuser, node throws(GraphError) in
+    FusionRule(["aten.permute.default", "aten.transpose.int", "aten.t.default"]) { fuser, node throws(GraphError) in
       try fuser.fusePermutation(node)
     },
-    FusionRule(["aten.slice.Tensor"]) { fuser, node throws(GraphError) in try fuser.fuseSlice(node) },
-    FusionRule(["aten.cat.default"]) { fuser, node throws(GraphError) in try fuser.fuseConcatenation(node) },
   ]
 
   // MARK: Views
@@ -99,7 +97,7 @@ extension Fuser {
     return .fused
   }
 
-  // MARK: Padding, slices, concatenation
+  // MARK: Padding
 
   private mutating func fusePad(_ node: Node) throws(GraphError) -> FusionOutcome {
     guard let input = node.value("self"), constant(input) == nil else { return .refused("its input is a constant") }
@@ -156,70 +154,5 @@ extension Fuser {
         ("self", .value(value)), ("pre", .attribute(.ints(before))), ("post", .attribute(.ints(after))),
         ("value", .attribute(.float(fill))),
       ], output: output, sources: sources)
-  }
-
-  private mutating func fuseSlice(_ node: Node) throws(GraphError) -> FusionOutcome {
-    guard let input = node.value("self"), constant(input) == nil else { return .refused("its input is a constant") }
-    guard source.graph.spec(input).dataType == .float32 else { return .refused("it does not move floats") }
-    let call = try call(node)
-    let shape = source.graph.spec(input).shape
-    let (dim, first, last, step) = try reading { () throws(OperatorError) in
-      (try call.int("dim"), try call.optionalInt("start"), try call.optionalInt("end"), try call.int("step"))
-    }
-    guard let axis = shape.normalizedDimension(dim) else { return .refused("it has no dimension \(dim)") }
-    func clamped(_ index: Int) -> Int { max(0, min(shape[axis], index < 0 ? index + shape[axis] : index)) }
-    let start = clamped(first ?? 0)
-    let end = max(start, clamped(last ?? .max))
-    if start == 0, end == shape[axis], step == 1 {
-      forms[node.output] = try form(input)
-      return .fused
-    }
-    let value = try settled(input)
-    var output = spec(value)
-    output.shape = source.graph.spec(node.output).shape
-    forms[node.output] = Form(
-      emit(
-        "fused.slice", name: node.name,
-        [
-          ("self", .value(value)), ("dim", .attribute(.int(axis))), ("start", .attribute(.int(start))),
-          ("end", .attribute(.int(end))), ("step", .attribute(.int(step))),
-        ], output: output, sources: [node]))
-    return .fused
-  }
-
-  private mutating func fuseConcatenation(_ node: Node) throws(GraphError) -> FusionOutcome {
-    guard case .values(let inputs) = node.operand("tensors"), inputs.allSatisfy({ constant($0) == nil }) else {
-      return .refused("an operand is a constant")
-    }
-    let call = try call(node)
-    let dim = try reading { () throws(OperatorError) in try call.int("dim") }
-    let result = source.graph.spec(node.output)
-    guard let axis = result.shape.normalizedDimension(dim) else { return .refused("it has no dimension \(dim)") }
-    guard result.dataType == .float32 else { return .refused("it does not move floats") }
-    guard inputs.allSatisfy({ source.graph.spec($0).shape.rank == result.shape.rank }) else {
-      return .refused("its operands differ in rank")
-    }
-    let order: DimOrder = result.shape.rank == 4 ? .channelsLast : .contiguous
-    var values: [ValueID] = []
-    for input in inputs { values.append(try settled(input)) }
-    let parameters = values.map { spec($0).quantization }
-    var output = TensorSpec(result.dataType, result.shape, dimOrder: order)
-    if let shared = Set(parameters).count == 1 ? parameters[0] : try quantization(of: node.output),
-      !parameters.contains(nil)
-    {
-      output.dataType = .int8
-      output.quantization = shared
-      for (index, own) in parameters.enumerated() {
-        if let own, own != shared { values[index] = requantized(values[index], from: own, to: shared, node) }
-        values[index] = convert(values[index], to: order)
-      }
-    } else {
-      for index in inputs.indices { values[index] = try real(inputs[index], order) }
-    }
-    forms[node.output] = Form(
-      emit(
-        "fused.cat", name: node.name,
-        [("tensors", .values(values)), ("dim", .attribute(.int(axis)))], output: output, sources: [node]))
-    return .fused
   }
 }

@@ -85,10 +85,10 @@ extension Fuser {
   /// A mean over height and width.
   private mutating func fuseMean(_ node: Node) throws(GraphError) -> FusionOutcome {
     let call = try call(node)
-    let (dims, keeps) = try reading { () throws(OperatorError) in (try call.ints("dim"), try call.bool("keepdim")) }
-    guard let input = node.value("self"), source.graph.spec(input).shape.rank == 4, keeps,
+    let dims = try reading { () throws(OperatorError) in try call.ints("dim") }
+    guard let input = node.value("self"), source.graph.spec(input).shape.rank == 4,
       Set(dims.map { $0 < 0 ? $0 + 4 : $0 }) == [2, 3]
-    else { return .refused("only the mean over height and width of a 4-D tensor, kept as dimensions, is fused") }
+    else { return .refused("only the mean over height and width of a 4-D tensor is fused") }
     let shape = source.graph.spec(input).shape
     let kernel = (height: shape[2], width: shape[3])
     return try emitAveragePool(node, input, kernel: kernel, stride: kernel, padding: [0, 0, 0, 0])
@@ -110,8 +110,18 @@ extension Fuser {
         ("self", .value(value)), ("kernel_size", .attribute(.ints([kernel.height, kernel.width]))),
         ("stride", .attribute(.ints([stride.0, stride.1]))), ("padding", .attribute(.ints(padding))),
       ] + chain.bounds()
-    finish(
-      chain, emit("fused.avg_pool2d", name: chain.name, arguments, output: outputSpec(chain), sources: chain.nodes))
+    let output = outputSpec(chain)
+    // A mean may drop the dimensions that it is taken over.
+    let isFlat = output.shape.rank == 2
+    var image = output
+    if isFlat {
+      image.shape = Shape(output.shape.dimensions + [1, 1])
+      image.dimOrder = .channelsLast
+    }
+    let pooled = emit(
+      "fused.avg_pool2d", name: isFlat ? chain.name + "_pool" : chain.name, arguments, output: image,
+      sources: chain.nodes)
+    finish(chain, isFlat ? emitView(pooled, name: chain.name, output.shape, chain.nodes) : pooled)
     return .fused
   }
 }

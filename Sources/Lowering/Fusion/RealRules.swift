@@ -50,7 +50,7 @@ extension Fuser {
   }
 
   /// A computed int8 value, or a constant with one scale.
-  private mutating func int8Operand(_ id: ValueID) throws(GraphError) -> ValueID? {
+  mutating func int8Operand(_ id: ValueID) throws(GraphError) -> ValueID? {
     guard let constant = try weight(id) else { return try int8(id) }
     guard let quantization = constant.quantization, !quantization.isPerChannel else { return nil }
     let spec = TensorSpec(.int8, constant.tensor.shape, quantization: quantization)

@@ -5,8 +5,8 @@ import TensorCore
 ///
 /// Tensors are (L, N, E), or (N, L, E) with `batchFirst`. The graph is the one that PyTorch exports: with weights it
 /// multiplies and normalizes itself, without them it calls `aten.scaled_dot_product_attention`.
-public final class MultiheadAttention: Module {
-  public override class var typeName: String { "torch.nn.modules.activation.MultiheadAttention" }
+open class MultiheadAttention: Module {
+  open override class var typeName: String { "torch.nn.modules.activation.MultiheadAttention" }
   public let inProjWeight: Parameter
   public let inProjBias: Parameter?
   public let outProj: Linear
@@ -36,7 +36,7 @@ public final class MultiheadAttention: Module {
   }
 
   /// Query, key, value → result, weights
-  public override func forward(_ inputs: [SymbolicTensor]) throws(ExportError) -> [SymbolicTensor] {
+  open override func forward(_ inputs: [SymbolicTensor]) throws(ExportError) -> [SymbolicTensor] {
     guard inputs.count == 3 else {
       throw inputs[0].tracer.error("takes query, key and value, not \(inputs.count) tensors")
     }

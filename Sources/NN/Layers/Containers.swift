@@ -1,6 +1,6 @@
 /// Modules that run one after the other, each on the result of the one before.
-public final class Sequential: Module {
-  public override class var typeName: String { "torch.nn.modules.container.Sequential" }
+open class Sequential: Module {
+  open override class var typeName: String { "torch.nn.modules.container.Sequential" }
   private let entries: [(key: String, module: Module)]
 
   /// The keys are the positions: `0`, `1`, …
@@ -14,9 +14,9 @@ public final class Sequential: Module {
   /// Modules with keys of their own, as from an `OrderedDict`.
   public init(named modules: [(key: String, module: Module)]) { entries = modules }
 
-  public override func children() -> [(key: String, module: Module)] { entries }
+  open override func children() -> [(key: String, module: Module)] { entries }
 
-  public override func forward(_ input: SymbolicTensor) throws(ExportError) -> SymbolicTensor {
+  open override func forward(_ input: SymbolicTensor) throws(ExportError) -> SymbolicTensor {
     var x = input
     for (_, module) in entries { x = try module(x) }
     return x
@@ -24,8 +24,8 @@ public final class Sequential: Module {
 }
 
 /// Modules with the keys `0`, `1`, …, for a `forward` that calls them itself.
-public final class ModuleList: Module, RandomAccessCollection {
-  public override class var typeName: String { "torch.nn.modules.container.ModuleList" }
+open class ModuleList: Module, RandomAccessCollection {
+  open override class var typeName: String { "torch.nn.modules.container.ModuleList" }
   private let modules: [Module]
 
   public init(_ modules: [Module]) { self.modules = modules }
@@ -34,7 +34,7 @@ public final class ModuleList: Module, RandomAccessCollection {
   public var endIndex: Int { modules.count }
   public subscript(index: Int) -> Module { modules[index] }
 
-  public override func children() -> [(key: String, module: Module)] {
+  open override func children() -> [(key: String, module: Module)] {
     modules.enumerated().map { (String($0.offset), $0.element) }
   }
 }

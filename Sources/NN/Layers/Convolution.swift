@@ -38,8 +38,8 @@ open class Convolution: Module {
 }
 
 /// (N, inChannels, H, W) → (N, outChannels, H′, W′); weight (outChannels, inChannels / groups, KH, KW).
-public final class Conv2d: Convolution {
-  public override class var typeName: String { "torch.nn.modules.conv.Conv2d" }
+open class Conv2d: Convolution {
+  open override class var typeName: String { "torch.nn.modules.conv.Conv2d" }
 
   public init(
     _ inChannels: Int, _ outChannels: Int, kernelSize: Pair, stride: Pair = 1, padding: Pair = 0, dilation: Pair = 1,
@@ -50,14 +50,14 @@ public final class Conv2d: Convolution {
       stride: stride.sizes, padding: padding.sizes, dilation: dilation.sizes, groups: groups)
   }
 
-  public override func forward(_ input: SymbolicTensor) throws(ExportError) -> SymbolicTensor {
+  open override func forward(_ input: SymbolicTensor) throws(ExportError) -> SymbolicTensor {
     try convolve(input, "aten.conv2d.default")
   }
 }
 
 /// (N, inChannels, L) → (N, outChannels, L′); weight (outChannels, inChannels / groups, K).
-public final class Conv1d: Convolution {
-  public override class var typeName: String { "torch.nn.modules.conv.Conv1d" }
+open class Conv1d: Convolution {
+  open override class var typeName: String { "torch.nn.modules.conv.Conv1d" }
 
   public init(
     _ inChannels: Int, _ outChannels: Int, kernelSize: Int, stride: Int = 1, padding: Int = 0, dilation: Int = 1,
@@ -68,14 +68,14 @@ public final class Conv1d: Convolution {
       stride: [stride], padding: [padding], dilation: [dilation], groups: groups)
   }
 
-  public override func forward(_ input: SymbolicTensor) throws(ExportError) -> SymbolicTensor {
+  open override func forward(_ input: SymbolicTensor) throws(ExportError) -> SymbolicTensor {
     try convolve(input, "aten.conv1d.default")
   }
 }
 
 /// (N, inChannels, H, W) → (N, outChannels, H′, W′); weight (inChannels, outChannels / groups, KH, KW).
-public final class ConvTranspose2d: Convolution {
-  public override class var typeName: String { "torch.nn.modules.conv.ConvTranspose2d" }
+open class ConvTranspose2d: Convolution {
+  open override class var typeName: String { "torch.nn.modules.conv.ConvTranspose2d" }
   private let outputPadding: [Int]
 
   public init(
@@ -88,7 +88,7 @@ public final class ConvTranspose2d: Convolution {
       stride: stride.sizes, padding: padding.sizes, dilation: dilation.sizes, groups: groups)
   }
 
-  public override func forward(_ input: SymbolicTensor) throws(ExportError) -> SymbolicTensor {
+  open override func forward(_ input: SymbolicTensor) throws(ExportError) -> SymbolicTensor {
     let own: [(String, CaptureArgument)] =
       outputPadding.contains { $0 != 0 } ? [("output_padding", .ints(outputPadding))] : []
     return try convolve(input, "aten.conv_transpose2d.input", own)

@@ -1,8 +1,8 @@
 import TensorCore
 
 /// (…, inFeatures) → (…, outFeatures); weight (outFeatures, inFeatures).
-public final class Linear: Module {
-  public override class var typeName: String { "torch.nn.modules.linear.Linear" }
+open class Linear: Module {
+  open override class var typeName: String { "torch.nn.modules.linear.Linear" }
   public let weight: Parameter
   public let bias: Parameter?
 
@@ -11,7 +11,7 @@ public final class Linear: Module {
     self.bias = bias ? Parameter([outFeatures], .kaimingUniform(fanIn: inFeatures)) : nil
   }
 
-  public override func forward(_ input: SymbolicTensor) throws(ExportError) -> SymbolicTensor {
+  open override func forward(_ input: SymbolicTensor) throws(ExportError) -> SymbolicTensor {
     try linear(input, weight, bias)
   }
 }
@@ -25,30 +25,30 @@ func linear(_ input: SymbolicTensor, _ weight: Parameter, _ bias: Parameter?) th
 }
 
 /// Indices of any shape, int64 or int32 → (…, embeddingDim); weight (numEmbeddings, embeddingDim).
-public final class Embedding: Module {
-  public override class var typeName: String { "torch.nn.modules.sparse.Embedding" }
+open class Embedding: Module {
+  open override class var typeName: String { "torch.nn.modules.sparse.Embedding" }
   public let weight: Parameter
 
   public init(_ numEmbeddings: Int, _ embeddingDim: Int) {
     weight = Parameter([numEmbeddings, embeddingDim], .normal(standardDeviation: 1))
   }
 
-  public override func forward(_ input: SymbolicTensor) throws(ExportError) -> SymbolicTensor {
+  open override func forward(_ input: SymbolicTensor) throws(ExportError) -> SymbolicTensor {
     try SymbolicTensor.call(
       "aten.embedding.default", ["weight": .tensor(input.parameter(weight)), "indices": .tensor(input)])[0]
   }
 }
 
 /// Passes its input on.
-public final class Identity: Module {
-  public override class var typeName: String { "torch.nn.modules.linear.Identity" }
+open class Identity: Module {
+  open override class var typeName: String { "torch.nn.modules.linear.Identity" }
 
-  public override func forward(_ input: SymbolicTensor) throws(ExportError) -> SymbolicTensor { input }
+  open override func forward(_ input: SymbolicTensor) throws(ExportError) -> SymbolicTensor { input }
 }
 
 /// (N, …) → (N, product of the others).
-public final class Flatten: Module {
-  public override class var typeName: String { "torch.nn.modules.flatten.Flatten" }
+open class Flatten: Module {
+  open override class var typeName: String { "torch.nn.modules.flatten.Flatten" }
   private let startDim: Int
   private let endDim: Int
 
@@ -57,20 +57,20 @@ public final class Flatten: Module {
     self.endDim = endDim
   }
 
-  public override func forward(_ input: SymbolicTensor) throws(ExportError) -> SymbolicTensor {
+  open override func forward(_ input: SymbolicTensor) throws(ExportError) -> SymbolicTensor {
     try input.flatten(startDim: startDim, endDim: endDim)
   }
 }
 
 /// Passes its input on: nothing is trained. The graph has the operator, as PyTorch's has.
-public final class Dropout: Module {
-  public override class var typeName: String { "torch.nn.modules.dropout.Dropout" }
+open class Dropout: Module {
+  open override class var typeName: String { "torch.nn.modules.dropout.Dropout" }
   private let p: Double
 
   /// - Parameter inplace: no difference here; graphs are functional.
   public init(_ p: Double = 0.5, inplace: Bool = false) { self.p = p }
 
-  public override func forward(_ input: SymbolicTensor) throws(ExportError) -> SymbolicTensor {
+  open override func forward(_ input: SymbolicTensor) throws(ExportError) -> SymbolicTensor {
     try input.call("aten.dropout.default", "input", ["p": .float(p), "train": .bool(isTraining)])
   }
 }

@@ -22,11 +22,13 @@ open class BatchNorm: Module {
     self.momentum = momentum
   }
 
-  public override func forward(_ input: SymbolicTensor) throws(ExportError) -> SymbolicTensor {
-    var arguments: [(String, CaptureArgument)] = [("input", .tensor(input))]
-    if let weight { arguments.append(("weight", .tensor(try input.parameter(weight)))) }
-    if let bias { arguments.append(("bias", .tensor(try input.parameter(bias)))) }
-    arguments += [
+  open override func forward(_ input: SymbolicTensor) throws(ExportError) -> SymbolicTensor {
+    func operand(_ parameter: Parameter?) throws(ExportError) -> CaptureArgument {
+      guard let parameter else { return .none }
+      return .tensor(try input.parameter(parameter))
+    }
+    let arguments: [(String, CaptureArgument)] = [
+      ("input", .tensor(input)), ("weight", try operand(weight)), ("bias", try operand(bias)),
       ("running_mean", .tensor(try input.buffer(runningMean))), ("running_var", .tensor(try input.buffer(runningVar))),
       ("training", .bool(isTraining)), ("momentum", .float(momentum)), ("eps", .float(eps)),
       ("cudnn_enabled", .bool(false)),
@@ -36,28 +38,28 @@ open class BatchNorm: Module {
 }
 
 /// (N, C) or (N, C, L)
-public final class BatchNorm1d: BatchNorm {
-  public override class var typeName: String { "torch.nn.modules.batchnorm.BatchNorm1d" }
+open class BatchNorm1d: BatchNorm {
+  open override class var typeName: String { "torch.nn.modules.batchnorm.BatchNorm1d" }
 
-  public override func forward(_ input: SymbolicTensor) throws(ExportError) -> SymbolicTensor {
+  open override func forward(_ input: SymbolicTensor) throws(ExportError) -> SymbolicTensor {
     guard (2...3).contains(input.rank) else { throw input.tracer.error("takes (N, C) or (N, C, L), not \(input.spec)") }
     return try super.forward(input)
   }
 }
 
 /// (N, C, H, W)
-public final class BatchNorm2d: BatchNorm {
-  public override class var typeName: String { "torch.nn.modules.batchnorm.BatchNorm2d" }
+open class BatchNorm2d: BatchNorm {
+  open override class var typeName: String { "torch.nn.modules.batchnorm.BatchNorm2d" }
 
-  public override func forward(_ input: SymbolicTensor) throws(ExportError) -> SymbolicTensor {
+  open override func forward(_ input: SymbolicTensor) throws(ExportError) -> SymbolicTensor {
     guard input.rank == 4 else { throw input.tracer.error("takes (N, C, H, W), not \(input.spec)") }
     return try super.forward(input)
   }
 }
 
 /// Normalizes over the last dimensions, those of `normalizedShape`.
-public final class LayerNorm: Module {
-  public override class var typeName: String { "torch.nn.modules.normalization.LayerNorm" }
+open class LayerNorm: Module {
+  open override class var typeName: String { "torch.nn.modules.normalization.LayerNorm" }
   public let weight: Parameter?
   public let bias: Parameter?
   private let normalizedShape: [Int]
@@ -70,7 +72,7 @@ public final class LayerNorm: Module {
     bias = elementwiseAffine ? Parameter(Shape(normalizedShape), .zeros) : nil
   }
 
-  public override func forward(_ input: SymbolicTensor) throws(ExportError) -> SymbolicTensor {
+  open override func forward(_ input: SymbolicTensor) throws(ExportError) -> SymbolicTensor {
     try layerNorm(input, normalizedShape, weight, bias, eps)
   }
 }
@@ -88,8 +90,8 @@ func layerNorm(
 }
 
 /// (N, C, …): normalizes over each group of channels and all that follows.
-public final class GroupNorm: Module {
-  public override class var typeName: String { "torch.nn.modules.normalization.GroupNorm" }
+open class GroupNorm: Module {
+  open override class var typeName: String { "torch.nn.modules.normalization.GroupNorm" }
   public let weight: Parameter
   public let bias: Parameter
   private let numGroups: Int
@@ -102,7 +104,7 @@ public final class GroupNorm: Module {
     bias = Parameter([numChannels], .zeros)
   }
 
-  public override func forward(_ input: SymbolicTensor) throws(ExportError) -> SymbolicTensor {
+  open override func forward(_ input: SymbolicTensor) throws(ExportError) -> SymbolicTensor {
     try input.call(
       "aten.group_norm.default", "input",
       [

@@ -1,6 +1,6 @@
 /// (N, C, H, W) → (N, C, H′, W′): the largest element of each window.
-public final class MaxPool2d: Module {
-  public override class var typeName: String { "torch.nn.modules.pooling.MaxPool2d" }
+open class MaxPool2d: Module {
+  open override class var typeName: String { "torch.nn.modules.pooling.MaxPool2d" }
   private let kernelSize: Pair
   private let stride: Pair
   private let padding: Pair
@@ -18,7 +18,7 @@ public final class MaxPool2d: Module {
     self.ceilMode = ceilMode
   }
 
-  public override func forward(_ input: SymbolicTensor) throws(ExportError) -> SymbolicTensor {
+  open override func forward(_ input: SymbolicTensor) throws(ExportError) -> SymbolicTensor {
     var arguments: [(String, CaptureArgument)] = [
       ("self", .tensor(input)), ("kernel_size", .ints(kernelSize.sizes)), ("stride", .ints(stride.sizes)),
     ]
@@ -30,8 +30,8 @@ public final class MaxPool2d: Module {
 }
 
 /// (N, C, H, W) → (N, C, H′, W′): the mean of each window.
-public final class AvgPool2d: Module {
-  public override class var typeName: String { "torch.nn.modules.pooling.AvgPool2d" }
+open class AvgPool2d: Module {
+  open override class var typeName: String { "torch.nn.modules.pooling.AvgPool2d" }
   private let kernelSize: Pair
   private let stride: Pair
   private let padding: Pair
@@ -49,7 +49,7 @@ public final class AvgPool2d: Module {
     self.countIncludePad = countIncludePad
   }
 
-  public override func forward(_ input: SymbolicTensor) throws(ExportError) -> SymbolicTensor {
+  open override func forward(_ input: SymbolicTensor) throws(ExportError) -> SymbolicTensor {
     var arguments: [(String, CaptureArgument)] = [
       ("self", .tensor(input)), ("kernel_size", .ints(kernelSize.sizes)), ("stride", .ints(stride.sizes)),
     ]
@@ -61,13 +61,13 @@ public final class AvgPool2d: Module {
 }
 
 /// (N, C, H, W) → (N, C, height, width) whatever the input's height and width: means.
-public final class AdaptiveAvgPool2d: Module {
-  public override class var typeName: String { "torch.nn.modules.pooling.AdaptiveAvgPool2d" }
+open class AdaptiveAvgPool2d: Module {
+  open override class var typeName: String { "torch.nn.modules.pooling.AdaptiveAvgPool2d" }
   private let outputSize: Pair
 
   public init(_ outputSize: Pair) { self.outputSize = outputSize }
 
-  public override func forward(_ input: SymbolicTensor) throws(ExportError) -> SymbolicTensor {
+  open override func forward(_ input: SymbolicTensor) throws(ExportError) -> SymbolicTensor {
     try input.adaptiveAvgPool2d(outputSize.sizes.map { SymInt($0) })
   }
 }

@@ -37,12 +37,12 @@ open class Recurrent: Module {
     }
   }
 
-  public override func ownTensors() -> [(key: String, tensor: ModuleTensor)] {
+  open override func ownTensors() -> [(key: String, tensor: ModuleTensor)] {
     weights.map { ($0.key, .parameter($0.parameter)) }
   }
 
   /// The output alone.
-  public override func forward(_ input: SymbolicTensor) throws(ExportError) -> SymbolicTensor {
+  open override func forward(_ input: SymbolicTensor) throws(ExportError) -> SymbolicTensor {
     try forward([input])[0]
   }
 
@@ -76,8 +76,8 @@ open class Recurrent: Module {
 }
 
 /// Long short-term memory (Hochreiter and Schmidhuber 1997), gates in PyTorch's order: input, forget, cell, output.
-public final class LSTM: Recurrent {
-  public override class var typeName: String { "torch.nn.modules.rnn.LSTM" }
+open class LSTM: Recurrent {
+  open override class var typeName: String { "torch.nn.modules.rnn.LSTM" }
 
   public init(
     _ inputSize: Int, _ hiddenSize: Int, numLayers: Int = 1, bias: Bool = true, batchFirst: Bool = false,
@@ -89,14 +89,14 @@ public final class LSTM: Recurrent {
   }
 
   /// Input, or input, h₀ and c₀ → output, hₙ, cₙ
-  public override func forward(_ inputs: [SymbolicTensor]) throws(ExportError) -> [SymbolicTensor] {
+  open override func forward(_ inputs: [SymbolicTensor]) throws(ExportError) -> [SymbolicTensor] {
     try run("aten.lstm.input", inputs, stateCount: 2)
   }
 }
 
 /// Gated recurrent unit (Cho et al. 2014), gates in PyTorch's order: reset, update, new.
-public final class GRU: Recurrent {
-  public override class var typeName: String { "torch.nn.modules.rnn.GRU" }
+open class GRU: Recurrent {
+  open override class var typeName: String { "torch.nn.modules.rnn.GRU" }
 
   public init(
     _ inputSize: Int, _ hiddenSize: Int, numLayers: Int = 1, bias: Bool = true, batchFirst: Bool = false,
@@ -108,7 +108,7 @@ public final class GRU: Recurrent {
   }
 
   /// Input, or input and h₀ → output, hₙ
-  public override func forward(_ inputs: [SymbolicTensor]) throws(ExportError) -> [SymbolicTensor] {
+  open override func forward(_ inputs: [SymbolicTensor]) throws(ExportError) -> [SymbolicTensor] {
     try run("aten.gru.input", inputs, stateCount: 1)
   }
 }

@@ -51,6 +51,30 @@ extension Operator {
     }
   }
 
+  /// x above 0, weight · x elsewhere; the weight is one number, or one for each index of dimension 1; f32.
+  static let prelu = Operator("aten.prelu.default(Tensor self, Tensor weight) -> Tensor", isInPlace: true) {
+    call throws(OperatorError) in
+    let (input, weight) = (try call.floatTensor("self"), try call.floatTensor("weight"))
+    let channels = input.shape.rank < 2 ? 1 : input.shape[1]
+    let isShared = weight.shape.elementCount == 1
+    try call.check(
+      weight.shape.rank <= 1 && (isShared || weight.shape.elementCount == channels),
+      "'weight' must be [1] or [\(channels)], not \(weight.shape)")
+    let (outer, size, inner) = input.shape.rank < 2 ? (1, 1, input.shape.elementCount) : input.shape.split(at: 1)
+    return KernelPlan(input.spec) {
+      PreparedKernel { buffers in
+        let slopes = buffers.input(weight, as: Float.self)
+        var (source, target) = (buffers.input(input, as: Float.self), buffers.output(as: Float.self))
+        for line in 0..<outer &* size {
+          let slope = slopes[isShared ? 0 : line % size]
+          for i in 0..<inner { target[i] = source[i] > 0 ? source[i] : slope * source[i] }
+          source += inner
+          target += inner
+        }
+      }
+    }
+  }
+
   /// scale · x above 0, scale · alpha · (exp(input_scale · x) − 1) elsewhere.
   static let elu = Operator(
     "aten.elu.default(Tensor self, Scalar alpha=1, Scalar scale=1, Scalar input_scale=1) -> Tensor", isInPlace: true

@@ -13,6 +13,13 @@ extension Operator {
     try call.elementwise(.sum(alpha: -Float(call.float("alpha"))))
   }
 
+  /// other − alpha · self, f32.
+  static let rsub = Operator("aten.rsub.Scalar(Tensor self, Scalar other, Scalar alpha=1) -> Tensor", isInPlace: true) {
+    call throws(OperatorError) in
+    let (other, alpha) = (Float(try call.float("other")), Float(try call.float("alpha")))
+    return try call.map { other - alpha * $0 }
+  }
+
   /// self · other, f32 or int32 (wrapping), broadcast as NumPy does. `other` may be a number.
   static let mul = Operator("aten.mul.Tensor(Tensor self, Tensor other) -> Tensor") { call throws(OperatorError) in
     try call.elementwise(.product)

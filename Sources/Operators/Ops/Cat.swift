@@ -30,6 +30,30 @@ extension Operator {
   }
 }
 
+extension Operator {
+  /// Tensors of one shape side by side along a new dimension `dim`, −(rank + 1)...rank; any element type, the same for all.
+  static let stack = Operator("aten.stack.default(Tensor[] tensors, int dim=0) -> Tensor") {
+    call throws(OperatorError) in
+    guard case .tensors(let indices) = call.arguments["tensors"], let first = try call.specs("tensors").first else {
+      throw call.error("'tensors' must be a list of at least one tensor")
+    }
+    for spec in try call.specs("tensors") {
+      try call.checkContiguous(spec, "tensors")
+      try call.check(
+        spec.dataType == first.dataType && spec.shape == first.shape, "\(spec) cannot be stacked onto \(first)")
+    }
+    let dim = try call.newDimension(of: first.shape)
+    var sizes = first.shape.dimensions
+    sizes.insert(indices.count, at: dim)
+    let shape = try call.checkedShape(sizes)
+    let (outer, _, inner) = shape.split(at: dim)
+    let rowByteCounts = indices.map { _ in inner * first.dataType.size }
+    return KernelPlan(TensorSpec(first.dataType, shape)) {
+      PreparedKernel { buffers in concatenate(buffers, indices, rowByteCounts, outer) }
+    }
+  }
+}
+
 private func concatenate(_ buffers: KernelBuffers, _ indices: [Int], _ rowByteCounts: [Int], _ outer: Int) {
   let stride = rowByteCounts.reduce(0, &+)
   if stride == 0 { return }

@@ -5,29 +5,12 @@ extension Operator {
   static let expand = Operator(
     "aten.expand.default(Tensor self, SymInt[] size, *, bool implicit=False) -> Tensor"
   ) { call throws(OperatorError) in
-    let input = try call.tensor("self")
-    let sizes = try call.ints("size")
-    let added = sizes.count - input.shape.rank
-    try call.check(added >= 0, "\(input.shape) cannot be expanded to \(sizes)")
-    var target: [Int] = []
-    for (index, size) in sizes.enumerated() {
-      let own = index < added ? 1 : input.shape[index - added]
-      let wanted = size == -1 && index >= added ? own : size
-      try call.check(own == wanted || own == 1, "\(input.shape) cannot be expanded to \(sizes)")
-      target.append(wanted)
-    }
-    let shape = try call.checkedShape(target)
-    return KernelPlan(TensorSpec(input.dataType, shape)) {
-      let (from, to) = (input.shape.strides, shape.strides)
-      let loops = StridedLoops(
-        target.indices.map { i in
-          let isRepeated = i < added || input.shape[i - added] == 1
-          return StridedLoops.Axis(size: target[i], first: to[i], second: isRepeated ? 0 : from[i - added])
-        })
-      return PreparedKernel { buffers in
-        loops.copy(elementSize: input.dataType.size, from: buffers.inputs[input.index], to: buffers.outputs[0])
-      }
-    }
+    try call.expanded(to: call.ints("size"))
+  }
+
+  /// As `expand`, to the shape of `other`.
+  static let expandAs = Operator("aten.expand_as.default(Tensor self, Tensor other) -> Tensor") {
+    call throws(OperatorError) in try call.expanded(to: call.spec("other").shape.dimensions)
   }
 
   /// One index of a dimension, which goes: any element type.
@@ -50,6 +33,33 @@ extension Operator {
           (buffers.outputs[0] + i &* byteCount).copyMemory(
             from: buffers.inputs[input.index] + (i &* size &+ index) &* byteCount, byteCount: byteCount)
         }
+      }
+    }
+  }
+}
+
+extension OperatorCall {
+  fileprivate func expanded(to sizes: [Int]) throws(OperatorError) -> KernelPlan {
+    let input = try tensor("self")
+    let added = sizes.count - input.shape.rank
+    try check(added >= 0, "\(input.shape) cannot be expanded to \(sizes)")
+    var target: [Int] = []
+    for (index, size) in sizes.enumerated() {
+      let own = index < added ? 1 : input.shape[index - added]
+      let wanted = size == -1 && index >= added ? own : size
+      try check(own == wanted || own == 1, "\(input.shape) cannot be expanded to \(sizes)")
+      target.append(wanted)
+    }
+    let shape = try checkedShape(target)
+    return KernelPlan(TensorSpec(input.dataType, shape)) {
+      let (from, to) = (input.shape.strides, shape.strides)
+      let loops = StridedLoops(
+        target.indices.map { i in
+          let isRepeated = i < added || input.shape[i - added] == 1
+          return StridedLoops.Axis(size: target[i], first: to[i], second: isRepeated ? 0 : from[i - added])
+        })
+      return PreparedKernel { buffers in
+        loops.copy(elementSize: input.dataType.size, from: buffers.inputs[input.index], to: buffers.outputs[0])
       }
     }
   }

@@ -19,6 +19,34 @@ extension Operator {
   }
 }
 
+extension Operator {
+  /// beta · self + alpha · mat1 · mat2, f32: [M, K] times [K, N], `self` broadcast to [M, N].
+  static let addmm = Operator(
+    "aten.addmm.default(Tensor self, Tensor mat1, Tensor mat2, *, Scalar beta=1, Scalar alpha=1) -> Tensor"
+  ) { call throws(OperatorError) in
+    let product = try MatrixProduct(call, "mat1", "mat2", ranks: 2...2)
+    let summand = try call.floatTensor("self")
+    try call.check(
+      product.first.dataType == .float32 && product.second.dataType == .float32,
+      "'mat1' and 'mat2' must be float32, not \(product.first.spec) and \(product.second.spec)")
+    try call.check(
+      try call.broadcast(summand.shape, product.output) == product.output,
+      "'self' \(summand.shape) cannot be broadcast to \(product.output)")
+    let (beta, alpha) = (Float(try call.float("beta")), Float(try call.float("alpha")))
+    let loops = broadcastLoops(product.output, product.output, summand.shape)
+    return KernelPlan(TensorSpec(.float32, product.output)) {
+      PreparedKernel { buffers in
+        multiply(product, buffers, zero: Float(0)) { $0 + $1 * $2 }
+        let target = buffers.output(as: Float.self)
+        // NaN in a summand that is multiplied by 0 does not count, as in PyTorch.
+        loops.map(UnsafePointer(target), buffers.input(summand), target) {
+          beta == 0 ? alpha * $0 : beta * $1 + alpha * $0
+        }
+      }
+    }
+  }
+}
+
 private func productPlan(_ call: OperatorCall, _ product: MatrixProduct) throws(OperatorError) -> KernelPlan {
   let (a, b) = (product.first, product.second)
   try call.check(

@@ -15,6 +15,13 @@ extension Operator {
     return try permutePlan(call, input, order)
   }
 
+  /// A matrix with its dimensions swapped; a vector as it is.
+  static let t = Operator("aten.t.default(Tensor self) -> Tensor") { call throws(OperatorError) in
+    let input = try call.tensor("self")
+    try call.check(input.shape.rank <= 2, "'self' must have at most 2 dimensions, not \(input.shape)")
+    return try permutePlan(call, input, (0..<input.shape.rank).reversed())
+  }
+
   /// With the dimensions `dim0` and `dim1` swapped.
   static let transposeInt = Operator("aten.transpose.int(Tensor self, int dim0, int dim1) -> Tensor") {
     call throws(OperatorError) in

@@ -11,9 +11,26 @@ extension Operator {
   static let softmax = Operator(
     "aten.softmax.int(Tensor self, int dim, ScalarType? dtype=None) -> Tensor", isInPlace: true
   ) { call throws(OperatorError) in
-    let input = try call.floatTensor("self")
-    let dim = try call.dimension(call.int("dim"), of: input.shape)
-    try call.checkFloatResult("dtype")
+    try call.mapLines(softmaxLine)
+  }
+
+  /// x − m − log Σ exp(x − m) along one dimension, m being its maximum; f32.
+  static let logSoftmax = Operator(
+    "aten.log_softmax.int(Tensor self, int dim, ScalarType? dtype=None) -> Tensor", isInPlace: true
+  ) { call throws(OperatorError) in
+    try call.mapLines(logSoftmaxLine)
+  }
+}
+
+extension OperatorCall {
+  /// A function of each line of `self` along `dim`: `count` elements that are `step` apart.
+  fileprivate func mapLines(
+    _ function:
+      @escaping @Sendable (UnsafePointer<Float>, _ count: Int, _ step: Int, UnsafeMutablePointer<Float>) -> Void
+  ) throws(OperatorError) -> KernelPlan {
+    let input = try floatTensor("self")
+    let dim = try dimension(int("dim"), of: input.shape)
+    try checkFloatResult("dtype")
     let (outer, size, inner) = input.shape.split(at: dim)
     return KernelPlan(TensorSpec(.float32, input.shape)) {
       PreparedKernel { buffers in
@@ -21,12 +38,23 @@ extension Operator {
         for i in 0..<outer {
           for j in 0..<inner {
             let offset = i &* size &* inner &+ j
-            softmaxLine(buffers.input(input) + offset, size, inner, buffers.output() + offset)
+            function(buffers.input(input) + offset, size, inner, buffers.output() + offset)
           }
         }
       }
     }
   }
+}
+
+private func logSoftmaxLine(
+  _ input: UnsafePointer<Float>, _ count: Int, _ step: Int, _ output: UnsafeMutablePointer<Float>
+) {
+  var maximum = -Float.infinity
+  for k in 0..<count { maximum = input[k &* step] > maximum ? input[k &* step] : maximum }
+  var total: Float = 0
+  for k in 0..<count { total += expf(input[k &* step] - maximum) }
+  let logarithm = logf(total)
+  for k in 0..<count { output[k &* step] = input[k &* step] - maximum - logarithm }
 }
 
 /// One softmax over `count` elements that are `step` apart.

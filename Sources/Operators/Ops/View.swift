@@ -6,13 +6,13 @@ extension Operator {
   /// The same elements in another shape; one size may be −1.
   static let view = Operator("aten.view.default(Tensor self, SymInt[] size) -> Tensor", isInPlace: true) {
     call throws(OperatorError) in
-    try call.reshaped("self", to: requestedShape(call, "size"))
+    try call.reshaped("self", to: requestedShape(call, "size", of: call.tensor("self").shape.elementCount))
   }
 
   /// As `view`, of which it differs in PyTorch for tensors that are not contiguous.
   static let reshape = Operator("aten.reshape.default(Tensor self, SymInt[] shape) -> Tensor", isInPlace: true) {
     call throws(OperatorError) in
-    try call.reshaped("self", to: requestedShape(call, "shape"))
+    try call.reshaped("self", to: requestedShape(call, "shape", of: call.tensor("self").shape.elementCount))
   }
 
   /// The dimensions from `start_dim` to `end_dim`, inclusive, as one.
@@ -26,6 +26,16 @@ extension Operator {
     if shape.rank == 0 { return try call.reshaped("self", to: [1]) }
     let sizes = shape.dimensions
     return try call.reshaped("self", to: sizes[..<first] + [sizes[first...last].reduce(1, *)] + sizes[(last + 1)...])
+  }
+
+  /// The same elements in the shape of `other`.
+  static let reshapeAs = Operator("aten.reshape_as.default(Tensor self, Tensor other) -> Tensor", isInPlace: true) {
+    call throws(OperatorError) in try call.reshaped("self", to: call.spec("other").shape.dimensions)
+  }
+
+  /// As `reshapeAs`, of which it differs in PyTorch for tensors that are not contiguous.
+  static let viewAs = Operator("aten.view_as.default(Tensor self, Tensor other) -> Tensor", isInPlace: true) {
+    call throws(OperatorError) in try call.reshaped("self", to: call.spec("other").shape.dimensions)
   }
 
   /// Without the dimension `dim` if its size is 1; as it is otherwise.
@@ -42,18 +52,38 @@ extension Operator {
   static let unsqueeze = Operator("aten.unsqueeze.default(Tensor self, int dim) -> Tensor", isInPlace: true) {
     call throws(OperatorError) in
     let shape = try call.tensor("self").shape
-    let (dim, rank) = (try call.int("dim"), shape.rank)
-    try call.check((-rank - 1...rank).contains(dim), "'dim' must be in -\(rank + 1)...\(rank) for \(shape), not \(dim)")
     var sizes = shape.dimensions
-    sizes.insert(1, at: dim < 0 ? dim + rank + 1 : dim)
+    sizes.insert(1, at: try call.newDimension(of: shape))
     return try call.reshaped("self", to: sizes)
+  }
+
+  /// The dimension `dim` as several, of `sizes`; one of these may be −1.
+  static let unflatten = Operator(
+    "aten.unflatten.int(Tensor self, int dim, SymInt[] sizes) -> Tensor", isInPlace: true
+  ) { call throws(OperatorError) in
+    let shape = try call.tensor("self").shape
+    try call.check(shape.rank > 0, "a scalar has no dimension to unflatten")
+    let dim = try call.dimension(call.int("dim"), of: shape)
+    let parts = try requestedShape(call, "sizes", of: shape[dim])
+    try call.check(
+      !parts.isEmpty && Shape(validating: parts)?.elementCount == shape[dim],
+      "'sizes' \(parts) do not make up dimension \(dim) of \(shape)")
+    return try call.reshaped("self", to: shape.dimensions[..<dim] + parts + shape.dimensions[(dim + 1)...])
   }
 }
 
-/// The sizes of an argument with −1 replaced by what is left for it.
-private func requestedShape(_ call: OperatorCall, _ name: String) throws(OperatorError) -> [Int] {
+extension OperatorCall {
+  /// The position of a new dimension `dim`, −(rank + 1)...rank.
+  func newDimension(of shape: Shape) throws(OperatorError) -> Int {
+    let (dim, rank) = (try int("dim"), shape.rank)
+    try check((-rank - 1...rank).contains(dim), "'dim' must be in -\(rank + 1)...\(rank) for \(shape), not \(dim)")
+    return dim < 0 ? dim + rank + 1 : dim
+  }
+}
+
+/// The sizes of an argument with −1 replaced by what is left for it of `count` elements.
+private func requestedShape(_ call: OperatorCall, _ name: String, of count: Int) throws(OperatorError) -> [Int] {
   let requested = try call.ints(name)
-  let count = try call.tensor("self").shape.elementCount
   var sizes = requested
   guard let open = sizes.firstIndex(of: -1) else { return sizes }
   sizes[open] = 1

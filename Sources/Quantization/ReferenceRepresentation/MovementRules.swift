@@ -10,7 +10,12 @@ extension ReferenceRewriter {
     ReferenceRule(["aten.pad.default", "aten.constant_pad_nd.default"]) { rewriter, node throws(GraphError) in
       try rewriter.rewritePad(node)
     },
-    ReferenceRule(["aten.cat.default"]) { rewriter, node throws(GraphError) in try rewriter.rewriteCat(node) },
+    ReferenceRule(["aten.cat.default", "aten.stack.default"]) { rewriter, node throws(GraphError) in
+      try rewriter.rewriteCat(node)
+    },
+    ReferenceRule([
+      "aten.chunk.default", "aten.split.Tensor", "aten.split_with_sizes.default", "aten.unbind.int",
+    ]) { rewriter, node throws(GraphError) in rewriter.rewriteCut(node) },
   ]
 
   /// The same node on the quanta.
@@ -22,6 +27,16 @@ extension ReferenceRewriter {
     var copy = node
     copy.mapInputs { _ in integers }
     emitMovement(node, copy.arguments.map { ($0.name, $0.operand) }, node.operatorName, parameters)
+    return nil
+  }
+
+  /// The same node on the quanta, with the input's parameters for each piece.
+  private mutating func rewriteCut(_ node: Node) -> String? {
+    guard let x = activation(node.value("self")) else { return Self.inputReason }
+    let arguments = node.arguments.map { ($0.name, $0.name == "self" ? .value(x.id) : $0.operand) }
+    for (piece, integers) in zip(node.outputs, emit(node, arguments, as: .int8)) {
+      quanta[piece] = Quanta(id: integers, parameters: AffineParameters(x.parameters))
+    }
     return nil
   }
 

@@ -153,6 +153,17 @@ struct ReferenceRewriter {
     return node.output
   }
 
+  /// Appends a node as `node` is, but for its arguments, and with outputs of another type.
+  mutating func emit(_ node: Node, _ arguments: [(String, Operand)], as dataType: DataType) -> [ValueID] {
+    var copy = node
+    copy.arguments = arguments.map { Node.Argument($0.0, $0.1) }
+    copy.outputs = node.outputs.map { id in
+      result.graph.addValue(source.program.graph[id].name, TensorSpec(dataType, source.spec(id).shape))
+    }
+    result.graph.nodes.append(copy)
+    return copy.outputs
+  }
+
   /// Appends a function of `value`, of its type and shape, named after the source node it is made for.
   mutating func emit(
     _ operatorName: String, _ value: ValueID, _ arguments: [(String, Operand)], _ origin: Node

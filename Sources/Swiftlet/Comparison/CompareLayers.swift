@@ -19,21 +19,21 @@ import XNNPACKBackend
 /// - Throws: `GraphError` when a program is not valid or `float` is quantized; `UsageError` without samples; the data's
 ///   errors.
 public func compareLayers(
-  float: ExportedProgram, quantized: ExportedProgram, data: any Dataset,
+  float: ExportedProgram, quantized: ExportedProgram, data: any Dataset, loading: DataLoader.Options = .init(),
   threads: Int = ThreadPool.physicalCoreCount, delegate: Bool = true, progress: (Int, Int) -> Void = { _, _ in }
 ) throws -> ModelComparison {
   guard data.count > 0 else { throw UsageError("\(float.name): no samples to compare on") }
-  let models = try ComparedModels(float: float.fixed(for: data), quantized: quantized.fixed(for: data))
+  let models = try ComparedModels(
+    float: float.fixed(for: data, loading), quantized: quantized.fixed(for: data, loading))
   guard !models.layers.isEmpty else {
     throw UsageError("\(quantized.name): no layer has a partner in \(float.name); it was made from another model")
   }
   let run = try ComparisonRun(models, threads: threads, delegate: delegate)
-  for index in 0..<data.count {
-    try run.add([data.input(index)])
-    progress(index + 1, data.count)
+  let pass = try loading.forEachSample(of: data, besideThreads: threads, progress: progress) {
+    try run.add([$0.inputs])
   }
   return ModelComparison(
-    float: float.name, quantized: quantized.name, samples: data.count,
+    float: float.name, quantized: quantized.name, samples: pass.count,
     layers: models.layers.indices.map { models.comparison($0, run.sums[$0]) }, unmatched: models.unmatched)
 }
 

@@ -33,7 +33,7 @@ struct IsolatedGraph {
   mutating func add(_ layer: QuantizedLayer) -> ValueID? {
     guard let result = computed(layer.value) else { return nil }
     guard let quantize = layer.quantize else { return result }
-    return program.graph.appendDequantize(of: appendCopy(quantize, reading: [result]), like: quantize)
+    return program.graph.appendDequantize(of: appendCopy(quantize, reading: [result])[0], like: quantize)
   }
 
   /// Copies one node alone; its constant operands are given as reals, so that it computes in float on the quantized
@@ -44,7 +44,7 @@ struct IsolatedGraph {
       guard let input = realConstant(id) ?? resolved(id) else { return nil }
       inputs.append(input)
     }
-    return appendCopy(node, reading: inputs)
+    return appendCopy(node, reading: inputs)[0]
   }
 
   private mutating func realConstant(_ id: ValueID) -> ValueID? {
@@ -60,7 +60,9 @@ struct IsolatedGraph {
       guard let input = resolved(id) else { return nil }
       inputs.append(input)
     }
-    return appendCopy(node, reading: inputs)
+    let outputs = appendCopy(node, reading: inputs)
+    for (original, copy) in zip(node.outputs, outputs) where !layerValues.contains(original) { copies[original] = copy }
+    return node.outputs.firstIndex(of: id).map { outputs[$0] }
   }
 
   /// What stands for a value that a copy reads: a copy of its quantize and dequantize nodes, a constant, the float
@@ -82,7 +84,7 @@ struct IsolatedGraph {
   }
 
   /// - Precondition: `inputs` are parallel to `node.inputs`.
-  private mutating func appendCopy(_ node: Node, reading inputs: [ValueID]) -> ValueID {
+  private mutating func appendCopy(_ node: Node, reading inputs: [ValueID]) -> [ValueID] {
     var copy = node
     let substitutes = Dictionary(zip(node.inputs, inputs), uniquingKeysWith: { first, _ in first })
     copy.mapInputs { substitutes[$0] ?? $0 }
@@ -91,7 +93,7 @@ struct IsolatedGraph {
     }
     copy.name = program.graph[copy.outputs[0]].name
     program.graph.nodes.append(copy)
-    return copy.outputs[0]
+    return copy.outputs
   }
 }
 

@@ -142,6 +142,7 @@ struct PT2GraphBuilder {
     guard node.target.hasPrefix(prefix) else { throw error(place, "is not a call of an operator") }
     var arguments: [GraphIR.Node.Argument] = []
     for argument in node.inputs {
+      if case .placement = argument.arg { continue }
       if let example = try symInts.example(of: argument, node: name, place) {
         arguments.append(.init(argument.name, .attribute(example)))
       } else {
@@ -161,7 +162,7 @@ struct PT2GraphBuilder {
   private func operand(_ named: PT2Schema.NamedArgument, _ place: String) throws(FormatError) -> Operand {
     let place = "\(place), argument '\(named.name)'"
     switch named.arg {
-    case .none: return .attribute(.none)
+    case .none, .placement: return .attribute(.none)
     case .tensor(let name): return .value(try value(name, place))
     case .tensors(let names): return .values(try names.map { name throws(FormatError) in try value(name, place) })
     case .optionalTensors(let names):

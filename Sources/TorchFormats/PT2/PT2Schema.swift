@@ -264,6 +264,8 @@ extension PT2Schema {
     case symInts([SymIntArgument])
     case scalarType(Int)
     case memoryFormat(Int)
+    /// Where a tensor is made (`as_device`) or how it lies in memory (`as_layout`, strided), which has no meaning here.
+    case placement
     /// A kind that has no counterpart here, by its key in the schema.
     case unsupported(String)
 
@@ -328,6 +330,8 @@ extension PT2Schema {
       case "as_string": self = .string(try value())
       case "as_scalar_type": self = .scalarType(try value())
       case "as_memory_format": self = .memoryFormat(try value())
+      case "as_device": self = .placement
+      case "as_layout" where try value(Int.self) == PT2Schema.stridedLayout: self = .placement
       default: self = .unsupported(key.stringValue)
       }
     }

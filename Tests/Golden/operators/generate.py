@@ -468,7 +468,108 @@ def moreFunctions():
         add(f"aten.{name}.default", EXACT, special, special.flip(0))
 
 
-for make in [convolutions, moreConvolutions, normalization, elementwise, activations, layers, pooling, movement, quantization, integers, chosenParameters, moreFunctions]:
+def pieces():
+    for dtype in TYPES:
+        add("aten.chunk.default", EXACT, count(3, 4, dtype=dtype), 2, 1)
+        add("aten.stack.default", EXACT, [count(2, 3, dtype=dtype), count(3, 2, dtype=dtype).T.contiguous()], 1)
+    for shape, *rest in [((5, 3), 2), ((5, 3), 4, 0), ((5, 3), 9), ((2, 7, 2), 3, -2), ((0, 2), 3), ((2, 4, 3, 3), 2, 1), ((4,), 1)]:
+        add("aten.chunk.default", EXACT, count(*shape), *rest)
+    for shape, *rest in [((5, 3), 2), ((2, 6), 3, 1), ((2, 6), 10, -1), ((0, 2), 0), ((0, 2), 4), ((1, 5, 2, 2), 2, 1)]:
+        add("aten.split.Tensor", EXACT, count(*shape), *rest)
+    for shape, *rest in [((6, 2), [1, 5]), ((2, 6), [2, 0, 3, 1], 1), ((3,), [3]), ((2, 3, 4), [1, 3], -1), ((0, 2), [0, 0])]:
+        add("aten.split_with_sizes.default", EXACT, count(*shape), *rest)
+    for shape, *rest in [((3, 2),), ((3, 2), 1), ((2, 3, 4), -2), ((2,),), ((1, 2),), ((2, 0), 0), ((3, 2, 2, 2, 2), 0)]:
+        add("aten.unbind.int", EXACT, count(*shape), *rest)
+    for shape, n, *rest in [((2, 3), 2), ((2, 3), 3, 2), ((2, 3), 1, -1), ((), 2), ((2, 3), 2, -3), ((0, 2), 2, 1)]:
+        add("aten.stack.default", EXACT, [rand(*shape) for _ in range(n)], *rest)
+    for shape, *rest in [((2, 12), 1, [3, 4]), ((2, 12), -1, [-1, 6]), ((6, 2), 0, [2, 3, 1]), ((4,), 0, [-1]), ((2, 0), 1, [0, 3])]:
+        add("aten.unflatten.int", EXACT, count(*shape), *rest)
+    add("aten.unflatten.int", EXACT, count(2, 6, dtype=torch.int8), 1, [3, 2])
+
+
+def creations():
+    for name in ["zeros", "ones"]:
+        for dtype in [None, torch.float32, torch.float64, torch.int8, torch.int64, torch.bool]:
+            add(f"aten.{name}.default", EXACT, [2, 3], dtype=dtype)
+        add(f"aten.{name}.default", EXACT, [])
+        add(f"aten.{name}.default", EXACT, [0, 2], pin_memory=False)
+    for size, value, dtype in [
+        ([2, 3], 1.5, None), ([4], 7, None), ([2], True, None), ([3], -2.75, torch.int32), ([3], 2, torch.float32), ([], -1, torch.int8),
+        ([2], 2**53 + 1, torch.int64), ([2], 1e300, torch.float64), ([3], 255, torch.uint8), ([2], 0.5, torch.bool), ([2], False, torch.int16),
+    ]:
+        add("aten.full.default", EXACT, size, value, dtype=dtype)
+
+
+def attention():
+    name = "aten.scaled_dot_product_attention.default"
+    add(name, SUM, rand(2, 3, 5, 8), rand(2, 3, 7, 8), rand(2, 3, 7, 11))
+    add(name, SUM, rand(5, 4), rand(5, 4), rand(5, 4), None, 0.0, True)
+    add(name, SUM, rand(2, 37, 4), rand(2, 3, 4), rand(2, 3, 8), None, 0.0, True, scale=0.7)
+    add(name, SUM, rand(1, 2, 3, 4), rand(1, 2, 6, 4), rand(1, 2, 6, 4), None, 0.0, True)
+    for shape in [(5, 6), (2, 3, 5, 6), (2, 1, 1, 6), (3, 5, 1), (1, 1)]:
+        add(name, SUM, rand(2, 3, 5, 4), rand(2, 3, 6, 4), rand(2, 3, 6, 9), rand(*shape))
+        mask = torch.rand(shape) > 0.4
+        add(name, SUM, rand(2, 3, 5, 4), rand(2, 3, 6, 4), rand(2, 3, 6, 9), mask)
+    hidden = torch.tensor([[True, False, True], [False, False, False]])
+    add(name, SUM, rand(1, 1, 2, 4), rand(1, 1, 3, 4), rand(1, 1, 3, 4), hidden)
+    infinite = torch.zeros(2, 3).masked_fill(~hidden, float("-inf"))
+    add(name, SUM, rand(1, 1, 2, 4), rand(1, 1, 3, 4), rand(1, 1, 3, 4), infinite, scale=-0.5)
+
+
+def recurrent():
+    for gates, name in [(4, "aten.lstm.input"), (3, "aten.gru.input")]:
+        for shape, hidden, layers, biases, both, first in [
+            ((5, 2, 3), 4, 1, True, False, False), ((2, 6, 3), 5, 2, True, True, True), ((3, 1, 2), 9, 3, False, False, False),
+            ((4, 3, 2), 2, 1, False, True, False), ((1, 1, 1), 1, 2, True, False, True),
+        ]:
+            directions = 2 if both else 1
+            params = []
+            for cell in range(layers * directions):
+                params += [rand(gates * hidden, shape[2] if cell < directions else hidden * directions), rand(gates * hidden, hidden)]
+                params += [rand(gates * hidden), rand(gates * hidden)] if biases else []
+            states = [rand(layers * directions, shape[0 if first else 1], hidden) for _ in range(2 if gates == 4 else 1)]
+            hx = states if gates == 4 else states[0]
+            add(name, SUM, rand(*shape), hx, params, biases, layers, 0.0, False, both, first)
+    add("aten.gru.input", SUM, rand(2, 0, 3), rand(1, 0, 2), [rand(6, 3), rand(6, 2)], False, 1, 0.5, False, False, False)
+
+
+def others():
+    for dtype in TYPES:
+        add("aten.index.Tensor", EXACT, count(4, 3, dtype=dtype), [torch.tensor([[0, -1], [2, 2]])])
+        add("aten.roll.default", EXACT, count(3, 4, dtype=dtype), [1, -3], [0, 1])
+    add("aten.index.Tensor", EXACT, rand(3), [torch.tensor([2, 0, -3], dtype=torch.int32)])
+    add("aten.index.Tensor", EXACT, rand(3, 2, 2), [torch.tensor(1)])
+    add("aten.index.Tensor", EXACT, rand(0, 2), [torch.zeros(0, 3, dtype=torch.int64)])
+    for shape, *rest in [((2, 3, 4), [1], [-1]), ((2, 3), [2]), ((2, 3), [-7], []), ((4, 5), [9, -2], [1, 0]), ((4,), [1, 2], [0, 0]), ((0, 2), [1], [0]), ((2, 5, 5, 1), [-2, -3], [1, 2])]:
+        add("aten.roll.default", EXACT, count(*shape), *rest)
+    for a, b in [((2, 6), (3, 4)), ((4,), (2, 2)), ((1,), ()), ((0, 3), (5, 0))]:
+        add("aten.reshape_as.default", EXACT, rand(*a), rand(*b))
+        add("aten.view_as.default", EXACT, rand(*a), rand(*b))
+    for a, b in [((3, 1), (3, 4)), ((1, 2), (5, 3, 2)), ((), (2,)), ((2, 3), (2, 3))]:
+        add("aten.expand_as.default", EXACT, rand(*a), rand(*b))
+    for shape in [(3, 4), (5,), (), (1, 3)]:
+        add("aten.t.default", EXACT, rand(*shape))
+    add("aten.t.default", EXACT, count(2, 3, dtype=torch.int8))
+    for x, *rest in [(rand(2, 3), 1), (rand(5), 0.5, 2), (rand(), -3.0, -0.25), (rand(0, 2), 1.5)]:
+        add("aten.rsub.Scalar", SUM, x, *rest)
+    for shape, dim in [((3, 5), 1), ((3, 5), 0), ((2, 3, 4), -2), ((), 0)]:
+        add("aten.log_softmax.int", EXP, rand(*shape) * 4, dim)
+    add("aten.log_softmax.int", EXP, torch.tensor([[1000.0, 999.0, -1000.0], [-200.0, -200.5, -300.0]]), -1, torch.float32)
+    for shape, channels in [((2, 3, 4), 3), ((2, 3), 3), ((2, 3, 2, 2), 1), ((5,), 1), ((0, 2), 2)]:
+        add("aten.prelu.default", EXACT, rand(*shape), rand(channels))
+    for bias, m, k, n, options in [((4,), 3, 5, 4, {}), ((3, 1), 3, 2, 4, {"alpha": 0.5}), ((2, 2), 2, 3, 2, {"beta": -2, "alpha": 3}), ((1, 3), 2, 1, 3, {"beta": 0})]:
+        add("aten.addmm.default", SUM, rand(*bias), rand(m, k), rand(k, n), **options)
+    for x, w, o, *rest in [(rand(1, 3, 5), rand(3, 2, 3), 2), (rand(2, 4, 3), rand(4, 1, 2), 2, [2], [1], [1], 2, [3]), (rand(3, 5), rand(3, 2, 2), 2, [3])]:
+        add("aten.conv_transpose1d.default", SUM, x, w, rand(o), *rest)
+    for x, *rest in [(rand(1, 2, 9), [2]), (rand(2, 9), [3], [2], [1], [2], True)]:
+        add("aten.max_pool1d.default", EXACT, x, *rest)
+    for x, *rest in [(rand(1, 2, 9), [2]), (rand(2, 9), [3], [2], [1], True, False), (rand(1, 1, 7), [3], [3], [1])]:
+        add("aten.avg_pool1d.default", SUM, x, *rest)
+    for x, size in [(rand(2, 3, 7), [1]), (rand(2, 9), [4]), (rand(1, 1, 3), [5])]:
+        add("aten.adaptive_avg_pool1d.default", SUM, x, size)
+
+
+for make in [convolutions, moreConvolutions, normalization, elementwise, activations, layers, pooling, movement, quantization, integers, chosenParameters, moreFunctions, pieces, creations, attention, recurrent, others]:
     make()
 lines = ",\n".join(json.dumps(case, separators=(",", ":")) for case in cases)
 (HERE / "operators.json").write_text(f'{{"torch":"{torch.__version__}","cases":[\n{lines}\n]}}\n')
