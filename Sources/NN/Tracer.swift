@@ -17,8 +17,6 @@ final class Tracer {
   private var stack: [(path: String, type: String)] = []
   /// Where the innermost modules were called.
   private var locations: [String] = []
-  /// How many nodes with several results each function has.
-  private var listCounts: [String: Int] = [:]
   /// How often each function was called, for `torch_fn`.
   private var callCounts: [String: Int] = [:]
 
@@ -124,33 +122,27 @@ final class Tracer {
     } catch { throw self.error(error.reason, operatorName: operatorName) }
 
     let function = operatorName.split(separator: ".").dropFirst().first.map(String.init) ?? operatorName
-    // Several results have names of their own, as PyTorch's nodes that take them apart.
-    let isSingle = captured.outputs.count == 1
+    let count = callCounts[function, default: 0]
+    callCounts[function] = count + 1
+    // One of several results is an item of what the node returns, as PyTorch writes it: `chunk`, `getitem`, `getitem_1`.
+    let isSeveral = captured.outputs.count > 1
     let outputs = zip(captured.outputs, captured.outputSizes).map { spec, sizes in
       SymbolicTensor(
-        id: addValue(isSingle ? function : "getitem", spec, sizes), spec: spec, sizes: sizes, tracer: self)
+        id: addValue(isSeveral ? "getitem" : function, spec, sizes), spec: spec, sizes: sizes, tracer: self)
     }
-    let name = isSingle ? graph[outputs[0].id].name : uniqueNodeName(function)
+    let name = isSeveral ? (count == 0 ? function : "\(function)_\(count)") : graph[outputs[0].id].name
     if !captured.sizeArguments.isEmpty { shapes.arguments[name] = captured.sizeArguments }
     graph.nodes.append(
       Node(
         name: name, operatorName: operatorName, arguments: captured.nodeArguments, outputs: outputs.map(\.id),
-        metadata: metadata(of: function)))
+        metadata: metadata(of: function, call: count + 1)))
     return outputs
   }
 
-  /// `chunk`, `chunk_1`, …: no value goes by this name.
-  private func uniqueNodeName(_ function: String) -> String {
-    let count = listCounts[function, default: 0]
-    listCounts[function] = count + 1
-    return count == 0 ? function : "\(function)_\(count)"
-  }
-
-  private func metadata(of function: String) -> [String: String] {
-    callCounts[function, default: 0] += 1
-    return [
+  private func metadata(of function: String, call: Int) -> [String: String] {
+    [
       "nn_module_stack": stack.map { "L__self__\($0.path),\($0.path),\($0.type)" }.joined(separator: ";"),
-      "torch_fn": "\(function)_\(callCounts[function]!);builtin_function_or_method.\(function)",
+      "torch_fn": "\(function)_\(call);builtin_function_or_method.\(function)",
     ]
   }
 }

@@ -34,6 +34,16 @@ extension ModelZoo.Entry: CustomTestStringConvertible {
     #expect(difference == nil, "\(difference ?? "")")
   }
 
+  /// Other names for the parts would be taken for those of nodes when PyTorch loads the program.
+  @Test func partsOfAListAreNamedAsPyTorchNamesThem() throws {
+    let entry = try #require(ModelZoo.entry(named: "shufflenet_v2_x1_0"))
+    let program = try export(entry.makeWithoutWeights(), [TensorSpec(.float32, entry.inputShape)])
+    let chunks = program.graph.nodes.filter { $0.operatorName == "aten.chunk.default" }
+    #expect(chunks.prefix(2).map(\.name) == ["chunk", "chunk_1"])
+    #expect(chunks[1].outputs.map { program.graph[$0].name } == ["getitem_2", "getitem_3"])
+    #expect(Set(program.graph.nodes.map(\.name)).count == program.graph.nodes.count)
+  }
+
   /// With the weights that the golden output was computed with.
   @Test(.enabled(if: !_isDebugAssertConfiguration(), "too slow without optimization"), arguments: ModelZoo.all)
   func outputsEqualPyTorchsAndInt8IsExplained(_ entry: ModelZoo.Entry) throws {
