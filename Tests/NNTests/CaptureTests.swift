@@ -1,5 +1,6 @@
 import NN
 import Swiftlet
+import TestSupport
 import Testing
 
 /// Two convolutions with a residual, a pool and a head.
@@ -131,5 +132,41 @@ extension CaptureTests {
   @Test func modulesOutsideTheModelAreRefused() {
     let error = #expect(throws: ExportError.self) { try export(Foreign(), [TensorSpec(.float32, [4])]) }
     #expect(error?.reason.contains("make it a stored property") == true)
+  }
+}
+
+extension CaptureTests {
+  /// The example of docs/capture.md.
+  private final class DocumentedNet: Module {
+    let conv1 = Conv2d(3, 16, kernelSize: 3, stride: 2, padding: 1, bias: false)
+    let bn1 = BatchNorm2d(16)
+    let relu = ReLU()
+    let blocks = Sequential([Conv2d(16, 32, kernelSize: 3, padding: 1), ReLU6()])
+    let fc = Linear(32, 10)
+
+    override func forward(_ input: SymbolicTensor) throws(ExportError) -> SymbolicTensor {
+      let x = try blocks(relu(bn1(conv1(input))))
+      return try fc(x.mean(dim: [2, 3]))
+    }
+  }
+
+  @Test func theDocumentedModelIsSavedQuantizedAndRunAtAnyBatch() throws {
+    let folder = try TemporaryFolder()
+    let model = DocumentedNet()
+    try model.stateDict().write(to: folder.path("net.safetensors"))
+    model.resetParameters(seed: 7)
+    try model.loadStateDict(StateDict.read(folder.path("net.safetensors")))
+    let batch = Dim("batch", min: 1, max: 32)
+    let program = try export(model, [TensorSpec(.float32, [1, 3, 64, 64])], dynamicShapes: [[0: batch]])
+    try PT2Archive.write(program, to: folder.path("net.pt2"))
+
+    let read = try PT2Archive.read(folder.path("net.pt2"))
+    var generator = MersenneTwister(seed: 3)
+    let pixels = generator.uniform(32 * 3 * 64 * 64)
+    let first = Tensor(Array(pixels.prefix(3 * 64 * 64)), shape: [1, 3, 64, 64])
+    let quantized = try quantize(read, SampleDataset(inputs: [first])).program
+    let method = try Method(lower(quantized, partitioner: XNNPACKPartitioner()), threads: ThreadPool(threadCount: 1))
+    let together = try method.run([Tensor(pixels, shape: [32, 3, 64, 64])])[0].elements(as: Float.self)
+    #expect(try method.run([first])[0].elements(as: Float.self) == Array(together.prefix(10)))
   }
 }
