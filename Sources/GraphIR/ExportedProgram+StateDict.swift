@@ -18,6 +18,19 @@ public struct StateDictError: Error, Hashable, Sendable, CustomStringConvertible
   public let unexpected: [String]
   /// Tensors of other shapes, or of element types that cannot be converted.
   public let mismatches: [Mismatch]
+  /// Names that two tensors of the model have.
+  public let repeated: [String]
+
+  package init(
+    program: String, missing: [String] = [], unexpected: [String] = [], mismatches: [Mismatch] = [],
+    repeated: [String] = []
+  ) {
+    self.program = program
+    self.missing = missing
+    self.unexpected = unexpected
+    self.mismatches = mismatches
+    self.repeated = repeated
+  }
 
   public var description: String {
     func list(_ title: String, _ items: [String]) -> [String] {
@@ -28,6 +41,7 @@ public struct StateDictError: Error, Hashable, Sendable, CustomStringConvertible
     let lines =
       list("missing", missing) + list("unexpected", unexpected)
       + list("other shapes or types", mismatches.map { "\($0.name) is \($0.actual), the model has \($0.expected)" })
+      + list("names that two of the model's tensors have", repeated)
     return "\(program): the state dict does not fit. " + lines.joined(separator: "; ")
   }
 }

@@ -4,7 +4,11 @@ import TensorCore
 
 /// One call of an operator while a model is captured: what it is in the example, and how its sizes vary.
 struct CapturedCall {
-  struct Refusal: Error { let reason: String }
+  struct Refusal: Error {
+    let reason: String
+    /// The sizes that were refused; nil for those of the example.
+    var sample: [String: Int]?
+  }
 
   private let op: Operator
   /// In schema order; those that equal the schema's default are left out.
@@ -103,7 +107,7 @@ struct CapturedCall {
     for input in inputs {
       let dimensions = input.sizes.compactMap { $0.evaluated(sample) }
       guard dimensions.count == input.sizes.count, let shape = Shape(validating: dimensions) else {
-        throw Refusal(reason: "with \(values), an input of \(input.sizes) is impossible")
+        throw Refusal(reason: "with \(values), an input of \(input.sizes) is impossible", sample: sample)
       }
       var spec = input.spec
       spec.shape = shape
@@ -113,7 +117,7 @@ struct CapturedCall {
     for (name, sizes) in sizeArguments {
       let numbers = sizes.compactMap { $0.evaluated(sample) }
       guard numbers.count == sizes.count else {
-        throw Refusal(reason: "with \(values), the argument '\(name)' of \(sizes) is impossible")
+        throw Refusal(reason: "with \(values), the argument '\(name)' of \(sizes) is impossible", sample: sample)
       }
       if case .attribute(.int) = arguments[name] {
         arguments[name] = .attribute(.int(numbers[0]))
@@ -123,10 +127,11 @@ struct CapturedCall {
     }
     let result: [TensorSpec]
     do { result = try infer(specs, arguments) } catch {
-      throw Refusal(reason: "with \(values): \(error.reason). Give the size a range that leaves this out")
+      throw Refusal(
+        reason: "with \(values): \(error.reason). Give the size a range that leaves this out", sample: sample)
     }
     guard result.count == outputs.count, zip(result, outputs).allSatisfy({ $0.shape.rank == $1.shape.rank }) else {
-      throw Refusal(reason: "with \(values), its results have another number of dimensions")
+      throw Refusal(reason: "with \(values), its results have another number of dimensions", sample: sample)
     }
     return result
   }

@@ -22,15 +22,24 @@ public func export(
   if let (path, _) = model.namedModules().first(where: { $0.module.isTraining }) {
     throw ExportError(model: name, module: path, reason: "is in training mode; call eval() on the model before export")
   }
+  if let repeated = model.repeatedNames().first {
+    throw ExportError(
+      model: name,
+      reason: "two of its tensors are called '\(repeated)'; rename a property, or override key(forProperty:)")
+  }
   guard !exampleInputs.isEmpty else { throw ExportError(model: name, reason: "is exported without any input") }
   var dimensions = try InputDimensions(exampleInputs, dynamicShapes, model: name)
   // A size that the model fixes and that may be fixed becomes a number; the model then runs again without it.
   while true {
     let tracer = Tracer(model, name: name, shapes: dimensions.shapes)
-    let program = try capture(model, exampleInputs, dimensions.sizes, tracer)
-    guard try dimensions.fixSizes(violating: tracer.guards, tracer.samples) else {
-      return try verified(program, tracer, dimensions)
+    let program: ExportedProgram
+    do { program = try capture(model, exampleInputs, dimensions.sizes, tracer) } catch {
+      guard let sample = tracer.refusedSample, dimensions.fixSizes(differingIn: sample) else {
+        throw dimensions.naming(error)
+      }
+      continue
     }
+    guard try dimensions.fixSizes(violating: tracer.guards) else { return try verified(program, tracer) }
   }
 }
 
@@ -68,6 +77,7 @@ private func capture(
   }
   let outputs = try tracer.within(model, at: "") { () throws(ExportError) in try model.forward(users) }
   guard !outputs.isEmpty else { throw tracer.error("returns no tensor") }
+  try tracer.checkOwner(of: outputs)
   for (id, tensor) in tracer.lifted {
     let target = "lifted_tensor_\(program.inputKinds.count - tensors.count)"
     inputs.append(id)
@@ -83,7 +93,7 @@ private func capture(
 }
 
 private func verified(
-  _ captured: ExportedProgram, _ tracer: Tracer, _ dimensions: InputDimensions
+  _ captured: ExportedProgram, _ tracer: Tracer
 ) throws(ExportError) -> ExportedProgram {
   var program = captured
   if !tracer.samples.isEmpty {

@@ -74,32 +74,55 @@ struct InputDimensions {
   /// Makes sizes fixed that the model fixes, where they may be. Returns whether there were such.
   ///
   /// Throws for sizes that were declared dynamic, with every guard that does not hold in the whole range.
-  mutating func fixSizes(violating guards: [SizeGuard], _ samples: [[String: Int]]) throws(ExportError) -> Bool {
+  mutating func fixSizes(violating guards: [SizeGuard]) throws(ExportError) -> Bool {
     let broken = guards.compactMap { decision in
-      samples.first { !decision.isSame(at: $0) }.map { (decision, $0) }
+      decision.counterexample(in: shapes.rangeConstraints).map { (decision, $0) }
     }
     guard !broken.isEmpty else { return false }
-    let involved = broken.reduce(into: Set<String>()) { $0.formUnion($1.0.left.symbols.union($1.0.right.symbols)) }
-    let fixed = symbols.filter { involved.contains($0.name) && $0.mayBeFixed }
-    guard !fixed.isEmpty else { throw error(broken) }
+    let involved = broken.reduce(into: Set<String>()) { $0.formUnion($1.0.symbols) }
+    guard fix(involved) else { throw error(broken) }
+    return true
+  }
+
+  /// Makes those sizes fixed that differ from the example's at a sample that an operator refused, where they may be.
+  /// Returns whether there were such.
+  mutating func fixSizes(differingIn sample: [String: Int]) -> Bool {
+    fix(Set(sample.filter { shapes.hints[$0.key] != $0.value }.keys))
+  }
+
+  private mutating func fix(_ names: Set<String>) -> Bool {
+    let fixed = symbols.filter { names.contains($0.name) && $0.mayBeFixed && shapes.hints[$0.name] != nil }
     for symbol in fixed {
       let value = shapes.hints.removeValue(forKey: symbol.name)!
       shapes.rangeConstraints[symbol.name] = nil
       sizes = sizes.map { $0.map { $0 == .symbol(symbol.name) ? .int(value) : $0 } }
     }
-    return true
+    return !fixed.isEmpty
+  }
+
+  /// The text with the symbols' titles in place of their names.
+  private func named(_ text: String) -> String {
+    // The longest names first, since `s1` is a part of `s10`.
+    symbols.sorted { $0.name.count > $1.name.count }
+      .reduce(text) { text, symbol in text.replacing(symbol.name, with: symbol.title) }
+  }
+
+  /// The error with sizes called as they were declared.
+  func naming(_ error: ExportError) -> ExportError {
+    ExportError(
+      model: error.model, module: error.module, location: error.location, operatorName: error.operatorName,
+      reason: named(error.reason))
   }
 
   private func error(_ broken: [(SizeGuard, [String: Int])]) -> ExportError {
-    func named(_ text: String) -> String {
-      symbols.reduce(text) { text, symbol in text.replacing(symbol.name, with: symbol.title) }
-    }
     let lines = broken.map { decision, sample in
-      let values = symbols.filter { decision.left.symbols.union(decision.right.symbols).contains($0.name) }
-        .map { "\($0.title) = \(sample[$0.name] ?? 0)" }.joined(separator: ", ")
+      let values = symbols.filter { sample[$0.name] != nil }.map { "\($0.title) = \(sample[$0.name]!)" }
       let place = [decision.location, decision.module.isEmpty ? "" : "module '\(decision.module)'"]
         .filter { !$0.isEmpty }.joined(separator: ", ")
-      return "\(place.isEmpty ? "" : "\(place): ")it relies on \(named(decision.text)), which is false for \(values)"
+      let objection =
+        values.isEmpty
+        ? "which cannot be decided for all sizes" : "which is false for \(values.joined(separator: ", "))"
+      return "\(place.isEmpty ? "" : "\(place): ")it relies on \(named(decision.text)), \(objection)"
     }
     return ExportError(
       model: model,

@@ -2,11 +2,12 @@ import GraphIR
 import TensorCore
 
 extension Module {
-  /// The module's parameters and persistent buffers by name, as PyTorch names them. Parameters without data are drawn first.
+  /// The module's parameters and persistent buffers by name, as PyTorch names them: one that several modules share has all
+  /// its names. Parameters without data are drawn first.
   public final func stateDict() -> StateDict {
     drawMissingParameters(seed: 0)
     var result = StateDict()
-    for (name, tensor) in namedTensors() {
+    for (name, tensor) in everyName() {
       switch tensor {
       case .parameter(let parameter): result[name] = parameter.tensor
       case .buffer(let buffer): if buffer.isPersistent { result[name] = buffer.tensor }
@@ -19,12 +20,15 @@ extension Module {
   /// be there and no other, unless `strict` is false; shapes must be equal in any case. Elements are converted to the type
   /// that the module has.
   ///
-  /// Throws a `StateDictError` that lists missing and unexpected names and other shapes, and then changes nothing.
+  /// Throws a `StateDictError` that lists missing and unexpected names and other shapes, or names that two tensors of the
+  /// module have, and then changes nothing.
   @discardableResult
   public final func loadStateDict(
     _ dict: StateDict, strict: Bool = true
   ) throws(StateDictError) -> IncompatibleKeys {
-    let targets = namedTensors().filter { _, tensor in
+    let repeated = repeatedNames()
+    guard repeated.isEmpty else { throw StateDictError(program: "\(type(of: self))", repeated: repeated) }
+    let targets = everyName().filter { _, tensor in
       if case .buffer(let buffer) = tensor { buffer.isPersistent } else { true }
     }
     let expected = targets.map { name, tensor in
@@ -44,10 +48,12 @@ extension Module {
     return incompatible
   }
 
-  /// Draws all parameters anew, as an untrained model has them: each from a generator of its own, seeded by `seed` and its
+  /// Draws all parameters anew but those that were made with data, as an untrained model has them: each from a generator of its own, seeded by `seed` and its
   /// name. The numbers are not PyTorch's.
   public final func resetParameters(seed: UInt64 = 0) {
-    for case (_, .parameter(let parameter)) in namedTensors() { parameter.tensor = nil }
+    for case (_, .parameter(let parameter)) in namedTensors() where !parameter.isGiven {
+      parameter.tensor = nil
+    }
     drawMissingParameters(seed: seed)
   }
 

@@ -16,8 +16,9 @@ import TensorCore
 /// }
 /// ```
 ///
-/// Stored properties that are a `Module`, an array of modules, a `Parameter` or a `Buffer` belong to the state dict under
-/// their names in snake case (`inProjWeight` is `in_proj_weight`), in the order of their declaration; nil ones do not.
+/// Stored properties that are a `Module`, a `Parameter` or a `Buffer`, or optionals, arrays and dictionaries of them, belong to
+/// the state dict under their names in snake case (`inProjWeight` is `in_proj_weight`, the modules of an array `blocks` are
+/// `blocks.0`, …), in the order of their declaration; nil ones do not, and neither does a lazy property that was never read.
 /// `forward` runs on symbolic tensors: it computes nothing, and says which operators are called.
 open class Module {
   /// Whether the module behaves as in training. A new one does not, unlike PyTorch's: nothing is trained here.
@@ -27,7 +28,7 @@ open class Module {
 
   /// What the module is called in a graph's module stack, for `XNNPACKQuantizer.setModuleType`. Layers have PyTorch's name
   /// of their class (`torch.nn.modules.conv.Conv2d`), others the name of their Swift type.
-  open class var typeName: String { String(reflecting: self) }
+  open class var typeName: String { torchName ?? String(reflecting: self) }
 
   /// The key of a stored property in the state dict.
   open class func key(forProperty name: String) -> String { name.snakeCased }
@@ -72,46 +73,95 @@ open class Module {
 
   /// Modules inside this one, by key.
   open func children() -> [(key: String, module: Module)] {
-    properties().flatMap { key, value -> [(key: String, module: Module)] in
-      if let module = value as? Module { return [(key, module)] }
-      return ((value as? [Module]) ?? []).enumerated().map { ("\(key).\($0.offset)", $0.element) }
-    }
+    properties().compactMap { key, value in (value as? Module).map { (key, $0) } }
   }
 
-  /// Stored properties with their keys, those of superclasses first.
-  private func properties() -> [(key: String, value: Any)] {
+  /// The modules, parameters and buffers that stored properties hold, those of superclasses first.
+  private func properties() -> [(key: String, value: AnyObject)] {
     var mirrors: [Mirror] = []
     var mirror: Mirror? = Mirror(reflecting: self)
     while let current = mirror, current.subjectType != Module.self {
       mirrors.append(current)
       mirror = current.superclassMirror
     }
-    return mirrors.reversed().flatMap(\.children).compactMap { child in
-      child.label.map { (type(of: self).key(forProperty: $0), child.value) }
+    return mirrors.reversed().flatMap(\.children).flatMap { child -> [(key: String, value: AnyObject)] in
+      guard let label = child.label else { return [] }
+      let lazyPrefix = "$__lazy_storage_$_"
+      let name = label.hasPrefix(lazyPrefix) ? String(label.dropFirst(lazyPrefix.count)) : label
+      return Module.parts(of: child.value, type(of: self).key(forProperty: name))
+    }
+  }
+
+  /// What a property holds that belongs to the state dict: also in optionals, arrays and dictionaries of any depth.
+  private static func parts(of value: Any, _ key: String) -> [(key: String, value: AnyObject)] {
+    if let module = value as? Module { return [(key, module)] }
+    if let parameter = value as? Parameter { return [(key, parameter)] }
+    if let buffer = value as? Buffer { return [(key, buffer)] }
+    let mirror = Mirror(reflecting: value)
+    switch mirror.displayStyle {
+    case .optional: return mirror.children.first.map { parts(of: $0.value, key) } ?? []
+    case .collection:
+      // An array of numbers has no parts, and may be long.
+      guard mirror.children.first.map({ isContainer($0.value) }) == true else { return [] }
+      return mirror.children.enumerated().flatMap { parts(of: $0.element.value, "\(key).\($0.offset)") }
+    case .dictionary:
+      let entries = mirror.children.compactMap { entry -> (name: String, value: Any)? in
+        let pair = Mirror(reflecting: entry.value).children.map(\.value)
+        return pair.count == 2 ? ("\(pair[0])", pair[1]) : nil
+      }
+      guard entries.first.map({ isContainer($0.value) }) == true else { return [] }
+      return entries.sorted { $0.name < $1.name }.flatMap { parts(of: $0.value, "\(key).\($0.name)") }
+    default: return []
+    }
+  }
+
+  private static func isContainer(_ value: Any) -> Bool {
+    if value is Module || value is Parameter || value is Buffer { return true }
+    switch Mirror(reflecting: value).displayStyle {
+    case .optional, .collection, .dictionary: return true
+    default: return false
     }
   }
 
   /// This module and all inside it, outermost first, each once, with their paths (`layer1.0.conv1`; `""` is this one).
   public final func namedModules() -> [(path: String, module: Module)] {
-    var result: [(path: String, module: Module)] = []
     var seen: Set<ObjectIdentifier> = []
-    func visit(_ module: Module, _ path: String) {
-      guard seen.insert(ObjectIdentifier(module)).inserted else { return }
-      result.append((path, module))
-      for (key, child) in module.children() { visit(child, path.isEmpty ? key : "\(path).\(key)") }
-    }
-    visit(self, "")
-    return result
+    return everyPath().filter { seen.insert(ObjectIdentifier($0.module)).inserted }
   }
 
   /// All parameters and buffers with their names in the state dict, each once.
   public final func namedTensors() -> [(name: String, tensor: ModuleTensor)] {
     var seen: Set<ObjectIdentifier> = []
-    return namedModules().flatMap { path, module in
-      module.ownTensors().compactMap { key, tensor in
-        guard seen.insert(tensor.identity).inserted else { return nil }
-        return (path.isEmpty ? key : "\(path).\(key)", tensor)
-      }
+    return everyName().filter { seen.insert($0.tensor.identity).inserted }
+  }
+
+  /// Like `namedModules`, with every path of a module that stands in several places.
+  private func everyPath() -> [(path: String, module: Module)] {
+    var result: [(path: String, module: Module)] = []
+    var above: Set<ObjectIdentifier> = []
+    func visit(_ module: Module, _ path: String) {
+      // A module inside itself has no last path.
+      guard above.insert(ObjectIdentifier(module)).inserted else { return }
+      result.append((path, module))
+      for (key, child) in module.children() { visit(child, path.isEmpty ? key : "\(path).\(key)") }
+      above.remove(ObjectIdentifier(module))
+    }
+    visit(self, "")
+    return result
+  }
+
+  /// Like `namedTensors`, with every name of a tensor that several modules share, as state dicts list them.
+  final func everyName() -> [(name: String, tensor: ModuleTensor)] {
+    everyPath().flatMap { path, module in
+      module.ownTensors().map { key, tensor in (path.isEmpty ? key : "\(path).\(key)", tensor) }
+    }
+  }
+
+  /// Names that two different tensors would have.
+  final func repeatedNames() -> [String] {
+    var owners: [String: ObjectIdentifier] = [:]
+    return everyName().compactMap { name, tensor in
+      owners.updateValue(tensor.identity, forKey: name).map { $0 != tensor.identity } == true ? name : nil
     }
   }
 
@@ -140,11 +190,16 @@ public enum ModuleTensor {
 }
 
 extension String {
-  /// `inProjWeight` → `in_proj_weight`; digits stay with the word before them.
+  /// `inProjWeight` → `in_proj_weight`, `mlpFC1` → `mlp_fc1`: digits stay with the word before them.
   fileprivate var snakeCased: String {
-    reduce(into: "") { result, character in
+    let characters = Array(self)
+    return characters.indices.reduce(into: "") { result, index in
+      let character = characters[index]
       guard character.isUppercase else { return result.append(character) }
-      if let last = result.last, last != "_" { result.append("_") }
+      let isNewWord =
+        index > 0 && characters[index - 1] != "_"
+        && (!characters[index - 1].isUppercase || (index + 1 < count && characters[index + 1].isLowercase))
+      if isNewWord { result.append("_") }
       result += character.lowercased()
     }
   }

@@ -41,16 +41,20 @@ public final class Parameter {
   public let initialization: Initialization
   /// The data; nil before it is loaded or drawn.
   public internal(set) var tensor: Tensor?
+  /// Whether it was made with data, which is not drawn.
+  let isGiven: Bool
 
   public init(_ shape: Shape, _ initialization: Initialization) {
     self.shape = shape
     self.initialization = initialization
+    isGiven = false
   }
 
   /// A parameter with data; 16-bit and 64-bit floats become float32.
   public init(_ tensor: Tensor) {
     self.shape = tensor.shape
     self.initialization = .zeros
+    isGiven = true
     self.tensor = tensor.widened().rowMajor()
   }
 

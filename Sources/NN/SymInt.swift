@@ -19,7 +19,7 @@ public struct SymInt: ExpressibleByIntegerLiteral, CustomStringConvertible {
   public init(integerLiteral value: Int) { self.init(value) }
 
   /// What it is in the example.
-  public var hint: Int { expression.evaluated(tracer?.shapes.hints ?? [:]) ?? 0 }
+  var hint: Int { expression.evaluated(tracer?.shapes.hints ?? [:]) ?? 0 }
 
   public var description: String { expression.description }
 
@@ -28,8 +28,10 @@ public struct SymInt: ExpressibleByIntegerLiteral, CustomStringConvertible {
   ) -> SymInt {
     let tracer = a.tracer ?? b.tracer
     guard let tracer else {
-      // Two numbers; a division by zero is left for the operator that is given it to refuse.
-      return SymInt(SymbolicSize.call(function, [a.expression, b.expression]).evaluated([:]) ?? -1)
+      guard let number = SymbolicSize.call(function, [a.expression, b.expression]).evaluated([:]) else {
+        preconditionFailure("\(a) \(function.rawValue) \(b) is no number")
+      }
+      return SymInt(number)
     }
     let result: SymbolicSize =
       switch (function, a.expression, b.expression) {
@@ -71,34 +73,5 @@ extension Int {
   public init(_ size: SymInt, fileID: StaticString = #fileID, line: UInt = #line) {
     self = size.hint
     size.tracer?.record(.equal, size.expression, .int(size.hint), holds: true, at: "\(fileID):\(line)")
-  }
-}
-
-/// A decision that was made for the example's sizes.
-struct SizeGuard {
-  enum Relation: String {
-    case equal = "=="
-    case less = "<"
-
-    func holds(_ a: Int, _ b: Int) -> Bool { self == .equal ? a == b : a < b }
-  }
-
-  let relation: Relation
-  let left: SymbolicSize
-  let right: SymbolicSize
-  let holds: Bool
-  let module: String
-  let location: String
-
-  /// As Python writes it: `s0 == 8`, `not (s0 < 4)`.
-  var text: String {
-    let condition = "\(left) \(relation.rawValue) \(right)"
-    return holds ? condition : "not (\(condition))"
-  }
-
-  /// Whether the decision is the same at other sizes.
-  func isSame(at sample: [String: Int]) -> Bool {
-    guard let a = left.evaluated(sample), let b = right.evaluated(sample) else { return false }
-    return relation.holds(a, b) == holds
   }
 }

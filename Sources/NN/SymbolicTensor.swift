@@ -7,12 +7,13 @@ import TensorCore
 /// Sizes that were declared dynamic are expressions; `size(_:)` gives them for arithmetic.
 public struct SymbolicTensor {
   let id: ValueID
-  /// With the sizes of the example.
-  public let spec: TensorSpec
+  /// With the sizes of the example. Not public: a decision by them would leave no guard.
+  let spec: TensorSpec
   let sizes: [SymbolicSize]
   let tracer: Tracer
 
   public var rank: Int { sizes.count }
+  public var dataType: DataType { spec.dataType }
 
   /// The sizes of all dimensions.
   public var shape: [SymInt] { sizes.map { SymInt($0, tracer) } }

@@ -11,6 +11,8 @@ final class Tracer {
   /// Values of the symbols at which every operator is asked for its sizes; empty when all are fixed.
   let samples: [[String: Int]]
   private(set) var lifted: [(id: ValueID, tensor: Tensor)] = []
+  /// The sizes at which an operator refused the call that ended the capture; nil where it was refused in the example.
+  private(set) var refusedSample: [String: Int]?
   private var moduleValues: [ObjectIdentifier: SymbolicTensor] = [:]
   private let paths: [ObjectIdentifier: String]
   /// Modules that are running, outermost first.
@@ -111,15 +113,27 @@ final class Tracer {
 
   // MARK: Operators
 
+  /// Throws for a tensor of another capture, which a model may have kept.
+  func checkOwner(of tensors: [SymbolicTensor]) throws(ExportError) {
+    guard tensors.allSatisfy({ $0.tracer === self }) else {
+      throw error("uses a tensor that was kept from an earlier run of forward")
+    }
+  }
+
   func call(
     _ operatorName: String, _ arguments: [(String, CaptureArgument)]
   ) throws(ExportError) -> [SymbolicTensor] {
     guard let op = OperatorSet.named(operatorName) else { throw error("unknown operator", operatorName: operatorName) }
     var captured: CapturedCall
+    for case .tensor(let tensor) in arguments.map(\.1) { try checkOwner(of: [tensor]) }
+    for case .tensors(let tensors) in arguments.map(\.1) { try checkOwner(of: tensors) }
     do {
       captured = try CapturedCall(op, arguments)
       try captured.inferSizes(samples)
-    } catch { throw self.error(error.reason, operatorName: operatorName) }
+    } catch {
+      refusedSample = error.sample
+      throw self.error(error.reason, operatorName: operatorName)
+    }
 
     let function = operatorName.split(separator: ".").dropFirst().first.map(String.init) ?? operatorName
     let count = callCounts[function, default: 0]

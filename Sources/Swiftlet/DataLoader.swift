@@ -69,7 +69,7 @@ public struct DataLoader: Sendable {
   ) {
     precondition(batchSize > 0)
     self.dataset = dataset
-    self.batchSize = batchSize
+    self.batchSize = min(batchSize, max(1, dataset.count))
     self.shuffle = shuffle
     self.seed = seed
     self.dropLast = dropLast
@@ -79,15 +79,19 @@ public struct DataLoader: Sendable {
   /// The number of batches in an epoch.
   public var batchCount: Int { (dataset.count + (dropLast ? 0 : batchSize - 1)) / batchSize }
 
+  private static let workerLimit = 256
+  private static let prefetchLimit = 1024
+
   /// One pass over the data. The workers start at once; they end with the pass, or when the result is dropped.
   ///
   /// - Parameter epoch: gives another order, if shuffled, and other random transforms.
   public func batches(epoch: Int = 0) -> Batches {
-    let workers = min(options.workerCount(besideThreads: 1), batchCount)
+    let workers = max(0, min(options.workerCount(besideThreads: 1), batchCount, DataLoader.workerLimit))
     let (order, dataset) = (order(epoch: epoch), dataset.atEpoch(epoch))
     let (batchSize, isSkipping) = (batchSize, options.isSkipping)
     let queue = OrderedPrefetch(
-      count: batchCount, workerCount: workers, capacity: workers * options.prefetchFactor
+      count: batchCount, workerCount: workers,
+      capacity: workers * max(1, min(options.prefetchFactor, DataLoader.prefetchLimit))
     ) { index in
       let start = index * batchSize
       return try MadeBatch(order[start..<min(start + batchSize, order.count)], of: dataset, isSkipping: isSkipping)

@@ -77,7 +77,7 @@ struct Export: ParsableCommand {
   private func batchRange() throws -> ClosedRange<Int> {
     let ends = batch.split(separator: ".").compactMap { Int($0) }
     guard (1...2).contains(ends.count), batch == ends.map(String.init).joined(separator: "..."),
-      let low = ends.first, let high = ends.last, (1...high).contains(low), high <= 1 << 20
+      let low = ends.first, let high = ends.last, low >= 1, low <= high, high <= 1 << 20
     else { throw ValidationError("--batch must be a size, or a range of sizes such as 1...32") }
     return low...high
   }

@@ -170,3 +170,89 @@ extension CaptureTests {
     #expect(try method.run([first])[0].elements(as: Float.self) == Array(together.prefix(10)))
   }
 }
+
+/// What a module's properties hold.
+extension CaptureTests {
+  private final class Nested: Module {
+    let grid = [[Linear(2, 2, bias: false)], [Linear(2, 2, bias: false)]]
+    let perhaps: [Linear?] = [nil, Linear(2, 2, bias: false)]
+    let named = ["b": Linear(2, 2, bias: false), "a": Linear(2, 2, bias: false)]
+    let scales = [Parameter([2], .ones)]
+    let mlpFC1 = Linear(2, 2, bias: false)
+    let numbers = [1, 2, 3]
+    lazy var late = Linear(2, 2, bias: false)
+
+    override func forward(_ input: SymbolicTensor) throws(ExportError) -> SymbolicTensor {
+      try late(grid[1][0](named["a"]!(input))) * input.parameter(scales[0])
+    }
+  }
+
+  @Test func propertiesOfAnyDepthBelongToTheStateDict() throws {
+    let model = Nested()
+    let all = [
+      "scales.0", "grid.0.0.weight", "grid.1.0.weight", "perhaps.1.weight", "named.a.weight", "named.b.weight",
+      "mlp_fc1.weight",
+    ]
+    #expect(model.stateDict().names == all)
+    _ = model.late
+    #expect(model.stateDict().names == all + ["late.weight"])
+    #expect(try export(model, [TensorSpec(.float32, [1, 2])]).graph.nodes.count == 4)
+  }
+
+  private final class Tied: Module {
+    let a = Linear(4, 4)
+    let b: Linear
+    override init() { b = a }
+    override func forward(_ input: SymbolicTensor) throws(ExportError) -> SymbolicTensor { try b(a(input)) }
+  }
+
+  private final class Repeated: Module {
+    let fooBar = Linear(4, 4)
+    let foo_bar = Linear(4, 4)  // swift-format-ignore: AlwaysUseLowerCamelCase
+    override func forward(_ input: SymbolicTensor) throws(ExportError) -> SymbolicTensor { try foo_bar(fooBar(input)) }
+  }
+
+  private final class Head: Sequential {
+    let extra = Linear(4, 2)
+    override func forward(_ input: SymbolicTensor) throws(ExportError) -> SymbolicTensor {
+      try extra(super.forward(input))
+    }
+  }
+
+  @Test func sharedModulesHaveAllTheirNames() throws {
+    let model = Tied()
+    let dict = model.stateDict()
+    #expect(dict.names == ["a.weight", "a.bias", "b.weight", "b.bias"])
+    try model.loadStateDict(dict)
+    #expect(try export(model, [TensorSpec(.float32, [1, 4])]).graph.inputs.count == 3)
+  }
+
+  @Test func twoTensorsOfOneNameAreRefused() {
+    let error = #expect(throws: ExportError.self) { try export(Repeated(), [TensorSpec(.float32, [1, 4])]) }
+    #expect(error?.reason.contains("foo_bar.weight") == true)
+    let model = Repeated()
+    #expect(throws: StateDictError.self) { try model.loadStateDict(model.stateDict()) }
+  }
+
+  @Test func subclassesOfLayersKeepTheirOwnPropertiesAndName() throws {
+    let program = try export(Head([Linear(4, 4)]), [TensorSpec(.float32, [1, 4])])
+    #expect(Set(program.stateDict.keys) == ["extra.weight", "extra.bias", "0.weight", "0.bias"])
+    #expect(program.graph.nodes[0].moduleStack.first?.type.hasSuffix("Head") == true)
+  }
+
+  private final class Keeping: Module {
+    var kept: SymbolicTensor?
+    override func forward(_ input: SymbolicTensor) throws(ExportError) -> SymbolicTensor {
+      let y = try kept ?? input
+      kept = try input.relu()
+      return try y.sigmoid()
+    }
+  }
+
+  @Test func tensorsOfAnEarlierCaptureAreRefused() throws {
+    let model = Keeping()
+    _ = try export(model, [TensorSpec(.float32, [1, 4])])
+    let error = #expect(throws: ExportError.self) { try export(model, [TensorSpec(.float32, [1, 4])]) }
+    #expect(error?.reason.contains("earlier run") == true)
+  }
+}

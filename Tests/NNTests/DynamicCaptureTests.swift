@@ -46,7 +46,7 @@ struct DynamicCaptureTests {
         Small(), [TensorSpec(.float32, [1, 2, 16, 16])], dynamicShapes: [[2: Dim("height", min: 1, max: 64)]])
     }
     #expect(error?.operatorName == "aten.max_pool2d.default")
-    #expect(error?.reason.contains("s0 = 1") == true)
+    #expect(error?.reason.contains("height = 1") == true)
   }
 
   @Test func inputsShareDimsAndDeriveThem() throws {
@@ -95,5 +95,43 @@ struct DynamicCaptureTests {
     let program = try export(
       model, [TensorSpec(.float32, [3, 4])], dynamicShapes: [[0: Dim("batch", min: 1, max: 64)]])
     #expect(program.dynamicShapes?.guards == ["s0 < 100"])
+  }
+
+  @Test(arguments: [(1, 4096), (1, nil)] as [(Int, Int?)])
+  func rareDecisionsAreFound(_ low: Int, _ high: Int?) {
+    let model = Lambda { x throws(ExportError) in [x[0].size(0) == 1000 ? try x[0].relu() : x[0]] }
+    let error = #expect(throws: ExportError.self) {
+      try export(
+        model, [TensorSpec(.float32, [4, 2])], dynamicShapes: [[0: Dim("batch", min: low, max: high)]])
+    }
+    #expect(error?.reason.contains("batch = 1000") == true)
+    let far = Lambda { x throws(ExportError) in [x[0].size(0) * 3 > 15_000 ? try x[0].relu() : x[0]] }
+    #expect(throws: ExportError.self) {
+      try export(far, [TensorSpec(.float32, [4, 2])], dynamicShapes: [[0: Dim("batch")]])
+    }
+  }
+
+  @Test func decisionsThatHoldEverywhereAreKept() throws {
+    let model = Lambda { x throws(ExportError) in
+      let (n, m) = (x[0].size(0), x[0].size(1))
+      return [n * 2 == m * 2 + 1 || n + m < 1 ? try x[0].relu() : x[0]]
+    }
+    let dims = [[0: Dim("n", min: 8, max: 1 << 20), 1: Dim("m", min: 1, max: 7)]]
+    let program = try export(model, [TensorSpec(.float32, [8, 2])], dynamicShapes: dims)
+    #expect(program.dynamicShapes?.guards.count == 2)
+    let undecided = Lambda { x throws(ExportError) in
+      [(x[0].size(0) * x[0].size(0)) % 7 == 6 ? try x[0].relu() : x[0]]
+    }
+    let error = #expect(throws: ExportError.self) {
+      try export(undecided, [TensorSpec(.float32, [8, 2])], dynamicShapes: [[0: Dim("n")]])
+    }
+    #expect(error?.reason.contains("cannot be decided") == true)
+  }
+
+  @Test func automaticDimsBecomeFixedWhereAnOperatorFixesThem() throws {
+    let program = try export(
+      Lambda { x throws(ExportError) in [try x[0] + x[1]] },
+      [TensorSpec(.float32, [3, 4]), TensorSpec(.float32, [1, 4])], dynamicShapes: [[0: .auto, 1: .auto]])
+    #expect(program.dynamicShapes?.symbolicSizes(of: "add")?.map(\.description) == ["s0", "4"])
   }
 }

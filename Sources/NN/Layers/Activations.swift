@@ -2,8 +2,6 @@
 
 /// max(x, 0)
 open class ReLU: Module {
-  open override class var typeName: String { "torch.nn.modules.activation.ReLU" }
-
   public init(inplace: Bool = false) {}
 
   open override func forward(_ input: SymbolicTensor) throws(ExportError) -> SymbolicTensor { try input.relu() }
@@ -11,8 +9,6 @@ open class ReLU: Module {
 
 /// x · clamp(x + 3, 0, 6) / 6
 open class Hardswish: Module {
-  open override class var typeName: String { "torch.nn.modules.activation.Hardswish" }
-
   public init(inplace: Bool = false) {}
 
   open override func forward(_ input: SymbolicTensor) throws(ExportError) -> SymbolicTensor { try input.hardswish() }
@@ -20,8 +16,6 @@ open class Hardswish: Module {
 
 /// clamp(x + 3, 0, 6) / 6
 open class Hardsigmoid: Module {
-  open override class var typeName: String { "torch.nn.modules.activation.Hardsigmoid" }
-
   public init(inplace: Bool = false) {}
 
   open override func forward(_ input: SymbolicTensor) throws(ExportError) -> SymbolicTensor {
@@ -31,8 +25,6 @@ open class Hardsigmoid: Module {
 
 /// x · sigmoid(x)
 open class SiLU: Module {
-  open override class var typeName: String { "torch.nn.modules.activation.SiLU" }
-
   public init(inplace: Bool = false) {}
 
   open override func forward(_ input: SymbolicTensor) throws(ExportError) -> SymbolicTensor { try input.silu() }
@@ -40,22 +32,16 @@ open class SiLU: Module {
 
 /// 1 / (1 + exp(−x))
 open class Sigmoid: Module {
-  open override class var typeName: String { "torch.nn.modules.activation.Sigmoid" }
-
   open override func forward(_ input: SymbolicTensor) throws(ExportError) -> SymbolicTensor { try input.sigmoid() }
 }
 
 /// tanh(x)
 open class Tanh: Module {
-  open override class var typeName: String { "torch.nn.modules.activation.Tanh" }
-
   open override func forward(_ input: SymbolicTensor) throws(ExportError) -> SymbolicTensor { try input.tanh() }
 }
 
 /// clamp(x, 0, 6), which PyTorch records as `aten.hardtanh`.
 open class ReLU6: Module {
-  open override class var typeName: String { "torch.nn.modules.activation.ReLU6" }
-
   public init(inplace: Bool = false) {}
 
   open override func forward(_ input: SymbolicTensor) throws(ExportError) -> SymbolicTensor {
@@ -65,7 +51,6 @@ open class ReLU6: Module {
 
 /// x · Φ(x), Φ by erf or by the tanh approximation.
 open class GELU: Module {
-  open override class var typeName: String { "torch.nn.modules.activation.GELU" }
   private let approximate: String
 
   /// - Parameter approximate: `none` or `tanh`.
@@ -78,7 +63,6 @@ open class GELU: Module {
 
 /// exp(x) / Σ exp(x) along one dimension.
 open class Softmax: Module {
-  open override class var typeName: String { "torch.nn.modules.activation.Softmax" }
   private let dim: Int
 
   public init(dim: Int) { self.dim = dim }

@@ -6,7 +6,6 @@ import TensorCore
 /// Tensors are (L, N, E), or (N, L, E) with `batchFirst`. The graph is the one that PyTorch exports: with weights it
 /// multiplies and normalizes itself, without them it calls `aten.scaled_dot_product_attention`.
 open class MultiheadAttention: Module {
-  open override class var typeName: String { "torch.nn.modules.activation.MultiheadAttention" }
   public let inProjWeight: Parameter
   public let inProjBias: Parameter?
   public let outProj: Linear

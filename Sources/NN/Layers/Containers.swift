@@ -1,6 +1,5 @@
 /// Modules that run one after the other, each on the result of the one before.
 open class Sequential: Module {
-  open override class var typeName: String { "torch.nn.modules.container.Sequential" }
   private let entries: [(key: String, module: Module)]
 
   /// The keys are the positions: `0`, `1`, …
@@ -14,7 +13,7 @@ open class Sequential: Module {
   /// Modules with keys of their own, as from an `OrderedDict`.
   public init(named modules: [(key: String, module: Module)]) { entries = modules }
 
-  open override func children() -> [(key: String, module: Module)] { entries }
+  open override func children() -> [(key: String, module: Module)] { super.children() + entries }
 
   open override func forward(_ input: SymbolicTensor) throws(ExportError) -> SymbolicTensor {
     var x = input
@@ -25,7 +24,6 @@ open class Sequential: Module {
 
 /// Modules with the keys `0`, `1`, …, for a `forward` that calls them itself.
 open class ModuleList: Module, RandomAccessCollection {
-  open override class var typeName: String { "torch.nn.modules.container.ModuleList" }
   private let modules: [Module]
 
   public init(_ modules: [Module]) { self.modules = modules }
@@ -35,6 +33,6 @@ open class ModuleList: Module, RandomAccessCollection {
   public subscript(index: Int) -> Module { modules[index] }
 
   open override func children() -> [(key: String, module: Module)] {
-    modules.enumerated().map { (String($0.offset), $0.element) }
+    super.children() + modules.enumerated().map { (String($0.offset), $0.element) }
   }
 }

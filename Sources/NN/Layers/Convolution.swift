@@ -39,12 +39,12 @@ open class Convolution: Module {
 
 /// (N, inChannels, H, W) → (N, outChannels, H′, W′); weight (outChannels, inChannels / groups, KH, KW).
 open class Conv2d: Convolution {
-  open override class var typeName: String { "torch.nn.modules.conv.Conv2d" }
-
+  /// - Precondition: `groups` divides both numbers of channels.
   public init(
     _ inChannels: Int, _ outChannels: Int, kernelSize: Pair, stride: Pair = 1, padding: Pair = 0, dilation: Pair = 1,
     groups: Int = 1, bias: Bool = true
   ) {
+    checkGroups(groups, inChannels, outChannels)
     super.init(
       channels: [outChannels, inChannels / groups], biasCount: bias ? outChannels : nil, kernel: kernelSize.sizes,
       stride: stride.sizes, padding: padding.sizes, dilation: dilation.sizes, groups: groups)
@@ -57,12 +57,12 @@ open class Conv2d: Convolution {
 
 /// (N, inChannels, L) → (N, outChannels, L′); weight (outChannels, inChannels / groups, K).
 open class Conv1d: Convolution {
-  open override class var typeName: String { "torch.nn.modules.conv.Conv1d" }
-
+  /// - Precondition: `groups` divides both numbers of channels.
   public init(
     _ inChannels: Int, _ outChannels: Int, kernelSize: Int, stride: Int = 1, padding: Int = 0, dilation: Int = 1,
     groups: Int = 1, bias: Bool = true
   ) {
+    checkGroups(groups, inChannels, outChannels)
     super.init(
       channels: [outChannels, inChannels / groups], biasCount: bias ? outChannels : nil, kernel: [kernelSize],
       stride: [stride], padding: [padding], dilation: [dilation], groups: groups)
@@ -75,13 +75,14 @@ open class Conv1d: Convolution {
 
 /// (N, inChannels, H, W) → (N, outChannels, H′, W′); weight (inChannels, outChannels / groups, KH, KW).
 open class ConvTranspose2d: Convolution {
-  open override class var typeName: String { "torch.nn.modules.conv.ConvTranspose2d" }
   private let outputPadding: [Int]
 
+  /// - Precondition: `groups` divides both numbers of channels.
   public init(
     _ inChannels: Int, _ outChannels: Int, kernelSize: Pair, stride: Pair = 1, padding: Pair = 0,
     outputPadding: Pair = 0, groups: Int = 1, bias: Bool = true, dilation: Pair = 1
   ) {
+    checkGroups(groups, inChannels, outChannels)
     self.outputPadding = outputPadding.sizes
     super.init(
       channels: [inChannels, outChannels / groups], biasCount: bias ? outChannels : nil, kernel: kernelSize.sizes,
@@ -93,6 +94,12 @@ open class ConvTranspose2d: Convolution {
       outputPadding.contains { $0 != 0 } ? [("output_padding", .ints(outputPadding))] : []
     return try convolve(input, "aten.conv_transpose2d.input", own)
   }
+}
+
+private func checkGroups(_ groups: Int, _ inChannels: Int, _ outChannels: Int) {
+  precondition(
+    groups > 0 && inChannels % groups == 0 && outChannels % groups == 0,
+    "\(groups) groups do not divide \(inChannels) and \(outChannels) channels")
 }
 
 /// Height and width; one number stands for both.

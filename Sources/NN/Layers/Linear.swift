@@ -2,7 +2,6 @@ import TensorCore
 
 /// (…, inFeatures) → (…, outFeatures); weight (outFeatures, inFeatures).
 open class Linear: Module {
-  open override class var typeName: String { "torch.nn.modules.linear.Linear" }
   public let weight: Parameter
   public let bias: Parameter?
 
@@ -26,7 +25,6 @@ func linear(_ input: SymbolicTensor, _ weight: Parameter, _ bias: Parameter?) th
 
 /// Indices of any shape, int64 or int32 → (…, embeddingDim); weight (numEmbeddings, embeddingDim).
 open class Embedding: Module {
-  open override class var typeName: String { "torch.nn.modules.sparse.Embedding" }
   public let weight: Parameter
 
   public init(_ numEmbeddings: Int, _ embeddingDim: Int) {
@@ -41,14 +39,11 @@ open class Embedding: Module {
 
 /// Passes its input on.
 open class Identity: Module {
-  open override class var typeName: String { "torch.nn.modules.linear.Identity" }
-
   open override func forward(_ input: SymbolicTensor) throws(ExportError) -> SymbolicTensor { input }
 }
 
 /// (N, …) → (N, product of the others).
 open class Flatten: Module {
-  open override class var typeName: String { "torch.nn.modules.flatten.Flatten" }
   private let startDim: Int
   private let endDim: Int
 
@@ -64,7 +59,6 @@ open class Flatten: Module {
 
 /// Passes its input on: nothing is trained. The graph has the operator, as PyTorch's has.
 open class Dropout: Module {
-  open override class var typeName: String { "torch.nn.modules.dropout.Dropout" }
   private let p: Double
 
   /// - Parameter inplace: no difference here; graphs are functional.

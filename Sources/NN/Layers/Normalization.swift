@@ -39,8 +39,6 @@ open class BatchNorm: Module {
 
 /// (N, C) or (N, C, L)
 open class BatchNorm1d: BatchNorm {
-  open override class var typeName: String { "torch.nn.modules.batchnorm.BatchNorm1d" }
-
   open override func forward(_ input: SymbolicTensor) throws(ExportError) -> SymbolicTensor {
     guard (2...3).contains(input.rank) else { throw input.tracer.error("takes (N, C) or (N, C, L), not \(input.spec)") }
     return try super.forward(input)
@@ -49,8 +47,6 @@ open class BatchNorm1d: BatchNorm {
 
 /// (N, C, H, W)
 open class BatchNorm2d: BatchNorm {
-  open override class var typeName: String { "torch.nn.modules.batchnorm.BatchNorm2d" }
-
   open override func forward(_ input: SymbolicTensor) throws(ExportError) -> SymbolicTensor {
     guard input.rank == 4 else { throw input.tracer.error("takes (N, C, H, W), not \(input.spec)") }
     return try super.forward(input)
@@ -59,7 +55,6 @@ open class BatchNorm2d: BatchNorm {
 
 /// Normalizes over the last dimensions, those of `normalizedShape`.
 open class LayerNorm: Module {
-  open override class var typeName: String { "torch.nn.modules.normalization.LayerNorm" }
   public let weight: Parameter?
   public let bias: Parameter?
   private let normalizedShape: [Int]
@@ -91,7 +86,6 @@ func layerNorm(
 
 /// (N, C, …): normalizes over each group of channels and all that follows.
 open class GroupNorm: Module {
-  open override class var typeName: String { "torch.nn.modules.normalization.GroupNorm" }
   public let weight: Parameter
   public let bias: Parameter
   private let numGroups: Int

@@ -1,6 +1,5 @@
 /// (N, C, H, W) → (N, C, H′, W′): the largest element of each window.
 open class MaxPool2d: Module {
-  open override class var typeName: String { "torch.nn.modules.pooling.MaxPool2d" }
   private let kernelSize: Pair
   private let stride: Pair
   private let padding: Pair
@@ -31,7 +30,6 @@ open class MaxPool2d: Module {
 
 /// (N, C, H, W) → (N, C, H′, W′): the mean of each window.
 open class AvgPool2d: Module {
-  open override class var typeName: String { "torch.nn.modules.pooling.AvgPool2d" }
   private let kernelSize: Pair
   private let stride: Pair
   private let padding: Pair
@@ -62,7 +60,6 @@ open class AvgPool2d: Module {
 
 /// (N, C, H, W) → (N, C, height, width) whatever the input's height and width: means.
 open class AdaptiveAvgPool2d: Module {
-  open override class var typeName: String { "torch.nn.modules.pooling.AdaptiveAvgPool2d" }
   private let outputSize: Pair
 
   public init(_ outputSize: Pair) { self.outputSize = outputSize }

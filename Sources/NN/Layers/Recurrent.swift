@@ -38,7 +38,7 @@ open class Recurrent: Module {
   }
 
   open override func ownTensors() -> [(key: String, tensor: ModuleTensor)] {
-    weights.map { ($0.key, .parameter($0.parameter)) }
+    super.ownTensors() + weights.map { ($0.key, .parameter($0.parameter)) }
   }
 
   /// The output alone.
@@ -77,8 +77,6 @@ open class Recurrent: Module {
 
 /// Long short-term memory (Hochreiter and Schmidhuber 1997), gates in PyTorch's order: input, forget, cell, output.
 open class LSTM: Recurrent {
-  open override class var typeName: String { "torch.nn.modules.rnn.LSTM" }
-
   public init(
     _ inputSize: Int, _ hiddenSize: Int, numLayers: Int = 1, bias: Bool = true, batchFirst: Bool = false,
     dropout: Double = 0, bidirectional: Bool = false
@@ -96,8 +94,6 @@ open class LSTM: Recurrent {
 
 /// Gated recurrent unit (Cho et al. 2014), gates in PyTorch's order: reset, update, new.
 open class GRU: Recurrent {
-  open override class var typeName: String { "torch.nn.modules.rnn.GRU" }
-
   public init(
     _ inputSize: Int, _ hiddenSize: Int, numLayers: Int = 1, bias: Bool = true, batchFirst: Bool = false,
     dropout: Double = 0, bidirectional: Bool = false
