@@ -26,6 +26,12 @@ struct ResNet18Tutorial: ParsableCommand {
   @Option(help: "Threads.")
   var threads = ThreadPool.physicalCoreCount
 
+  func validate() throws {
+    guard images > 0, (1...1_000_000).contains(runs), (1...1024).contains(threads) else {
+      throw ValidationError("--images, --runs and --threads must be at least 1")
+    }
+  }
+
   func run() throws {
     let workspace = FileManager.default.temporaryDirectory.appendingPathComponent("tutorial-\(UUID().uuidString)")
     try FileManager.default.createDirectory(at: workspace, withIntermediateDirectories: true)
@@ -144,7 +150,7 @@ extension ResNet18Tutorial {
 
   /// The nodes of one module and what leads to them.
   private func printGraph(_ program: ExportedProgram, around module: String) {
-    let lines = program.graph.printed().split(separator: "\n")
+    let lines = program.printed().split(separator: "\n")
     let nodes = program.graph.nodes
     guard let index = nodes.firstIndex(where: { $0.modulePath == module && $0.operatorName.hasPrefix("aten.") }) else {
       return

@@ -119,10 +119,11 @@ struct InputDimensions {
       let values = symbols.filter { sample[$0.name] != nil }.map { "\($0.title) = \(sample[$0.name]!)" }
       let place = [decision.location, decision.module.isEmpty ? "" : "module '\(decision.module)'"]
         .filter { !$0.isEmpty }.joined(separator: ", ")
-      let objection =
+      let elsewhere =
         values.isEmpty
-        ? "which cannot be decided for all sizes" : "which is false for \(values.joined(separator: ", "))"
-      return "\(place.isEmpty ? "" : "\(place): ")it relies on \(named(decision.text)), \(objection)"
+        ? "and cannot be decided for all sizes" : "and \(!decision.holds) at \(values.joined(separator: ", "))"
+      return
+        "\(place.isEmpty ? "" : "\(place): ")'\(named(decision.condition))' is \(decision.holds) in the example \(elsewhere)"
     }
     return ExportError(
       model: model,

@@ -19,11 +19,10 @@ struct SizeGuard {
 
   var symbols: Set<String> { left.symbols.union(right.symbols) }
 
+  var condition: String { "\(left) \(relation.rawValue) \(right)" }
+
   /// As Python writes it: `s0 == 8`, `not (s0 < 4)`.
-  var text: String {
-    let condition = "\(left) \(relation.rawValue) \(right)"
-    return holds ? condition : "not (\(condition))"
-  }
+  var text: String { holds ? condition : "not (\(condition))" }
 
   /// Sizes at which the decision is another, or may be; nil when it is the same at all sizes in range.
   ///

@@ -48,7 +48,8 @@ final class Tracer {
   ) throws(ExportError) -> R {
     guard let path = paths[ObjectIdentifier(module)] else {
       throw error(
-        "calls a \(type(of: module)) that is no part of the model; make it a stored property", at: location)
+        "calls a \(type(of: module)) that is no part of the model: no stored property of a module, or array or dictionary in one, holds it",
+        at: location)
     }
     stack.append((path, Tracer.plain(type(of: module).typeName)))
     locations.append(location)

@@ -78,7 +78,9 @@ public func quantize(
     throw UsageError("a headroom of \(headroom) is not between 1 and 1e6")
   }
   func samples(for purpose: String) throws -> any Dataset {
-    guard let data, data.count > 0 else { throw UsageError("\(program.name): no samples to \(purpose) with") }
+    guard let data, data.count > 0 else {
+      throw UsageError("\(program.name): no samples to \(purpose) with (--calibrate; --dynamic needs none)")
+    }
     return data
   }
   let start = ContinuousClock.now

@@ -12,7 +12,7 @@ public struct XNNPACKPartitioner: Partitioner {
   public var backend: String { XNNPACKPartitioner.backendName }
 
   public func reasonAgainst(_ call: OperatorCall) -> String? {
-    guard let node = NodeTable.byOperator[call.schema.name] else { return "XNNPACK has no operator for it" }
+    guard let node = NodeTable.byOperator[call.schema.name] else { return "the XNNPACK delegate has no node for it" }
     if let large = (call.inputs + call.outputs).first(where: { $0.byteCount > Int(Int32.max) }) {
       return "a tensor of \(large.byteCount) bytes is too large"
     }
@@ -22,7 +22,7 @@ public struct XNNPACKPartitioner: Partitioner {
 
   public func encode(_ call: OperatorCall, inputs: [Int], outputs: [Int]) throws(OperatorError) -> [UInt8] {
     guard let entry = NodeTable.byOperator[call.schema.name] else {
-      throw call.error("XNNPACK has no operator for it")
+      throw call.error("the XNNPACK delegate has no node for it")
     }
     var node = ds_node()
     node.input_count = UInt32(inputs.count)

@@ -34,6 +34,11 @@ open class MultiheadAttention: Module {
     }
   }
 
+  /// Refuses: attention has three inputs.
+  open override func forward(_ input: SymbolicTensor) throws(ExportError) -> SymbolicTensor {
+    throw input.tracer.error("takes query, key and value: attention(x, x, x).output for self-attention")
+  }
+
   /// Query, key, value → result, weights
   open override func forward(_ inputs: [SymbolicTensor]) throws(ExportError) -> [SymbolicTensor] {
     guard inputs.count == 3 else {

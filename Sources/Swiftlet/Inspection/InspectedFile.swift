@@ -27,7 +27,7 @@ public func inspectFile(_ path: String, includingGraph: Bool = false) throws -> 
     let program = try readProgram(path)
     let method = try Method(lower(program, partitioner: XNNPACKPartitioner()), threads: ThreadPool(threadCount: 1))
     var report = try ModelInspection(program, method, path: path, format: format)
-    if includingGraph { report.graph = program.graph.printed() }
+    if includingGraph { report.graph = program.printed() }
     return .model(report, method)
   case .numPyArchive:
     // One array after the other, so that of a compressed file only one is in memory.
