@@ -1,5 +1,6 @@
 // Threads, the table of kinds, and the life of an operator.
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 
 #include "xnn_compat.h"
@@ -69,17 +70,39 @@ static enum xnx_status library_status;
 
 static void initialize_library(void) { library_status = xnc_status(xnn_initialize(&allocator)); }
 
+// Threads of two kinds, since the library's operators take no others than pthreadpool's. Those spin for milliseconds after
+// each operator, and wait for each other even where one has nothing to do: they are for the operators that cannot
+// do without, and there are none before such an operator.
 struct xnx_threads {
-  pthreadpool_t pool;  // NULL: the caller's thread alone
+  size_t count;
+  struct i8k_threads *own;       // NULL: the caller's thread alone
+  pthread_mutex_t mutex;         // of `pool` while it is NULL
+  _Atomic(pthreadpool_t) pool;
 };
+
+// What is left to the library in an int8 program is smaller than waking its threads is worth.
+static bool needs_library_threads(const struct xnx_operator *op) {
+  const bool product = op->kind == DS_CONVOLUTION_2D || op->kind == DS_FULLY_CONNECTED;
+  return op->kernel == NULL && (op->type == DS_FLOAT32 || product);
+}
+
+static enum xnx_status create_library_threads(struct xnx_threads *threads) {
+  if (threads->count == 1 || threads->pool != NULL) return XNX_OK;
+  pthread_mutex_lock(&threads->mutex);
+  if (threads->pool == NULL) threads->pool = pthreadpool_create(threads->count);
+  pthread_mutex_unlock(&threads->mutex);
+  return threads->pool == NULL ? XNX_OUT_OF_MEMORY : XNX_OK;
+}
 
 enum xnx_status xnx_threads_create(size_t thread_count, xnx_threads **threads_out) {
   struct xnx_threads *threads = calloc(1, sizeof *threads);
   if (threads == NULL) return XNX_OUT_OF_MEMORY;
+  threads->count = thread_count > 1 ? thread_count : 1;
+  pthread_mutex_init(&threads->mutex, NULL);
   if (thread_count > 1) {
-    threads->pool = pthreadpool_create(thread_count);
-    if (threads->pool == NULL) {
-      free(threads);
+    threads->own = i8k_threads_create(thread_count);
+    if (threads->own == NULL) {
+      xnx_threads_delete(threads);
       return XNX_OUT_OF_MEMORY;
     }
   }
@@ -90,6 +113,8 @@ enum xnx_status xnx_threads_create(size_t thread_count, xnx_threads **threads_ou
 void xnx_threads_delete(xnx_threads *threads) {
   if (threads == NULL) return;
   pthreadpool_destroy(threads->pool);
+  i8k_threads_delete(threads->own);
+  pthread_mutex_destroy(&threads->mutex);
   free(threads);
 }
 
@@ -157,7 +182,9 @@ enum xnx_status xnx_operator_setup(
   op->output = output;
   op->ready = false;
   if (op->setup != NULL) {
-    enum xnx_status status = op->setup(op, threads->pool);
+    const bool shared = needs_library_threads(op);
+    enum xnx_status status = shared ? create_library_threads(threads) : XNX_OK;
+    if (status == XNX_OK) status = op->setup(op, shared ? threads->pool : NULL);
     if (status != XNX_OK) return status;
   }
   op->ready = true;
@@ -167,11 +194,12 @@ enum xnx_status xnx_operator_setup(
 enum xnx_status xnx_operator_run(xnx_operator *op, xnx_threads *threads) {
   if (!op->ready) return XNX_INVALID_NODE;
   if (op->kernel != NULL) {
-    op->kernel(op, threads->pool);
+    op->kernel(op, threads->own);
     return XNX_OK;
   }
+  const pthreadpool_t pool = needs_library_threads(op) ? threads->pool : NULL;
   for (size_t i = 0; i < op->part_count; i++) {
-    enum xnx_status status = xnc_status(xnn_run_operator(op->parts[i], threads->pool));
+    enum xnx_status status = xnc_status(xnn_run_operator(op->parts[i], pool));
     if (status != XNX_OK) return status;
   }
   return XNX_OK;

@@ -38,9 +38,9 @@ enum xnx_status xnx_reshape_native(struct xnx_operator *op) {
   return XNX_OK;
 }
 
-static void run(const struct xnx_operator *op, pthreadpool_t pool) {
+static void run(const struct xnx_operator *op, struct i8k_threads *threads) {
   const struct xnx_native *native = &op->as.native;
-  i8k_conv_run(&native->conv, native->packed, op->inputs[0], op->output, native->scratch, pool);
+  i8k_conv_run(&native->conv, native->packed, op->inputs[0], op->output, native->scratch, threads);
 }
 
 // The weights of another process, where they fit; else packed here.

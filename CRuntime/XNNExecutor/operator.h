@@ -87,7 +87,7 @@ struct xnx_matrices {
 struct xnx_operator;
 typedef enum xnx_status (*xnx_create_fn)(const struct xnx_operands *operands, struct xnx_operator *op);
 typedef enum xnx_status (*xnx_setup_fn)(struct xnx_operator *op, pthreadpool_t pool);
-typedef void (*xnx_kernel_fn)(const struct xnx_operator *op, pthreadpool_t pool);
+typedef void (*xnx_kernel_fn)(const struct xnx_operator *op, struct i8k_threads *threads);
 
 struct xnx_operator {
   enum ds_type type;                          // of the activations
@@ -170,9 +170,9 @@ enum xnx_status xnx_reshape_native(struct xnx_operator *op);
 void xnx_delete_native(struct xnx_operator *op);
 
 // kernels.c
-void xnx_kernel_lookup_table(const struct xnx_operator *op, pthreadpool_t pool);
-void xnx_kernel_quantize(const struct xnx_operator *op, pthreadpool_t pool);
-void xnx_kernel_average_pooling(const struct xnx_operator *op, pthreadpool_t pool);
-void xnx_kernel_transpose(const struct xnx_operator *op, pthreadpool_t pool);
+void xnx_kernel_lookup_table(const struct xnx_operator *op, struct i8k_threads *threads);
+void xnx_kernel_quantize(const struct xnx_operator *op, struct i8k_threads *threads);
+void xnx_kernel_average_pooling(const struct xnx_operator *op, struct i8k_threads *threads);
+void xnx_kernel_transpose(const struct xnx_operator *op, struct i8k_threads *threads);
 
 #endif  // XNX_OPERATOR_H

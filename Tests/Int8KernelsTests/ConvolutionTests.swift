@@ -40,9 +40,23 @@ private struct Case {
     scales = (0..<conv.out_channels).map { _ in Float(draw(1...1000)) / Float(taps * 100_000) }
   }
 
+  /// A 3 x 3 convolution with padding of images of `size` x `size`.
+  mutating func resize(_ size: Int, outChannels: Int, using random: inout SplitMix) {
+    (conv.kernel_height, conv.kernel_width, conv.dilation_height, conv.dilation_width) = (3, 3, 1, 1)
+    (conv.stride_height, conv.stride_width, conv.pad_top, conv.pad_left) = (1, 1, 1, 1)
+    (conv.in_height, conv.in_width, conv.out_height, conv.out_width) = (size, size, size, size)
+    conv.out_channels = outChannels
+    let taps = 9 * (conv.depthwise ? 1 : conv.in_channels)
+    func drawn(_ count: Int) -> [Int8] { (0..<count).map { _ in Int8.random(in: -128...127, using: &random) } }
+    input = drawn(conv.batch * size * size * conv.in_channels + 16)
+    filter = drawn(outChannels * taps)
+    bias = (0..<outChannels).map { _ in Int32.random(in: -20000...20000, using: &random) }
+    scales = (0..<outChannels).map { _ in Float(Int.random(in: 1...1000, using: &random)) / Float(taps * 100_000) }
+  }
+
   var outputCount: Int { conv.batch * conv.out_height * conv.out_width * conv.out_channels }
 
-  func run(on isa: i8k_isa) -> [Int8] {
+  func run(on isa: i8k_isa, threads: OpaquePointer? = nil) -> [Int8] {
     var conv = conv
     conv.isa = isa
     #expect(i8k_conv_supports(&conv))
@@ -56,7 +70,7 @@ private struct Case {
     var output = [Int8](repeating: 99, count: outputCount + 64)
     input.withUnsafeBufferPointer { input in
       i8k_conv_setup(&conv, input.baseAddress, scratch)
-      i8k_conv_run(&conv, packed, input.baseAddress, &output, scratch, nil)
+      i8k_conv_run(&conv, packed, input.baseAddress, &output, scratch, threads)
     }
     #expect(output[outputCount...].allSatisfy { $0 == 99 }, "written past the end")
     return Array(output[..<outputCount])
@@ -137,6 +151,25 @@ private let builds = (0..<I8K_ISA_COUNT.rawValue).map { i8k_isa(rawValue: $0) }.
       let expected = test.expected()
       for build in builds {
         #expect(test.run(on: build) == expected, "\(String(cString: i8k_isa_name(build))) \(test.conv)")
+      }
+    }
+  }
+
+  /// Large enough to be divided: by rows, by output channels, with a padded copy, over images.
+  @Test(arguments: [2, 3, 5])
+  func threadsChangeNothing(count: Int) throws {
+    let threads = try #require(i8k_threads_create(count))
+    defer { i8k_threads_delete(threads) }
+    var random = SplitMix(state: UInt64(count))
+    for (depthwise, size, input, output, batch) in [
+      (false, 14, 64, 70, 1), (false, 7, 130, 130, 1), (false, 40, 3, 64, 2), (true, 28, 96, 96, 1),
+      (true, 7, 160, 160, 3), (false, 14, 33, 100, 5),
+    ] {
+      var test = Case(depthwise: depthwise, channels: input, batch: batch...batch, using: &random)
+      test.resize(size, outChannels: output, using: &random)
+      for build in builds {
+        let alone = test.run(on: build)
+        for _ in 0..<3 { #expect(test.run(on: build, threads: threads) == alone, "\(test.conv)") }
       }
     }
   }

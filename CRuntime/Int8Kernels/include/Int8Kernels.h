@@ -7,7 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-struct pthreadpool;
+#include "Int8Threads.h"
 
 // One build of the kernels for each. Packed weights belong to the build they were packed for.
 enum i8k_isa { I8K_PORTABLE, I8K_AVX2, I8K_AVX512_VNNI, I8K_ISA_COUNT };
@@ -50,9 +50,9 @@ size_t i8k_conv_scratch_size(const struct i8k_conv *conv);
 // Once for each address of the input or the scratch memory. The input is readable 16 bytes past its end.
 void i8k_conv_setup(const struct i8k_conv *conv, const int8_t *input, void *scratch);
 
-// After setup with the same input and scratch. pool may be NULL.
+// After setup with the same input and scratch. threads may be NULL.
 void i8k_conv_run(
     const struct i8k_conv *conv, const void *packed, const int8_t *input, int8_t *output, void *scratch,
-    struct pthreadpool *pool);
+    struct i8k_threads *threads);
 
 #endif  // INT8_KERNELS_H
