@@ -58,6 +58,14 @@ VNNI_INLINE void gemm_of(const struct i8k_tile *t, const int rows, const int vec
       }
     }
   }
+  if (t->sums != NULL) {
+    UNROLL for (int v = 0; v < vectors; v++) {
+      UNROLL for (int m = 0; m < rows; m++) {
+        _mm512_storeu_si512(t->sums + (size_t)m * t->sums_stride + v * 16, sums[m][v]);
+      }
+    }
+    return;
+  }
   const struct i8k_requantize q = *t->requantize;
   UNROLL for (int v = 0; v < vectors; v++) {
     const __m512 scales = _mm512_load_ps(block + vectors * 64 + v * 64);

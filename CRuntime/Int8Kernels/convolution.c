@@ -148,6 +148,8 @@ struct run {
   const char *packed;
   const int8_t *input;
   int8_t *output;
+  int32_t *sums;  // in place of `output`, or NULL
+  size_t sums_stride;
   void *scratch;
   const int8_t *zero;  // NULL where no pointer is to the zeros
   size_t unit_bytes;   // of the images that there are pointers for
@@ -188,8 +190,10 @@ static struct i8k_tile tile_at(
       .pointers = shape->direct ? NULL : pointers,
       .input = shape->direct ? run->input + pixel * shape->depth : NULL,
       .input_stride = shape->depth,
-      .output = run->output + pixel * run->conv->out_channels,
+      .output = run->output != NULL ? run->output + pixel * run->conv->out_channels : NULL,
       .output_stride = run->conv->out_channels,
+      .sums = run->sums != NULL ? run->sums + pixel * run->sums_stride : NULL,
+      .sums_stride = run->sums_stride,
       .requantize = &run->requantize};
 }
 
@@ -222,7 +226,11 @@ static void gemm_chunk(void *context, size_t index) {
       struct i8k_tile tile = tile_at(run, rows.unit, pixel, rows.count / tiles + (i < rows.count % tiles), moved);
       tile.block = run->packed + channel * block_depth;
       tile.channels = i8k_min(I8K_BLOCK, run->conv->out_channels - channel);
-      tile.output += channel;
+      if (tile.sums != NULL) {
+        tile.sums += channel;
+      } else {
+        tile.output += channel;
+      }
       run->kernels->gemm(&tile);
       pixel += tile.rows;
     }
@@ -242,8 +250,8 @@ static void depthwise_chunk(void *context, size_t index) {
   }
 }
 
-// Chunks for some threads: each thread gets the same part of every image, so that it finds most of an operator's input in
-// its core's cache.
+// Chunks for some threads: each thread gets the same part of every image, so that it finds most of an operator's input
+// in its core's cache.
 static size_t chunks_for(const struct run *run, size_t units, size_t chunks, size_t most, size_t threads) {
   if (threads == 1 || units * chunks >= PARALLEL_TASKS) return chunks;
   return i8k_min(i8k_round_up(divided(most, divided(most, divided(PARALLEL_TASKS, units))), threads), run->shape.unit);
@@ -271,19 +279,17 @@ static void run_gemm(struct run *run, size_t units, struct i8k_threads *threads)
   i8k_parallelize(threads, chunks * run->pieces, gemm_chunk, run);
 }
 
-void i8k_conv_run(
-    const struct i8k_conv *conv, const void *packed, const int8_t *input, int8_t *output, void *scratch,
-    struct i8k_threads *threads) {
-  struct run run = {
-      .conv = conv, .kernels = i8k_kernels_of(conv->isa), .shape = i8k_shape_of(conv), .packed = packed,
-      .input = input, .output = output, .scratch = scratch,
-      .requantize = {
-          (float)(conv->min - conv->out_zero_point), (float)(conv->max - conv->out_zero_point),
-          conv->out_zero_point}};
+// With the output, input and scratch memory set.
+static void run_conv(const struct i8k_conv *conv, struct run run, struct i8k_threads *threads) {
+  run.conv = conv;
+  run.kernels = i8k_kernels_of(conv->isa);
+  run.shape = i8k_shape_of(conv);
+  run.requantize = (struct i8k_requantize){
+      (float)(conv->min - conv->out_zero_point), (float)(conv->max - conv->out_zero_point), conv->out_zero_point};
   const struct i8k_shape *shape = &run.shape;
   const size_t image = shape->copied ? shape->padded_height * shape->padded_width : conv->in_height * conv->in_width;
   run.unit_bytes = shape->images * image * conv->in_channels;
-  if (!shape->direct && !shape->by_rows) run.zero = (const int8_t *)scratch + pointer_bytes(shape);
+  if (!shape->direct && !shape->by_rows) run.zero = (const int8_t *)run.scratch + pointer_bytes(shape);
   const size_t per_pixel = shape->taps * (conv->depthwise ? 1 : shape->depth) * conv->out_channels;  // products
   const size_t least = conv->depthwise ? PARALLEL_DEPTHWISE : PARALLEL_PRODUCTS;
   if (shape->pixels < least / per_pixel + 1) threads = NULL;
@@ -294,4 +300,18 @@ void i8k_conv_run(
   } else {
     run_gemm(&run, units, threads);
   }
+}
+
+void i8k_conv_run(
+    const struct i8k_conv *conv, const void *packed, const int8_t *input, int8_t *output, void *scratch,
+    struct i8k_threads *threads) {
+  run_conv(conv, (struct run){.packed = packed, .input = input, .output = output, .scratch = scratch}, threads);
+}
+
+void i8k_conv_sums(
+    const struct i8k_conv *conv, const void *packed, const int8_t *input, int32_t *sums, size_t stride, void *scratch,
+    struct i8k_threads *threads) {
+  const struct run run = {
+      .packed = packed, .input = input, .sums = sums, .sums_stride = stride, .scratch = scratch};
+  run_conv(conv, run, threads);
 }

@@ -2,6 +2,8 @@
 #ifndef I8K_GENERIC_H
 #define I8K_GENERIC_H
 
+#include <string.h>
+
 #include "kernels.h"
 
 // Half to even for |x| < 2^22: the sum leaves no bits below one.
@@ -31,6 +33,10 @@ static inline __attribute__((always_inline)) void i8k_generic_gemm(const struct 
           sums[c] += (uint32_t)(x[0] * v[0] + x[1] * v[1] + x[2] * v[2] + x[3] * v[3]);
         }
       }
+    }
+    if (t->sums != NULL) {
+      memcpy(t->sums + row * t->sums_stride, sums, width * sizeof *sums);
+      continue;
     }
     for (size_t c = 0; c < t->channels; c++) {
       t->output[row * t->output_stride + c] = i8k_requantize_one((int32_t)sums[c], scales[c], t->requantize);

@@ -5,8 +5,8 @@
 #include "Int8Kernels.h"
 
 enum {
-  I8K_BLOCK = 32,            // output channels of a packed block; the last may have I8K_HALF_BLOCK
-  I8K_HALF_BLOCK = 16,
+  I8K_BLOCK = 32,                       // output channels of a packed block; the last may have I8K_HALF_BLOCK
+  I8K_HALF_BLOCK = I8K_SUMS_MULTIPLE,
   I8K_DEPTHWISE_BLOCK = 64,  // channels
 };
 
@@ -27,6 +27,8 @@ struct i8k_tile {
   size_t channels;  // to be written
   int8_t *output;
   size_t output_stride;  // between rows
+  int32_t *sums;         // gemm: in place of `output`, whole blocks; or NULL
+  size_t sums_stride;
   const struct i8k_requantize *requantize;
 };
 

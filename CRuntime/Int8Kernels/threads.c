@@ -1,5 +1,5 @@
-// A pool whose helpers join a job while it is open. The indices are dealt out to all threads in equal ranges; who has done
-// its own takes from the ends of the others', so that the caller can finish alone.
+// A pool whose helpers join a job while it is open. The indices are dealt out to all threads in equal ranges; who has
+// done its own takes from the ends of the others', so that the caller can finish alone.
 #define _GNU_SOURCE
 #include <linux/futex.h>
 #include <pthread.h>

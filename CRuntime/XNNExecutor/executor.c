@@ -28,6 +28,7 @@ static const struct kind kinds[DS_KIND_COUNT] = {
     [DS_LOOKUP_TABLE] = {xnx_create_lookup_table, xnx_reshape_unary, 2, 2, false},
     [DS_CONVERT] = {xnx_create_convert, xnx_reshape_unary, 1, 1, false},
     [DS_TRANSPOSE] = {xnx_create_transpose, xnx_reshape_transpose, 1, 1, true},
+    [DS_DYNAMIC_LINEAR] = {xnx_create_dynamic_linear, xnx_reshape_dynamic_linear, 2, 3, false},
 };
 
 // Bytes that the library holds on behalf of this thread's current create call: it does not report them itself.
@@ -70,8 +71,8 @@ static enum xnx_status library_status;
 
 static void initialize_library(void) { library_status = xnc_status(xnn_initialize(&allocator)); }
 
-// Threads of two kinds, since the library's operators take no others than pthreadpool's. Those spin for milliseconds after
-// each operator, and wait for each other even where one has nothing to do: they are for the operators that cannot
+// Threads of two kinds, since the library's operators take no others than pthreadpool's. Those spin for milliseconds
+// after each operator, and wait for each other even where one has nothing to do: they are for the operators that cannot
 // do without, and there are none before such an operator.
 struct xnx_threads {
   size_t count;
@@ -213,6 +214,7 @@ void xnx_operator_delete(xnx_operator *op) {
     if (op->parts[i] != NULL) xnn_delete_operator(op->parts[i]);
   }
   xnx_delete_native(op);
+  xnx_delete_dynamic(op);
   free(op);
 }
 

@@ -44,8 +44,8 @@ static void run(const struct xnx_operator *op, struct i8k_threads *threads) {
 }
 
 // The weights of another process, where they fit; else packed here.
-static enum xnx_status pack(
-    const struct xnx_operands *operands, const float *scales, struct xnx_operator *op) {
+enum xnx_status xnx_pack_native(
+    const struct xnx_operands *operands, const int32_t *bias, const float *scales, struct xnx_operator *op) {
   struct xnx_native *native = &op->as.native;
   native->packed_size = i8k_conv_packed_size(&native->conv);
   const struct xnx_options *options = operands->options;
@@ -55,9 +55,7 @@ static enum xnx_status pack(
   }
   native->owned = aligned_alloc(64, rounded(native->packed_size));
   if (native->owned == NULL) return XNX_OUT_OF_MEMORY;
-  const struct ds_value *bias = operands->inputs[2];
-  i8k_conv_pack(
-      &native->conv, operands->inputs[1]->data, bias == NULL ? NULL : bias->data, scales, native->owned);
+  i8k_conv_pack(&native->conv, operands->inputs[1]->data, bias, scales, native->owned);
   native->packed = native->owned;
   op->packed_bytes = native->packed_size;
   return XNX_OK;
@@ -95,7 +93,8 @@ enum xnx_status xnx_create_native(
   op->is_native = true;
   op->setup = setup;
   op->kernel = run;
-  return pack(operands, scales, op);
+  const struct ds_value *bias = operands->inputs[2];
+  return xnx_pack_native(operands, bias == NULL ? NULL : bias->data, scales, op);
 }
 
 void xnx_delete_native(struct xnx_operator *op) {

@@ -75,6 +75,17 @@ struct xnx_native {
   size_t scratch_size;
 };
 
+// DYNAMIC_LINEAR: rows are quantized, multiplied and scaled in blocks.
+struct xnx_dynamic {
+  struct xnx_native native;  // the product of a block, with int32 sums; first, as in as.native
+  size_t rows, block_rows, depth, channels, sums_stride;
+  float min, max;
+  float *scales, *biases;  // of each channel, in one allocation with filter_sums
+  uint32_t *filter_sums;
+  void *buffer;  // of a block: sums, scales and zero points of the rows, int8 rows
+  size_t buffer_size;
+};
+
 // CONCATENATE. In bytes from the output's start to each part, and in elements from row to row.
 struct xnx_columns {
   size_t offsets[DS_MAX_INPUTS], stride;
@@ -110,6 +121,7 @@ struct xnx_operator {
     struct xnx_pad pad;
     struct xnx_matrices matrices;
     struct xnx_native native;
+    struct xnx_dynamic dynamic;
     struct xnx_columns columns;
     uint8_t table[256];  // LOOKUP_TABLE: indexed by the activation's bits
   } as;
@@ -140,6 +152,7 @@ enum xnx_status xnx_reshape_global_average_pooling(const struct xnx_operands *op
 enum xnx_status xnx_reshape_constant_pad(const struct xnx_operands *operands, struct xnx_operator *op);
 enum xnx_status xnx_reshape_concatenate(const struct xnx_operands *operands, struct xnx_operator *op);
 enum xnx_status xnx_reshape_transpose(const struct xnx_operands *operands, struct xnx_operator *op);
+enum xnx_status xnx_reshape_dynamic_linear(const struct xnx_operands *operands, struct xnx_operator *op);
 
 // One create function for each kind.
 enum xnx_status xnx_create_convolution(const struct xnx_operands *operands, struct xnx_operator *op);
@@ -156,6 +169,7 @@ enum xnx_status xnx_create_concatenate(const struct xnx_operands *operands, stru
 enum xnx_status xnx_create_lookup_table(const struct xnx_operands *operands, struct xnx_operator *op);
 enum xnx_status xnx_create_convert(const struct xnx_operands *operands, struct xnx_operator *op);
 enum xnx_status xnx_create_transpose(const struct xnx_operands *operands, struct xnx_operator *op);
+enum xnx_status xnx_create_dynamic_linear(const struct xnx_operands *operands, struct xnx_operator *op);
 
 // convolution.c, for averages too
 bool xnx_grouped_filter_fits(const struct ds_window *window, const struct xnx_operator *op);
@@ -167,7 +181,13 @@ enum xnx_status xnx_create_native(
     const struct xnx_operands *operands, const struct ds_window *window, struct xnx_quantization in,
     struct xnx_quantization out, struct xnx_bounds bounds, const float *scales, struct xnx_operator *op);
 enum xnx_status xnx_reshape_native(struct xnx_operator *op);
+// Packs the filter of as.native, or takes packed weights that were given.
+enum xnx_status xnx_pack_native(
+    const struct xnx_operands *operands, const int32_t *bias, const float *scales, struct xnx_operator *op);
 void xnx_delete_native(struct xnx_operator *op);
+
+// dynamic.c
+void xnx_delete_dynamic(struct xnx_operator *op);
 
 // kernels.c
 void xnx_kernel_lookup_table(const struct xnx_operator *op, struct i8k_threads *threads);

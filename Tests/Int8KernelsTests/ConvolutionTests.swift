@@ -174,6 +174,36 @@ private let builds = (0..<I8K_ISA_COUNT.rawValue).map { i8k_isa(rawValue: $0) }.
     }
   }
 
+  /// Before they are scaled: x - x_zp times the filter plus bias, for whole and half blocks of channels.
+  @Test(arguments: [1, 15, 16, 17, 33, 64, 70])
+  func sumsAreTheDefinition(outputs: Int) {
+    var random = SplitMix(state: UInt64(outputs))
+    let (rows, depth, stride) = (31, 37, (outputs + 15) / 16 * 16)
+    var test = Case(depthwise: false, channels: depth, batch: 1...1, using: &random)
+    test.resize(1, outChannels: outputs, using: &random)
+    (test.conv.kernel_height, test.conv.kernel_width, test.conv.pad_top, test.conv.pad_left) = (1, 1, 0, 0)
+    (test.conv.in_width, test.conv.out_width) = (rows, rows)
+    let input = (0..<rows * depth + 16).map { _ in Int8.random(in: -128...127, using: &random) }
+    for build in builds {
+      test.conv.isa = build
+      let packed = UnsafeMutableRawPointer.allocate(byteCount: i8k_conv_packed_size(&test.conv), alignment: 64)
+      defer { packed.deallocate() }
+      i8k_conv_pack(&test.conv, test.filter, test.bias, test.scales, packed)
+      var sums = [Int32](repeating: 99, count: rows * stride + 32)
+      i8k_conv_sums(&test.conv, packed, input, &sums, stride, nil, nil)
+      #expect(sums[(rows * stride)...].allSatisfy { $0 == 99 }, "written past the end")
+      for row in 0..<rows {
+        for c in 0..<outputs {
+          var sum = test.bias[c]
+          for k in 0..<depth {
+            sum += (Int32(input[row * depth + k]) - Int32(test.conv.in_zero_point)) * Int32(test.filter[c * depth + k])
+          }
+          #expect(sums[row * stride + c] == sum, "\(String(cString: i8k_isa_name(build))) row \(row) channel \(c)")
+        }
+      }
+    }
+  }
+
   @Test func refusesWhatIsTooLarge() {
     var conv = i8k_conv()
     conv.isa = I8K_PORTABLE

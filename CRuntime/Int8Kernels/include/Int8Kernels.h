@@ -55,4 +55,11 @@ void i8k_conv_run(
     const struct i8k_conv *conv, const void *packed, const int8_t *input, int8_t *output, void *scratch,
     struct i8k_threads *threads);
 
+// The same up to the sums with bias, which nothing scales: `stride` int32 for each place of the output, a multiple of
+// I8K_SUMS_MULTIPLE that has room for the output channels; what is behind those is undefined. Not depthwise.
+enum { I8K_SUMS_MULTIPLE = 16 };
+void i8k_conv_sums(
+    const struct i8k_conv *conv, const void *packed, const int8_t *input, int32_t *sums, size_t stride, void *scratch,
+    struct i8k_threads *threads);
+
 #endif  // INT8_KERNELS_H
