@@ -37,7 +37,7 @@ AVX2_INLINE void gemm_rows(const struct i8k_tile *t, size_t c0, const int rows) 
   for (size_t tap = 0; tap < t->taps; tap++) {
     const int8_t *x[MAX_ROWS];
     for (int m = 0; m < rows; m++) {
-      x[m] = t->pointers ? t->pointers[(size_t)m * t->taps + tap] : t->input + (size_t)m * t->input_stride;
+      x[m] = t->pointers ? t->pointers[(size_t)m * t->taps + tap] + t->offset : t->input + (size_t)m * t->input_stride;
     }
     for (size_t k = 0; k < depth; k += 4, w += width * 4) {
       __m256i v[MAX_ROWS];

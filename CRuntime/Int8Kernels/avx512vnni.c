@@ -47,7 +47,7 @@ VNNI_INLINE void gemm_of(const struct i8k_tile *t, const int rows, const int vec
   for (size_t tap = 0; tap < taps; tap++) {
     const int8_t *x[MAX_ROWS];
     UNROLL for (int m = 0; m < rows; m++) {
-      x[m] = t->pointers ? t->pointers[(size_t)m * taps + tap] : t->input + (size_t)m * t->input_stride;
+      x[m] = t->pointers ? t->pointers[(size_t)m * taps + tap] + t->offset : t->input + (size_t)m * t->input_stride;
     }
     for (size_t k = 0; k < depth; k += 4, w += vectors * 64) {
       __m512i weights[2];

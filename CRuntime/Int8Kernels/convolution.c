@@ -22,8 +22,10 @@ enum {
 static size_t divided(size_t a, size_t b) { return (a + b - 1) / b; }
 
 struct i8k_shape i8k_shape_of(const struct i8k_conv *conv) {
-  const size_t c = conv->in_channels, height = conv->kernel_height, width = conv->kernel_width;
+  const size_t groups = conv->depthwise ? 1 : conv->groups;
+  const size_t c = conv->in_channels / groups, height = conv->kernel_height, width = conv->kernel_width;
   struct i8k_shape shape = {
+      .groups = groups, .outputs = conv->out_channels / groups,
       .taps = height * width, .depth = c, .pixels = conv->batch * conv->out_height * conv->out_width};
   const size_t places = conv->out_height * conv->out_width;
   shape.images = conv->batch;
@@ -36,7 +38,7 @@ struct i8k_shape i8k_shape_of(const struct i8k_conv *conv) {
   shape.padded_width = reach_x > inner_width ? reach_x : inner_width;
   shape.direct =
       !conv->depthwise && shape.taps == 1 && !padded && conv->stride_height == 1 && conv->stride_width == 1;
-  shape.by_rows = !conv->depthwise && width > 1 && width <= 64 && conv->dilation_width == 1 &&
+  shape.by_rows = !conv->depthwise && groups == 1 && width > 1 && width <= 64 && conv->dilation_width == 1 &&
                   c <= MAX_BY_ROWS_CHANNELS && i8k_round_up(width * c, 4) < width * i8k_round_up(c, 4) &&
                   shape.padded_height <= MAX_COPIED / shape.padded_width / c / conv->batch;
   if (shape.by_rows) {
@@ -57,6 +59,10 @@ bool i8k_conv_supports(const struct i8k_conv *conv) {
   const size_t area_limit = MAX_POINTERS, bytes_limit = (size_t)1 << 40;
   if (!i8k_isa_available(conv->isa)) return false;
   if (conv->depthwise && conv->in_channels != conv->out_channels) return false;
+  if (!conv->depthwise &&
+      (conv->groups == 0 || conv->in_channels % conv->groups != 0 || conv->out_channels % conv->groups != 0)) {
+    return false;
+  }
   if (!fits(conv->kernel_height, conv->kernel_width, area_limit)) return false;
   if (!fits(conv->out_height, conv->out_width, bytes_limit)) return false;
   if (!fits(conv->out_height * conv->out_width, conv->batch, bytes_limit)) return false;
@@ -65,12 +71,13 @@ bool i8k_conv_supports(const struct i8k_conv *conv) {
   // Weights, and 8 bytes for bias and scale; rounding up adds at most 64 channels.
   const size_t depth = conv->depthwise ? 1 : i8k_round_up(shape.depth, 4);
   return fits(shape.taps + 4, depth, bytes_limit) &&
-         fits((shape.taps + 4) * depth + 8, conv->out_channels + 64, bytes_limit);
+         fits((shape.taps + 4) * depth + 8, conv->out_channels + 64 * shape.groups, bytes_limit);
 }
 
 bool i8k_conv_packs_alike(const struct i8k_conv *a, const struct i8k_conv *b) {
   const struct i8k_shape p = i8k_shape_of(a), q = i8k_shape_of(b);
-  return p.taps == q.taps && p.depth == q.depth && p.by_rows == q.by_rows && a->out_channels == b->out_channels;
+  return p.taps == q.taps && p.depth == q.depth && p.by_rows == q.by_rows && p.groups == q.groups &&
+         a->out_channels == b->out_channels;
 }
 
 // Scratch memory: pointers, a pixel of zero points, the padded image.
@@ -154,7 +161,8 @@ struct run {
   const int8_t *zero;  // NULL where no pointer is to the zeros
   size_t unit_bytes;   // of the images that there are pointers for
   size_t unit_chunks;  // of nearly equal numbers of rows, in the places that there are pointers for
-  size_t blocks, piece_blocks, pieces;  // of output channels; in a piece; pieces
+  size_t group_blocks;                  // of output channels, in a group
+  size_t blocks, piece_blocks, pieces;  // in all; in a piece; pieces
 };
 
 // The zeros around stay as setup wrote them.
@@ -188,8 +196,8 @@ static struct i8k_tile tile_at(
       .taps = shape->taps,
       .depth = shape->depth,
       .pointers = shape->direct ? NULL : pointers,
-      .input = shape->direct ? run->input + pixel * shape->depth : NULL,
-      .input_stride = shape->depth,
+      .input = shape->direct ? run->input + pixel * run->conv->in_channels : NULL,
+      .input_stride = run->conv->in_channels,
       .output = run->output != NULL ? run->output + pixel * run->conv->out_channels : NULL,
       .output_stride = run->conv->out_channels,
       .sums = run->sums != NULL ? run->sums + pixel * run->sums_stride : NULL,
@@ -215,17 +223,25 @@ static void gemm_chunk(void *context, size_t index) {
   const struct run *run = context;
   const struct rows rows = rows_of(run, index / run->pieces);
   const size_t tiles = divided(rows.count, run->kernels->max_rows);
-  const size_t block_depth = 8 + run->shape.taps * i8k_round_up(run->shape.depth, 4);
+  const struct i8k_shape *shape = &run->shape;
+  const size_t block_depth = 8 + shape->taps * i8k_round_up(shape->depth, 4);
   const size_t first_block = index % run->pieces * run->piece_blocks;
   const size_t end_block = i8k_min(run->blocks, first_block + run->piece_blocks);
   for (size_t b = first_block; b < end_block; b++) {
-    const size_t channel = b * I8K_BLOCK;
+    const size_t group = b / run->group_blocks, of_group = b % run->group_blocks * I8K_BLOCK;
+    const size_t channel = group * shape->outputs + of_group;
+    const size_t packed_channel = group * i8k_round_up(shape->outputs, I8K_HALF_BLOCK) + of_group;
     size_t pixel = rows.first;
     for (size_t i = 0; i < tiles; i++) {
       const int8_t *moved[MAX_MOVED];
       struct i8k_tile tile = tile_at(run, rows.unit, pixel, rows.count / tiles + (i < rows.count % tiles), moved);
-      tile.block = run->packed + channel * block_depth;
-      tile.channels = i8k_min(I8K_BLOCK, run->conv->out_channels - channel);
+      tile.block = run->packed + packed_channel * block_depth;
+      tile.channels = i8k_min(I8K_BLOCK, shape->outputs - of_group);
+      if (shape->direct) {
+        tile.input += group * shape->depth;
+      } else {
+        tile.offset = group * shape->depth;
+      }
       if (tile.sums != NULL) {
         tile.sums += channel;
       } else {
@@ -271,7 +287,8 @@ static void run_gemm(struct run *run, size_t units, struct i8k_threads *threads)
     run->unit_chunks = chunks_for(run, units, run->unit_chunks, tiles, i8k_threads_count(threads));
   }
   const size_t chunks = units * run->unit_chunks;
-  run->blocks = divided(run->conv->out_channels, I8K_BLOCK);
+  run->group_blocks = divided(run->shape.outputs, I8K_BLOCK);
+  run->blocks = run->shape.groups * run->group_blocks;
   run->pieces =
       threads == NULL || chunks >= PARALLEL_TASKS ? 1 : i8k_min(run->blocks, divided(PARALLEL_TASKS, chunks));
   run->piece_blocks = divided(run->blocks, run->pieces);

@@ -26,7 +26,7 @@ static inline __attribute__((always_inline)) void i8k_generic_gemm(const struct 
     uint32_t sums[I8K_BLOCK];
     for (size_t c = 0; c < width; c++) sums[c] = (uint32_t)bias[c];
     for (size_t tap = 0; tap < t->taps; tap++) {
-      const int8_t *x = t->pointers ? t->pointers[row * t->taps + tap] : t->input + row * t->input_stride;
+      const int8_t *x = t->pointers ? t->pointers[row * t->taps + tap] + t->offset : t->input + row * t->input_stride;
       for (size_t k = 0; k < depth; k += 4, x += 4, w += width * 4) {
         for (size_t c = 0; c < width; c++) {
           const int8_t *v = w + c * 4;

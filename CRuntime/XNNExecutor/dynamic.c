@@ -194,7 +194,7 @@ enum xnx_status xnx_create_dynamic_linear(const struct xnx_operands *operands, s
   struct xnx_dynamic *d = &op->as.dynamic;
   op->is_native = true;
   d->native.conv = (struct i8k_conv){
-      .isa = i8k_isa(), .kernel_height = 1, .kernel_width = 1, .stride_height = 1, .stride_width = 1,
+      .isa = i8k_isa(), .groups = 1, .kernel_height = 1, .kernel_width = 1, .stride_height = 1, .stride_width = 1,
       .dilation_height = 1, .dilation_width = 1, .min = INT8_MIN, .max = INT8_MAX};
   enum xnx_status status = xnx_reshape_dynamic_linear(operands, op);
   if (status != XNX_OK) return status;

@@ -70,11 +70,14 @@ enum xnx_status xnx_create_native(
   if (kernels == XNX_KERNELS_XNNPACK || (kernels == XNX_KERNELS_AUTO && isa != I8K_AVX512_VNNI)) return XNX_UNSUPPORTED;
   const struct xnx_image *input = &op->input_image, *output = &op->output_image;
   const bool depthwise = window->groups > 1 && (size_t)window->groups == input->channels;
-  if (window->groups > 1 && !(depthwise && output->channels == input->channels)) return XNX_UNSUPPORTED;
+  if (depthwise && output->channels != input->channels) return XNX_UNSUPPORTED;
+  // The filters of a group are padded to 16: of fewer than 4 they would take more than the program's memory allows.
+  if (window->groups > 1 && !depthwise && output->channels / (size_t)window->groups < 4) return XNX_UNSUPPORTED;
   struct xnx_native *native = &op->as.native;
   native->conv = (struct i8k_conv){
       .isa = isa,
       .depthwise = depthwise,
+      .groups = (size_t)window->groups,
       .kernel_height = (size_t)window->kernel_height,
       .kernel_width = (size_t)window->kernel_width,
       .stride_height = (size_t)window->stride_height,
