@@ -170,6 +170,84 @@ void xnx_kernel_average_pooling(const struct xnx_operator *op, struct i8k_thread
   i8k_parallelize(small ? NULL : threads, out->batch * out->height, average_row, (void *)(uintptr_t)op);
 }
 
+enum { MAXIMUM_CHANNELS = 64 };
+
+// The window's part inside the image: `height` rows, `row_stride` apart, of `width` pixels of all channels.
+struct window_part {
+  const int8_t *first;
+  size_t height, width, row_stride, channels;
+};
+
+static inline __attribute__((always_inline)) void maximum_of(
+    const struct window_part *w, int8_t *restrict output, size_t c0, size_t count, int8_t min, int8_t max) {
+  int8_t largest[MAXIMUM_CHANNELS];
+  for (size_t c = 0; c < count; c++) largest[c] = min;
+  for (size_t y = 0; y < w->height; y++) {
+    const int8_t *restrict pixel = w->first + y * w->row_stride + c0;
+    for (size_t x = 0; x < w->width; x++, pixel += w->channels) {
+      for (size_t c = 0; c < count; c++) largest[c] = pixel[c] > largest[c] ? pixel[c] : largest[c];
+    }
+  }
+  for (size_t c = 0; c < count; c++) output[c0 + c] = largest[c] < max ? largest[c] : max;
+}
+
+XNX_DISPATCHED static void maximum(const struct window_part *w, int8_t *restrict output, int8_t min, int8_t max) {
+  size_t c = 0;
+  for (; c + MAXIMUM_CHANNELS <= w->channels; c += MAXIMUM_CHANNELS) {
+    maximum_of(w, output, c, MAXIMUM_CHANNELS, min, max);
+  }
+  for (; c + 16 <= w->channels; c += 16) maximum_of(w, output, c, 16, min, max);
+  if (c < w->channels) maximum_of(w, output, c, w->channels - c, min, max);
+}
+
+static void maximum_row(void *context, size_t index) {
+  const struct xnx_operator *op = context;
+  const struct xnx_maximum *m = &op->as.maximum;
+  const struct xnx_image *in = &op->input_image, *out = &op->output_image;
+  const size_t batch = index / out->height, out_y = index % out->height, channels = in->channels;
+  const int8_t *image = (const int8_t *)op->inputs[0] + batch * in->height * in->width * channels;
+  const struct span y = clipped(out_y, m->window.stride_height, m->window.pad_top, m->window.kernel_height, in->height);
+  for (size_t out_x = 0; out_x < out->width; out_x++) {
+    const struct span x =
+        clipped(out_x, m->window.stride_width, m->window.pad_left, m->window.kernel_width, in->width);
+    const struct window_part part = {
+        image + (y.begin * in->width + x.begin) * channels, y.end - y.begin, x.end - x.begin, in->width * channels,
+        channels};
+    maximum(&part, (int8_t *)op->output + (index * out->width + out_x) * channels, m->min, m->max);
+  }
+}
+
+void xnx_kernel_max_pooling(const struct xnx_operator *op, struct i8k_threads *threads) {
+  const struct xnx_image *in = &op->input_image, *out = &op->output_image;
+  const bool small = in->batch * in->height * in->width * in->channels < XNX_PARALLEL_ELEMENTS;
+  i8k_parallelize(small ? NULL : threads, out->batch * out->height, maximum_row, (void *)(uintptr_t)op);
+}
+
+// Rows of all parts. Those of the library's operator are of one part after another, far from their place in a cache.
+enum { CONCATENATED_ROWS = 64 };
+
+static void concatenate_rows(void *context, size_t index) {
+  const struct xnx_operator *op = context;
+  const struct xnx_columns *columns = &op->as.columns;
+  const size_t first = index * CONCATENATED_ROWS, left = op->elements - first;
+  const size_t end = first + (left < CONCATENATED_ROWS ? left : CONCATENATED_ROWS);
+  for (size_t i = 0; i < columns->count; i++) {
+    const size_t next = i + 1 < columns->count ? columns->offsets[i + 1] : columns->stride;
+    const size_t length = next - columns->offsets[i];
+    const int8_t *input = op->inputs[i];
+    int8_t *output = (int8_t *)op->output + columns->offsets[i];
+    for (size_t row = first; row < end; row++) {
+      memcpy(output + row * columns->stride, input + row * length, length);
+    }
+  }
+}
+
+void xnx_kernel_concatenate(const struct xnx_operator *op, struct i8k_threads *threads) {
+  const bool small = op->elements * op->as.columns.stride < XNX_PARALLEL_ELEMENTS;
+  const size_t pieces = (op->elements + CONCATENATED_ROWS - 1) / CONCATENATED_ROWS;
+  i8k_parallelize(small ? NULL : threads, pieces, concatenate_rows, (void *)(uintptr_t)op);
+}
+
 // Tiles of 16 x 16 elements keep both sides of a transpose in the first-level cache. Sizes that are constants at their
 // call are compiled to vector code: whole tiles, and the three channels of an image.
 enum { TILE = 16 };

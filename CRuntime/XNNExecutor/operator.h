@@ -56,6 +56,12 @@ struct xnx_average {
   float min, max;
 };
 
+// The largest quantum in the window, places around the image apart; within [min, max]. No dilation.
+struct xnx_maximum {
+  struct ds_window window;
+  int8_t min, max;
+};
+
 struct xnx_quantize {
   float inverse_scale;
   int32_t zero_point;
@@ -88,7 +94,7 @@ struct xnx_dynamic {
 
 // CONCATENATE. In bytes from the output's start to each part, and in elements from row to row.
 struct xnx_columns {
-  size_t offsets[DS_MAX_INPUTS], stride;
+  size_t count, offsets[DS_MAX_INPUTS], stride;
 };
 
 struct xnx_matrices {
@@ -117,6 +123,7 @@ struct xnx_operator {
   size_t elements;                             // elementwise kinds; rows for CONCATENATE
   union {
     struct xnx_average average;
+    struct xnx_maximum maximum;
     struct xnx_quantize quantize;
     struct xnx_pad pad;
     struct xnx_matrices matrices;
@@ -193,6 +200,8 @@ void xnx_delete_dynamic(struct xnx_operator *op);
 void xnx_kernel_lookup_table(const struct xnx_operator *op, struct i8k_threads *threads);
 void xnx_kernel_quantize(const struct xnx_operator *op, struct i8k_threads *threads);
 void xnx_kernel_average_pooling(const struct xnx_operator *op, struct i8k_threads *threads);
+void xnx_kernel_max_pooling(const struct xnx_operator *op, struct i8k_threads *threads);
+void xnx_kernel_concatenate(const struct xnx_operator *op, struct i8k_threads *threads);  // int8
 void xnx_kernel_transpose(const struct xnx_operator *op, struct i8k_threads *threads);
 
 #endif  // XNX_OPERATOR_H
