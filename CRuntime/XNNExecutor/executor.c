@@ -192,13 +192,29 @@ enum xnx_status xnx_operator_setup(
   return XNX_OK;
 }
 
+struct parts {
+  const struct xnx_operator *op;
+  _Atomic enum xnx_status status;
+};
+
+static void run_part(void *context, size_t index) {
+  struct parts *parts = context;
+  const enum xnx_status status = xnc_status(xnn_run_operator(parts->op->parts[index], NULL));
+  if (status != XNX_OK) parts->status = status;
+}
+
 enum xnx_status xnx_operator_run(xnx_operator *op, xnx_threads *threads) {
   if (!op->ready) return XNX_INVALID_NODE;
   if (op->kernel != NULL) {
     op->kernel(op, threads->own);
     return XNX_OK;
   }
-  const pthreadpool_t pool = needs_library_threads(op) ? threads->pool : NULL;
+  if (!needs_library_threads(op)) {
+    struct parts parts = {.op = op, .status = XNX_OK};
+    i8k_parallelize(threads->own, op->part_count, run_part, &parts);
+    return parts.status;
+  }
+  const pthreadpool_t pool = threads->pool;
   for (size_t i = 0; i < op->part_count; i++) {
     enum xnx_status status = xnc_status(xnn_run_operator(op->parts[i], pool));
     if (status != XNX_OK) return status;

@@ -141,6 +141,9 @@ struct LoweredCase: Sendable, CustomTestStringConvertible {
       LoweredCase("\(op)", [1, 3, 4, 5], [1, 3, 4, 5]) { model, x in
         try model.call(op, ["self": .value(x[0]), "other": .value(x[1])])
       },
+      LoweredCase("\(op), divided", [1, 13, 37, 41], [1, 13, 37, 41]) { model, x in
+        try model.call(op, ["self": .value(x[0]), "other": .value(x[1])])
+      },
       LoweredCase("\(op) broadcast", [1, 3, 4, 5], [1, 3, 1, 1]) { model, x in
         try model.call(op, ["self": .value(x[0]), "other": .value(x[1])])
       },
