@@ -63,8 +63,7 @@ let package = Package(
     // MARK: - C
     .target(name: "DelegateSchema", path: "CRuntime/DelegateSchema", cSettings: strictC),
     .target(
-      name: "Int8Kernels", path: "CRuntime/Int8Kernels", cSettings: strictC,
-      linkerSettings: [.linkedLibrary("pthreadpool")]),
+      name: "Int8Kernels", path: "CRuntime/Int8Kernels", cSettings: strictC),
     .target(
       name: "XNNExecutor", dependencies: ["DelegateSchema", "Int8Kernels"], path: "CRuntime/XNNExecutor",
       cSettings: strictC,

@@ -37,7 +37,7 @@ AVX2_INLINE void gemm_rows(const struct i8k_tile *t, size_t c0, const int rows) 
   for (size_t tap = 0; tap < t->taps; tap++) {
     const int8_t *x[MAX_ROWS];
     for (int m = 0; m < rows; m++) {
-      x[m] = t->pointers ? t->pointers[(size_t)m * t->taps + tap] : t->input + (size_t)m * t->input_stride;
+      x[m] = t->pointers ? t->pointers[(size_t)m * t->taps + tap] + t->offset : t->input + (size_t)m * t->input_stride;
     }
     for (size_t k = 0; k < depth; k += 4, w += width * 4) {
       __m256i v[MAX_ROWS];
@@ -52,12 +52,19 @@ AVX2_INLINE void gemm_rows(const struct i8k_tile *t, size_t c0, const int rows) 
   }
   const size_t count = i8k_min(t->channels - c0, 16);
   for (int m = 0; m < rows; m++) {
-    __m128i words[2];
+    __m128i words[2] = {0};
     for (int i = 0; i < 2; i++) {
       const __m256i pairs = _mm256_hadd_epi32(sums[m][2 * i], sums[m][2 * i + 1]);
       const __m256i b = _mm256_loadu_si256((const __m256i *)(const void *)(bias + i * 8));
-      words[i] = requantize(_mm256_add_epi32(_mm256_permute4x64_epi64(pairs, 0xD8), b), scales + i * 8, t->requantize);
+      const __m256i whole = _mm256_add_epi32(_mm256_permute4x64_epi64(pairs, 0xD8), b);
+      if (t->sums != NULL) {
+        int32_t *target = t->sums + (size_t)m * t->sums_stride + c0 + (size_t)i * 8;
+        _mm256_storeu_si256((__m256i *)(void *)target, whole);
+      } else {
+        words[i] = requantize(whole, scales + i * 8, t->requantize);
+      }
     }
+    if (t->sums != NULL) continue;
     int8_t bytes[16];
     _mm_storeu_si128((__m128i *)(void *)bytes, _mm_packs_epi16(words[0], words[1]));
     memcpy(t->output + (size_t)m * t->output_stride + c0, bytes, count);

@@ -47,7 +47,7 @@ VNNI_INLINE void gemm_of(const struct i8k_tile *t, const int rows, const int vec
   for (size_t tap = 0; tap < taps; tap++) {
     const int8_t *x[MAX_ROWS];
     UNROLL for (int m = 0; m < rows; m++) {
-      x[m] = t->pointers ? t->pointers[(size_t)m * taps + tap] : t->input + (size_t)m * t->input_stride;
+      x[m] = t->pointers ? t->pointers[(size_t)m * taps + tap] + t->offset : t->input + (size_t)m * t->input_stride;
     }
     for (size_t k = 0; k < depth; k += 4, w += vectors * 64) {
       __m512i weights[2];
@@ -57,6 +57,14 @@ VNNI_INLINE void gemm_of(const struct i8k_tile *t, const int rows, const int vec
         UNROLL for (int v = 0; v < vectors; v++) sums[m][v] = _mm512_dpbusd_epi32(sums[m][v], input, weights[v]);
       }
     }
+  }
+  if (t->sums != NULL) {
+    UNROLL for (int v = 0; v < vectors; v++) {
+      UNROLL for (int m = 0; m < rows; m++) {
+        _mm512_storeu_si512(t->sums + (size_t)m * t->sums_stride + v * 16, sums[m][v]);
+      }
+    }
+    return;
   }
   const struct i8k_requantize q = *t->requantize;
   UNROLL for (int v = 0; v < vectors; v++) {

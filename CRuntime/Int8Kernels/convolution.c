@@ -1,6 +1,5 @@
 // Convolutions as products of matrices whose rows are gathered through pointers, split in tiles over threads. There are
 // pointers for some images of the batch; the others are so many images further.
-#include <pthreadpool.h>
 #include <string.h>
 
 #include "kernels.h"
@@ -13,13 +12,20 @@ enum {
   MAX_COPIED = 1 << 26,             // bytes of the padded image
   MAX_BY_ROWS_CHANNELS = 32,        // above, a copy costs more than it saves
   CHUNK_TILES = 8,                  // tiles of rows by which a thread goes on
-  PARALLEL_PRODUCTS = 1 << 19,      // below: waking the threads costs more than they save
-  PARALLEL_TASKS = 8,
+  CHUNK_PIXELS = 128,               // the same for depthwise
+  PARALLEL_PRODUCTS = 1 << 20,      // below: handing out the work costs more than the threads save
+  PARALLEL_DEPTHWISE = 1 << 16,     // the same: these run at a tenth of the speed
+  PARALLEL_TASKS = 16,              // so many at least, where there are tiles and blocks for them
+  SHARED_WEIGHTS = 1 << 19,         // bytes: more are divided, since they are not in a core's cache
 };
 
+static size_t divided(size_t a, size_t b) { return (a + b - 1) / b; }
+
 struct i8k_shape i8k_shape_of(const struct i8k_conv *conv) {
-  const size_t c = conv->in_channels, height = conv->kernel_height, width = conv->kernel_width;
+  const size_t groups = conv->depthwise ? 1 : conv->groups;
+  const size_t c = conv->in_channels / groups, height = conv->kernel_height, width = conv->kernel_width;
   struct i8k_shape shape = {
+      .groups = groups, .outputs = conv->out_channels / groups,
       .taps = height * width, .depth = c, .pixels = conv->batch * conv->out_height * conv->out_width};
   const size_t places = conv->out_height * conv->out_width;
   shape.images = conv->batch;
@@ -32,7 +38,7 @@ struct i8k_shape i8k_shape_of(const struct i8k_conv *conv) {
   shape.padded_width = reach_x > inner_width ? reach_x : inner_width;
   shape.direct =
       !conv->depthwise && shape.taps == 1 && !padded && conv->stride_height == 1 && conv->stride_width == 1;
-  shape.by_rows = !conv->depthwise && width > 1 && width <= 64 && conv->dilation_width == 1 &&
+  shape.by_rows = !conv->depthwise && groups == 1 && width > 1 && width <= 64 && conv->dilation_width == 1 &&
                   c <= MAX_BY_ROWS_CHANNELS && i8k_round_up(width * c, 4) < width * i8k_round_up(c, 4) &&
                   shape.padded_height <= MAX_COPIED / shape.padded_width / c / conv->batch;
   if (shape.by_rows) {
@@ -53,6 +59,10 @@ bool i8k_conv_supports(const struct i8k_conv *conv) {
   const size_t area_limit = MAX_POINTERS, bytes_limit = (size_t)1 << 40;
   if (!i8k_isa_available(conv->isa)) return false;
   if (conv->depthwise && conv->in_channels != conv->out_channels) return false;
+  if (!conv->depthwise &&
+      (conv->groups == 0 || conv->in_channels % conv->groups != 0 || conv->out_channels % conv->groups != 0)) {
+    return false;
+  }
   if (!fits(conv->kernel_height, conv->kernel_width, area_limit)) return false;
   if (!fits(conv->out_height, conv->out_width, bytes_limit)) return false;
   if (!fits(conv->out_height * conv->out_width, conv->batch, bytes_limit)) return false;
@@ -61,12 +71,13 @@ bool i8k_conv_supports(const struct i8k_conv *conv) {
   // Weights, and 8 bytes for bias and scale; rounding up adds at most 64 channels.
   const size_t depth = conv->depthwise ? 1 : i8k_round_up(shape.depth, 4);
   return fits(shape.taps + 4, depth, bytes_limit) &&
-         fits((shape.taps + 4) * depth + 8, conv->out_channels + 64, bytes_limit);
+         fits((shape.taps + 4) * depth + 8, conv->out_channels + 64 * shape.groups, bytes_limit);
 }
 
 bool i8k_conv_packs_alike(const struct i8k_conv *a, const struct i8k_conv *b) {
   const struct i8k_shape p = i8k_shape_of(a), q = i8k_shape_of(b);
-  return p.taps == q.taps && p.depth == q.depth && p.by_rows == q.by_rows && a->out_channels == b->out_channels;
+  return p.taps == q.taps && p.depth == q.depth && p.by_rows == q.by_rows && p.groups == q.groups &&
+         a->out_channels == b->out_channels;
 }
 
 // Scratch memory: pointers, a pixel of zero points, the padded image.
@@ -144,17 +155,21 @@ struct run {
   const char *packed;
   const int8_t *input;
   int8_t *output;
+  int32_t *sums;  // in place of `output`, or NULL
+  size_t sums_stride;
   void *scratch;
   const int8_t *zero;  // NULL where no pointer is to the zeros
   size_t unit_bytes;   // of the images that there are pointers for
-  size_t chunk;        // rows
-  size_t unit_chunks;  // in the places that there are pointers for
+  size_t unit_chunks;  // of nearly equal numbers of rows, in the places that there are pointers for
+  size_t group_blocks;                  // of output channels, in a group
+  size_t blocks, piece_blocks, pieces;  // in all; in a piece; pieces
 };
 
 // The zeros around stay as setup wrote them.
-static void copy_row(void *context, size_t n, size_t y) {
+static void copy_row(void *context, size_t index) {
   const struct run *run = context;
   const struct i8k_conv *conv = run->conv;
+  const size_t n = index / conv->in_height, y = index % conv->in_height;
   const size_t length = conv->in_width * conv->in_channels;
   const size_t row = n * run->shape.padded_height + conv->pad_top + y;
   int8_t *image = (int8_t *)run->scratch + pointer_bytes(&run->shape);
@@ -181,79 +196,139 @@ static struct i8k_tile tile_at(
       .taps = shape->taps,
       .depth = shape->depth,
       .pointers = shape->direct ? NULL : pointers,
-      .input = shape->direct ? run->input + pixel * shape->depth : NULL,
-      .input_stride = shape->depth,
-      .output = run->output + pixel * run->conv->out_channels,
+      .input = shape->direct ? run->input + pixel * run->conv->in_channels : NULL,
+      .input_stride = run->conv->in_channels,
+      .output = run->output != NULL ? run->output + pixel * run->conv->out_channels : NULL,
       .output_stride = run->conv->out_channels,
+      .sums = run->sums != NULL ? run->sums + pixel * run->sums_stride : NULL,
+      .sums_stride = run->sums_stride,
       .requantize = &run->requantize};
 }
 
-// One chunk of rows by some blocks of channels. Tiles have nearly equal numbers of rows.
-static void gemm_chunk(void *context, size_t chunk, size_t first_block, size_t block_count) {
+struct rows {
+  size_t unit, first, count;
+};
+
+static struct rows rows_of(const struct run *run, size_t chunk) {
+  const size_t unit = chunk / run->unit_chunks, part = chunk % run->unit_chunks;
+  const size_t first_of_unit = unit * run->shape.unit;
+  const size_t first = first_of_unit + run->shape.unit * part / run->unit_chunks;
+  const size_t end = first_of_unit + run->shape.unit * (part + 1) / run->unit_chunks;
+  const size_t last = i8k_min(end, run->shape.pixels);  // the last unit may have fewer images
+  return (struct rows){unit, first, last > first ? last - first : 0};
+}
+
+// One chunk of rows by one piece of the channels. Tiles have nearly equal numbers of rows.
+static void gemm_chunk(void *context, size_t index) {
   const struct run *run = context;
-  const size_t unit = chunk / run->unit_chunks, first_of_unit = unit * run->shape.unit;
-  const size_t first = first_of_unit + chunk % run->unit_chunks * run->chunk;
-  const size_t end = i8k_min(run->shape.pixels, first_of_unit + run->shape.unit);
-  if (first >= end) return;  // the last unit may have fewer images
-  const size_t count = i8k_min(run->chunk, end - first);
-  const size_t tiles = (count + run->kernels->max_rows - 1) / run->kernels->max_rows;
-  const size_t block_depth = 8 + run->shape.taps * i8k_round_up(run->shape.depth, 4);
-  for (size_t b = first_block; b < first_block + block_count; b++) {
-    const size_t channel = b * I8K_BLOCK;
-    size_t pixel = first;
+  const struct rows rows = rows_of(run, index / run->pieces);
+  const size_t tiles = divided(rows.count, run->kernels->max_rows);
+  const struct i8k_shape *shape = &run->shape;
+  const size_t block_depth = 8 + shape->taps * i8k_round_up(shape->depth, 4);
+  const size_t first_block = index % run->pieces * run->piece_blocks;
+  const size_t end_block = i8k_min(run->blocks, first_block + run->piece_blocks);
+  for (size_t b = first_block; b < end_block; b++) {
+    const size_t group = b / run->group_blocks, of_group = b % run->group_blocks * I8K_BLOCK;
+    const size_t channel = group * shape->outputs + of_group;
+    const size_t packed_channel = group * i8k_round_up(shape->outputs, I8K_HALF_BLOCK) + of_group;
+    size_t pixel = rows.first;
     for (size_t i = 0; i < tiles; i++) {
       const int8_t *moved[MAX_MOVED];
-      struct i8k_tile tile = tile_at(run, unit, pixel, count / tiles + (i < count % tiles), moved);
-      tile.block = run->packed + channel * block_depth;
-      tile.channels = i8k_min(I8K_BLOCK, run->conv->out_channels - channel);
-      tile.output += channel;
+      struct i8k_tile tile = tile_at(run, rows.unit, pixel, rows.count / tiles + (i < rows.count % tiles), moved);
+      tile.block = run->packed + packed_channel * block_depth;
+      tile.channels = i8k_min(I8K_BLOCK, shape->outputs - of_group);
+      if (shape->direct) {
+        tile.input += group * shape->depth;
+      } else {
+        tile.offset = group * shape->depth;
+      }
+      if (tile.sums != NULL) {
+        tile.sums += channel;
+      } else {
+        tile.output += channel;
+      }
       run->kernels->gemm(&tile);
       pixel += tile.rows;
     }
   }
 }
 
-static void depthwise_rows(void *context, size_t unit, size_t first_in_unit, size_t count) {
+static void depthwise_chunk(void *context, size_t index) {
   const struct run *run = context;
-  const size_t first = unit * run->shape.unit + first_in_unit;
-  const size_t end = i8k_min(run->shape.pixels, first + count);  // the last unit may have fewer images
-  const size_t most = unit > 0 ? MAX_MOVED / run->shape.taps : count;
-  for (size_t pixel = first; pixel < end; pixel += most) {
+  const struct rows rows = rows_of(run, index);
+  const size_t most = rows.unit > 0 ? MAX_MOVED / run->shape.taps : rows.count;
+  for (size_t i = 0; i < rows.count; i += most) {
     const int8_t *moved[MAX_MOVED];
-    struct i8k_tile tile = tile_at(run, unit, pixel, i8k_min(most, end - pixel), moved);
+    struct i8k_tile tile = tile_at(run, rows.unit, rows.first + i, i8k_min(most, rows.count - i), moved);
     tile.block = run->packed;
     tile.channels = run->conv->out_channels;
     run->kernels->depthwise(&tile);
   }
 }
 
-void i8k_conv_run(
-    const struct i8k_conv *conv, const void *packed, const int8_t *input, int8_t *output, void *scratch,
-    struct pthreadpool *pool) {
-  struct run run = {
-      .conv = conv, .kernels = i8k_kernels_of(conv->isa), .shape = i8k_shape_of(conv), .packed = packed,
-      .input = input, .output = output, .scratch = scratch,
-      .requantize = {
-          (float)(conv->min - conv->out_zero_point), (float)(conv->max - conv->out_zero_point),
-          conv->out_zero_point}};
+// Chunks for some threads: each thread gets the same part of every image, so that it finds most of an operator's input
+// in its core's cache.
+static size_t chunks_for(const struct run *run, size_t units, size_t chunks, size_t most, size_t threads) {
+  if (threads == 1 || units * chunks >= PARALLEL_TASKS) return chunks;
+  return i8k_min(i8k_round_up(divided(most, divided(most, divided(PARALLEL_TASKS, units))), threads), run->shape.unit);
+}
+
+static void run_depthwise(struct run *run, size_t units, struct i8k_threads *threads) {
+  const size_t chunks = divided(run->shape.unit, CHUNK_PIXELS);
+  run->unit_chunks = chunks_for(run, units, chunks, run->shape.unit, i8k_threads_count(threads));
+  i8k_parallelize(threads, units * run->unit_chunks, depthwise_chunk, run);
+}
+
+static void run_gemm(struct run *run, size_t units, struct i8k_threads *threads) {
+  const size_t tiles = divided(run->shape.unit, run->kernels->max_rows);
+  const size_t weights = run->shape.taps * run->shape.depth * run->conv->out_channels;
+  run->unit_chunks = divided(tiles, CHUNK_TILES);
+  if (weights <= SHARED_WEIGHTS) {
+    run->unit_chunks = chunks_for(run, units, run->unit_chunks, tiles, i8k_threads_count(threads));
+  }
+  const size_t chunks = units * run->unit_chunks;
+  run->group_blocks = divided(run->shape.outputs, I8K_BLOCK);
+  run->blocks = run->shape.groups * run->group_blocks;
+  run->pieces =
+      threads == NULL || chunks >= PARALLEL_TASKS ? 1 : i8k_min(run->blocks, divided(PARALLEL_TASKS, chunks));
+  run->piece_blocks = divided(run->blocks, run->pieces);
+  run->pieces = divided(run->blocks, run->piece_blocks);
+  i8k_parallelize(threads, chunks * run->pieces, gemm_chunk, run);
+}
+
+// With the output, input and scratch memory set.
+static void run_conv(const struct i8k_conv *conv, struct run run, struct i8k_threads *threads) {
+  run.conv = conv;
+  run.kernels = i8k_kernels_of(conv->isa);
+  run.shape = i8k_shape_of(conv);
+  run.requantize = (struct i8k_requantize){
+      (float)(conv->min - conv->out_zero_point), (float)(conv->max - conv->out_zero_point), conv->out_zero_point};
   const struct i8k_shape *shape = &run.shape;
   const size_t image = shape->copied ? shape->padded_height * shape->padded_width : conv->in_height * conv->in_width;
   run.unit_bytes = shape->images * image * conv->in_channels;
-  if (!shape->direct && !shape->by_rows) run.zero = (const int8_t *)scratch + pointer_bytes(shape);
-  const size_t pixels = shape->pixels, units = (pixels + shape->unit - 1) / shape->unit;
-  const size_t depth = conv->depthwise ? 1 : shape->depth;
-  const size_t per_pixel = shape->taps * depth * conv->out_channels;  // products
-  if (pixels < PARALLEL_PRODUCTS / per_pixel + 1) pool = NULL;
-  if (shape->copied) pthreadpool_parallelize_2d(pool, copy_row, &run, conv->batch, conv->in_height, 0);
+  if (!shape->direct && !shape->by_rows) run.zero = (const int8_t *)run.scratch + pointer_bytes(shape);
+  const size_t per_pixel = shape->taps * (conv->depthwise ? 1 : shape->depth) * conv->out_channels;  // products
+  const size_t least = conv->depthwise ? PARALLEL_DEPTHWISE : PARALLEL_PRODUCTS;
+  if (shape->pixels < least / per_pixel + 1) threads = NULL;
+  if (shape->copied) i8k_parallelize(threads, conv->batch * conv->in_height, copy_row, &run);
+  const size_t units = divided(shape->pixels, shape->unit);
   if (conv->depthwise) {
-    pthreadpool_parallelize_2d_tile_1d(
-        pool, depthwise_rows, &run, units, shape->unit, i8k_min(shape->unit, 128), 0);
-    return;
+    run_depthwise(&run, units, threads);
+  } else {
+    run_gemm(&run, units, threads);
   }
-  run.chunk = run.kernels->max_rows * CHUNK_TILES;
-  run.unit_chunks = (shape->unit + run.chunk - 1) / run.chunk;
-  const size_t chunks = units * run.unit_chunks;
-  const size_t blocks = i8k_round_up(conv->out_channels, I8K_BLOCK) / I8K_BLOCK;
-  const size_t pieces = pool == NULL || chunks >= PARALLEL_TASKS ? 1 : i8k_min(blocks, PARALLEL_TASKS / chunks);
-  pthreadpool_parallelize_2d_tile_1d(pool, gemm_chunk, &run, chunks, blocks, (blocks + pieces - 1) / pieces, 0);
+}
+
+void i8k_conv_run(
+    const struct i8k_conv *conv, const void *packed, const int8_t *input, int8_t *output, void *scratch,
+    struct i8k_threads *threads) {
+  run_conv(conv, (struct run){.packed = packed, .input = input, .output = output, .scratch = scratch}, threads);
+}
+
+void i8k_conv_sums(
+    const struct i8k_conv *conv, const void *packed, const int8_t *input, int32_t *sums, size_t stride, void *scratch,
+    struct i8k_threads *threads) {
+  const struct run run = {
+      .packed = packed, .input = input, .sums = sums, .sums_stride = stride, .scratch = scratch};
+  run_conv(conv, run, threads);
 }

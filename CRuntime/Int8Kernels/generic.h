@@ -2,6 +2,8 @@
 #ifndef I8K_GENERIC_H
 #define I8K_GENERIC_H
 
+#include <string.h>
+
 #include "kernels.h"
 
 // Half to even for |x| < 2^22: the sum leaves no bits below one.
@@ -24,13 +26,17 @@ static inline __attribute__((always_inline)) void i8k_generic_gemm(const struct 
     uint32_t sums[I8K_BLOCK];
     for (size_t c = 0; c < width; c++) sums[c] = (uint32_t)bias[c];
     for (size_t tap = 0; tap < t->taps; tap++) {
-      const int8_t *x = t->pointers ? t->pointers[row * t->taps + tap] : t->input + row * t->input_stride;
+      const int8_t *x = t->pointers ? t->pointers[row * t->taps + tap] + t->offset : t->input + row * t->input_stride;
       for (size_t k = 0; k < depth; k += 4, x += 4, w += width * 4) {
         for (size_t c = 0; c < width; c++) {
           const int8_t *v = w + c * 4;
           sums[c] += (uint32_t)(x[0] * v[0] + x[1] * v[1] + x[2] * v[2] + x[3] * v[3]);
         }
       }
+    }
+    if (t->sums != NULL) {
+      memcpy(t->sums + row * t->sums_stride, sums, width * sizeof *sums);
+      continue;
     }
     for (size_t c = 0; c < t->channels; c++) {
       t->output[row * t->output_stride + c] = i8k_requantize_one((int32_t)sums[c], scales[c], t->requantize);

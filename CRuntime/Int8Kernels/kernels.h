@@ -5,8 +5,8 @@
 #include "Int8Kernels.h"
 
 enum {
-  I8K_BLOCK = 32,            // output channels of a packed block; the last may have I8K_HALF_BLOCK
-  I8K_HALF_BLOCK = 16,
+  I8K_BLOCK = 32,                       // output channels of a packed block; the last may have I8K_HALF_BLOCK
+  I8K_HALF_BLOCK = I8K_SUMS_MULTIPLE,
   I8K_DEPTHWISE_BLOCK = 64,  // channels
 };
 
@@ -21,12 +21,15 @@ struct i8k_tile {
   size_t rows;                    // 1 to the build's max_rows; any for depthwise
   size_t taps, depth;             // each tap reads `depth` consecutive bytes of the input (depthwise: of channels)
   const int8_t *const *pointers;  // (rows, taps), or NULL: one tap, row i at input + i * input_stride
+  size_t offset;                  // gemm: added to the pointers
   const int8_t *input;
   size_t input_stride;
   const void *block;
   size_t channels;  // to be written
   int8_t *output;
   size_t output_stride;  // between rows
+  int32_t *sums;         // gemm: in place of `output`, whole blocks; or NULL
+  size_t sums_stride;
   const struct i8k_requantize *requantize;
 };
 
@@ -56,6 +59,7 @@ static inline size_t i8k_block_width(size_t channels) {
 
 // The shape of a convolution as the kernels see it.
 struct i8k_shape {
+  size_t groups, outputs;  // outputs of each; depthwise: all in one
   size_t taps, depth;
   bool by_rows;   // a tap is a row of the window: its pixels are consecutive in the (padded) image
   bool copied;    // by_rows, and the image needs padding

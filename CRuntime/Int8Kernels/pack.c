@@ -10,7 +10,7 @@ size_t i8k_conv_packed_size(const struct i8k_conv *conv) {
     const size_t taps = interleaved ? i8k_round_up(shape.taps, 4) : shape.taps;
     return i8k_round_up(conv->out_channels, I8K_DEPTHWISE_BLOCK) * (8 + taps);
   }
-  return i8k_round_up(conv->out_channels, I8K_HALF_BLOCK) * (8 + shape.taps * i8k_round_up(shape.depth, 4));
+  return shape.groups * i8k_round_up(shape.outputs, I8K_HALF_BLOCK) * (8 + shape.taps * i8k_round_up(shape.depth, 4));
 }
 
 // bias - (offset + zero point) * sum of the weights, in two's complement.
@@ -98,8 +98,9 @@ void i8k_conv_pack(
   const int32_t offset = kernels->input_offset + conv->in_zero_point;
   const size_t channels = conv->out_channels, step = conv->depthwise ? I8K_DEPTHWISE_BLOCK : I8K_BLOCK;
   char *block = packed;
-  for (size_t c = 0; c < channels; c += step) {
-    const size_t count = i8k_min(step, channels - c);
+  size_t count;
+  for (size_t c = 0; c < channels; c += count) {
+    count = i8k_min(step, shape.outputs - c % shape.outputs);
     const int32_t *block_bias = bias == NULL ? NULL : bias + c;
     if (conv->depthwise) {
       const size_t taps = kernels->interleaved ? i8k_round_up(shape.taps, 4) : shape.taps;

@@ -1,5 +1,6 @@
 // Threads, the table of kinds, and the life of an operator.
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 
 #include "xnn_compat.h"
@@ -27,6 +28,7 @@ static const struct kind kinds[DS_KIND_COUNT] = {
     [DS_LOOKUP_TABLE] = {xnx_create_lookup_table, xnx_reshape_unary, 2, 2, false},
     [DS_CONVERT] = {xnx_create_convert, xnx_reshape_unary, 1, 1, false},
     [DS_TRANSPOSE] = {xnx_create_transpose, xnx_reshape_transpose, 1, 1, true},
+    [DS_DYNAMIC_LINEAR] = {xnx_create_dynamic_linear, xnx_reshape_dynamic_linear, 2, 3, false},
 };
 
 // Bytes that the library holds on behalf of this thread's current create call: it does not report them itself.
@@ -69,17 +71,39 @@ static enum xnx_status library_status;
 
 static void initialize_library(void) { library_status = xnc_status(xnn_initialize(&allocator)); }
 
+// Threads of two kinds, since the library's operators take no others than pthreadpool's. Those spin for milliseconds
+// after each operator, and wait for each other even where one has nothing to do: they are for the operators that cannot
+// do without, and there are none before such an operator.
 struct xnx_threads {
-  pthreadpool_t pool;  // NULL: the caller's thread alone
+  size_t count;
+  struct i8k_threads *own;       // NULL: the caller's thread alone
+  pthread_mutex_t mutex;         // of `pool` while it is NULL
+  _Atomic(pthreadpool_t) pool;
 };
+
+// What is left to the library in an int8 program is smaller than waking its threads is worth.
+static bool needs_library_threads(const struct xnx_operator *op) {
+  const bool product = op->kind == DS_CONVOLUTION_2D || op->kind == DS_FULLY_CONNECTED;
+  return op->kernel == NULL && (op->type == DS_FLOAT32 || product);
+}
+
+static enum xnx_status create_library_threads(struct xnx_threads *threads) {
+  if (threads->count == 1 || threads->pool != NULL) return XNX_OK;
+  pthread_mutex_lock(&threads->mutex);
+  if (threads->pool == NULL) threads->pool = pthreadpool_create(threads->count);
+  pthread_mutex_unlock(&threads->mutex);
+  return threads->pool == NULL ? XNX_OUT_OF_MEMORY : XNX_OK;
+}
 
 enum xnx_status xnx_threads_create(size_t thread_count, xnx_threads **threads_out) {
   struct xnx_threads *threads = calloc(1, sizeof *threads);
   if (threads == NULL) return XNX_OUT_OF_MEMORY;
+  threads->count = thread_count > 1 ? thread_count : 1;
+  pthread_mutex_init(&threads->mutex, NULL);
   if (thread_count > 1) {
-    threads->pool = pthreadpool_create(thread_count);
-    if (threads->pool == NULL) {
-      free(threads);
+    threads->own = i8k_threads_create(thread_count);
+    if (threads->own == NULL) {
+      xnx_threads_delete(threads);
       return XNX_OUT_OF_MEMORY;
     }
   }
@@ -90,6 +114,8 @@ enum xnx_status xnx_threads_create(size_t thread_count, xnx_threads **threads_ou
 void xnx_threads_delete(xnx_threads *threads) {
   if (threads == NULL) return;
   pthreadpool_destroy(threads->pool);
+  i8k_threads_delete(threads->own);
+  pthread_mutex_destroy(&threads->mutex);
   free(threads);
 }
 
@@ -157,21 +183,40 @@ enum xnx_status xnx_operator_setup(
   op->output = output;
   op->ready = false;
   if (op->setup != NULL) {
-    enum xnx_status status = op->setup(op, threads->pool);
+    const bool shared = needs_library_threads(op);
+    enum xnx_status status = shared ? create_library_threads(threads) : XNX_OK;
+    if (status == XNX_OK) status = op->setup(op, shared ? threads->pool : NULL);
     if (status != XNX_OK) return status;
   }
   op->ready = true;
   return XNX_OK;
 }
 
+struct parts {
+  const struct xnx_operator *op;
+  _Atomic enum xnx_status status;
+};
+
+static void run_part(void *context, size_t index) {
+  struct parts *parts = context;
+  const enum xnx_status status = xnc_status(xnn_run_operator(parts->op->parts[index], NULL));
+  if (status != XNX_OK) parts->status = status;
+}
+
 enum xnx_status xnx_operator_run(xnx_operator *op, xnx_threads *threads) {
   if (!op->ready) return XNX_INVALID_NODE;
   if (op->kernel != NULL) {
-    op->kernel(op, threads->pool);
+    op->kernel(op, threads->own);
     return XNX_OK;
   }
+  if (!needs_library_threads(op)) {
+    struct parts parts = {.op = op, .status = XNX_OK};
+    i8k_parallelize(threads->own, op->part_count, run_part, &parts);
+    return parts.status;
+  }
+  const pthreadpool_t pool = threads->pool;
   for (size_t i = 0; i < op->part_count; i++) {
-    enum xnx_status status = xnc_status(xnn_run_operator(op->parts[i], threads->pool));
+    enum xnx_status status = xnc_status(xnn_run_operator(op->parts[i], pool));
     if (status != XNX_OK) return status;
   }
   return XNX_OK;
@@ -185,6 +230,7 @@ void xnx_operator_delete(xnx_operator *op) {
     if (op->parts[i] != NULL) xnn_delete_operator(op->parts[i]);
   }
   xnx_delete_native(op);
+  xnx_delete_dynamic(op);
   free(op);
 }
 

@@ -15,14 +15,30 @@
 #define XNX_DISPATCHED
 #endif
 
-// Calls function(op, start, length) over [0, count), in pieces on the pool's threads when that pays.
+// Elements of an operator in pieces.
+struct pieces {
+  const struct xnx_operator *op;
+  void (*function)(const struct xnx_operator *op, size_t start, size_t count);
+  size_t count;
+};
+
+enum { PIECE = XNX_PARALLEL_ELEMENTS / 4 };
+
+static void run_piece(void *context, size_t index) {
+  const struct pieces *pieces = context;
+  const size_t start = index * PIECE, left = pieces->count - start;
+  pieces->function(pieces->op, start, left < PIECE ? left : PIECE);
+}
+
+// Calls function(op, start, length) over [0, count), in pieces on the threads when that pays.
 static void run_elements(
-    const struct xnx_operator *op, pthreadpool_task_1d_tile_1d_t function, size_t count, pthreadpool_t pool) {
-  if (pool == NULL || count < XNX_PARALLEL_ELEMENTS) {
-    function((void *)(uintptr_t)op, 0, count);
+    const struct xnx_operator *op, void (*function)(const struct xnx_operator *op, size_t start, size_t count),
+    size_t count, struct i8k_threads *threads) {
+  if (count < XNX_PARALLEL_ELEMENTS) {
+    function(op, 0, count);
   } else {
-    pthreadpool_parallelize_1d_tile_1d(
-        pool, function, (void *)(uintptr_t)op, count, XNX_PARALLEL_ELEMENTS / 4, 0);
+    struct pieces pieces = {op, function, count};
+    i8k_parallelize(threads, (count + PIECE - 1) / PIECE, run_piece, &pieces);
   }
 }
 
@@ -53,16 +69,15 @@ static size_t look_up_vectors(const uint8_t *table, const uint8_t *input, uint8_
 static bool has_vector_look_up(void) { return false; }
 #endif
 
-static void look_up(void *context, size_t start, size_t count) {
-  const struct xnx_operator *op = context;
+static void look_up(const struct xnx_operator *op, size_t start, size_t count) {
   const uint8_t *table = op->as.table, *input = (const uint8_t *)op->inputs[0] + start;
   uint8_t *output = (uint8_t *)op->output + start;
   size_t i = has_vector_look_up() ? look_up_vectors(table, input, output, count) : 0;
   for (; i < count; i++) output[i] = table[input[i]];
 }
 
-void xnx_kernel_lookup_table(const struct xnx_operator *op, pthreadpool_t pool) {
-  run_elements(op, look_up, op->elements, pool);
+void xnx_kernel_lookup_table(const struct xnx_operator *op, struct i8k_threads *threads) {
+  run_elements(op, look_up, op->elements, threads);
 }
 
 // Half to even for |x| < 2^22: the sum leaves no bits below one.
@@ -84,13 +99,12 @@ XNX_DISPATCHED static void quantize_elements(
   }
 }
 
-static void quantize(void *context, size_t start, size_t count) {
-  const struct xnx_operator *op = context;
+static void quantize(const struct xnx_operator *op, size_t start, size_t count) {
   quantize_elements((const float *)op->inputs[0] + start, (int8_t *)op->output + start, count, op->as.quantize);
 }
 
-void xnx_kernel_quantize(const struct xnx_operator *op, pthreadpool_t pool) {
-  run_elements(op, quantize, op->elements, pool);
+void xnx_kernel_quantize(const struct xnx_operator *op, struct i8k_threads *threads) {
+  run_elements(op, quantize, op->elements, threads);
 }
 
 enum { AVERAGED_CHANNELS = 256 };
@@ -122,11 +136,12 @@ static struct span clipped(size_t output, int32_t stride, int32_t before, int32_
       first < 0 ? 0 : (size_t)first, last > (ptrdiff_t)size ? size : (size_t)last};
 }
 
-// One row of the output, all channels: (batch, out_y) -> (out_width, channels).
-static void average_row(void *context, size_t batch, size_t out_y) {
+// One row of the output, all channels: (out_width, channels).
+static void average_row(void *context, size_t index) {
   const struct xnx_operator *op = context;
   const struct xnx_average *a = &op->as.average;
   const struct xnx_image *in = &op->input_image, *out = &op->output_image;
+  const size_t batch = index / out->height, out_y = index % out->height;
   const size_t channels = in->channels;
   const int8_t *image = (const int8_t *)op->inputs[0] + batch * in->height * in->width * channels;
   int8_t *row = (int8_t *)op->output + (batch * out->height + out_y) * out->width * channels;
@@ -149,9 +164,88 @@ static void average_row(void *context, size_t batch, size_t out_y) {
   }
 }
 
-void xnx_kernel_average_pooling(const struct xnx_operator *op, pthreadpool_t pool) {
-  pthreadpool_parallelize_2d(
-      pool, average_row, (void *)(uintptr_t)op, op->output_image.batch, op->output_image.height, 0);
+void xnx_kernel_average_pooling(const struct xnx_operator *op, struct i8k_threads *threads) {
+  const struct xnx_image *in = &op->input_image, *out = &op->output_image;
+  const bool small = in->batch * in->height * in->width * in->channels < XNX_PARALLEL_ELEMENTS;
+  i8k_parallelize(small ? NULL : threads, out->batch * out->height, average_row, (void *)(uintptr_t)op);
+}
+
+enum { MAXIMUM_CHANNELS = 64 };
+
+// The window's part inside the image: `height` rows, `row_stride` apart, of `width` pixels of all channels.
+struct window_part {
+  const int8_t *first;
+  size_t height, width, row_stride, channels;
+};
+
+static inline __attribute__((always_inline)) void maximum_of(
+    const struct window_part *w, int8_t *restrict output, size_t c0, size_t count, int8_t min, int8_t max) {
+  int8_t largest[MAXIMUM_CHANNELS];
+  for (size_t c = 0; c < count; c++) largest[c] = min;
+  for (size_t y = 0; y < w->height; y++) {
+    const int8_t *restrict pixel = w->first + y * w->row_stride + c0;
+    for (size_t x = 0; x < w->width; x++, pixel += w->channels) {
+      for (size_t c = 0; c < count; c++) largest[c] = pixel[c] > largest[c] ? pixel[c] : largest[c];
+    }
+  }
+  for (size_t c = 0; c < count; c++) output[c0 + c] = largest[c] < max ? largest[c] : max;
+}
+
+XNX_DISPATCHED static void maximum(const struct window_part *w, int8_t *restrict output, int8_t min, int8_t max) {
+  size_t c = 0;
+  for (; c + MAXIMUM_CHANNELS <= w->channels; c += MAXIMUM_CHANNELS) {
+    maximum_of(w, output, c, MAXIMUM_CHANNELS, min, max);
+  }
+  for (; c + 16 <= w->channels; c += 16) maximum_of(w, output, c, 16, min, max);
+  if (c < w->channels) maximum_of(w, output, c, w->channels - c, min, max);
+}
+
+static void maximum_row(void *context, size_t index) {
+  const struct xnx_operator *op = context;
+  const struct xnx_maximum *m = &op->as.maximum;
+  const struct xnx_image *in = &op->input_image, *out = &op->output_image;
+  const size_t batch = index / out->height, out_y = index % out->height, channels = in->channels;
+  const int8_t *image = (const int8_t *)op->inputs[0] + batch * in->height * in->width * channels;
+  const struct span y = clipped(out_y, m->window.stride_height, m->window.pad_top, m->window.kernel_height, in->height);
+  for (size_t out_x = 0; out_x < out->width; out_x++) {
+    const struct span x =
+        clipped(out_x, m->window.stride_width, m->window.pad_left, m->window.kernel_width, in->width);
+    const struct window_part part = {
+        image + (y.begin * in->width + x.begin) * channels, y.end - y.begin, x.end - x.begin, in->width * channels,
+        channels};
+    maximum(&part, (int8_t *)op->output + (index * out->width + out_x) * channels, m->min, m->max);
+  }
+}
+
+void xnx_kernel_max_pooling(const struct xnx_operator *op, struct i8k_threads *threads) {
+  const struct xnx_image *in = &op->input_image, *out = &op->output_image;
+  const bool small = in->batch * in->height * in->width * in->channels < XNX_PARALLEL_ELEMENTS;
+  i8k_parallelize(small ? NULL : threads, out->batch * out->height, maximum_row, (void *)(uintptr_t)op);
+}
+
+// Rows of all parts. Those of the library's operator are of one part after another, far from their place in a cache.
+enum { CONCATENATED_ROWS = 64 };
+
+static void concatenate_rows(void *context, size_t index) {
+  const struct xnx_operator *op = context;
+  const struct xnx_columns *columns = &op->as.columns;
+  const size_t first = index * CONCATENATED_ROWS, left = op->elements - first;
+  const size_t end = first + (left < CONCATENATED_ROWS ? left : CONCATENATED_ROWS);
+  for (size_t i = 0; i < columns->count; i++) {
+    const size_t next = i + 1 < columns->count ? columns->offsets[i + 1] : columns->stride;
+    const size_t length = next - columns->offsets[i];
+    const int8_t *input = op->inputs[i];
+    int8_t *output = (int8_t *)op->output + columns->offsets[i];
+    for (size_t row = first; row < end; row++) {
+      memcpy(output + row * columns->stride, input + row * length, length);
+    }
+  }
+}
+
+void xnx_kernel_concatenate(const struct xnx_operator *op, struct i8k_threads *threads) {
+  const bool small = op->elements * op->as.columns.stride < XNX_PARALLEL_ELEMENTS;
+  const size_t pieces = (op->elements + CONCATENATED_ROWS - 1) / CONCATENATED_ROWS;
+  i8k_parallelize(small ? NULL : threads, pieces, concatenate_rows, (void *)(uintptr_t)op);
 }
 
 // Tiles of 16 x 16 elements keep both sides of a transpose in the first-level cache. Sizes that are constants at their
@@ -180,8 +274,7 @@ XNX_TRANSPOSE_TILE(transpose_tile_1, uint8_t)
 XNX_TRANSPOSE_TILE(transpose_tile_4, uint32_t)
 
 // A band of TILE columns of the input's matrix `index`, all rows: it becomes TILE whole rows of the output.
-static void transpose_band(void *context, size_t index, size_t band) {
-  const struct xnx_operator *op = context;
+static void transpose_band(const struct xnx_operator *op, size_t index, size_t band) {
   const struct xnx_matrices *m = &op->as.matrices;
   const size_t matrix = index * m->rows * m->columns, left = band * TILE;
   const size_t width = m->columns - left < TILE ? m->columns - left : TILE;
@@ -198,14 +291,29 @@ static void transpose_band(void *context, size_t index, size_t band) {
   }
 }
 
-void xnx_kernel_transpose(const struct xnx_operator *op, pthreadpool_t pool) {
+// As many bands as make a piece of work, of all matrices one after another.
+struct bands {
+  const struct xnx_operator *op;
+  size_t of_matrix, count, step;
+};
+
+static void transpose_bands(void *context, size_t index) {
+  const struct bands *bands = context;
+  const size_t first = index * bands->step, left = bands->count - first;
+  const size_t end = first + (left < bands->step ? left : bands->step);
+  for (size_t i = first; i < end; i++) transpose_band(bands->op, i / bands->of_matrix, i % bands->of_matrix);
+}
+
+void xnx_kernel_transpose(const struct xnx_operator *op, struct i8k_threads *threads) {
   const struct xnx_matrices *m = &op->as.matrices;
   const size_t bytes = m->rows * m->columns * m->element_size;
   if (m->rows == 1 || m->columns == 1) {
     memcpy(op->output, op->inputs[0], m->count * bytes);
     return;
   }
-  pthreadpool_parallelize_2d(
-      m->count * bytes < XNX_PARALLEL_ELEMENTS ? NULL : pool, transpose_band, (void *)(uintptr_t)op, m->count,
-      (m->columns + TILE - 1) / TILE, 0);
+  const size_t of_matrix = (m->columns + TILE - 1) / TILE, band_bytes = m->rows * TILE * m->element_size;
+  struct bands bands = {op, of_matrix, m->count * of_matrix, (PIECE + band_bytes - 1) / band_bytes};
+  i8k_parallelize(
+      m->count * bytes < XNX_PARALLEL_ELEMENTS ? NULL : threads, (bands.count + bands.step - 1) / bands.step,
+      transpose_bands, &bands);
 }

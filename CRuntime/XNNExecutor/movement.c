@@ -68,6 +68,7 @@ enum xnx_status xnx_reshape_concatenate(const struct xnx_operands *operands, str
     op->as.columns.offsets[i] = offset;
     column += channels;
   }
+  op->as.columns.count = operands->node->input_count;
   op->as.columns.stride = stride;
   return column == stride ? XNX_OK : XNX_INVALID_NODE;
 }
@@ -77,6 +78,10 @@ enum xnx_status xnx_create_concatenate(const struct xnx_operands *operands, stru
   enum xnx_status status = xnx_reshape_concatenate(operands, op);
   if (status != XNX_OK) return status;
   op->input_count = operands->node->input_count;
+  if (op->type == DS_INT8) {
+    op->kernel = xnx_kernel_concatenate;
+    return XNX_OK;
+  }
   op->setup = setup_concatenate;
   for (uint32_t i = 0; i < op->input_count; i++) {
     const struct ds_value *in = operands->inputs[i];

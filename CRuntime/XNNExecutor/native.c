@@ -38,14 +38,14 @@ enum xnx_status xnx_reshape_native(struct xnx_operator *op) {
   return XNX_OK;
 }
 
-static void run(const struct xnx_operator *op, pthreadpool_t pool) {
+static void run(const struct xnx_operator *op, struct i8k_threads *threads) {
   const struct xnx_native *native = &op->as.native;
-  i8k_conv_run(&native->conv, native->packed, op->inputs[0], op->output, native->scratch, pool);
+  i8k_conv_run(&native->conv, native->packed, op->inputs[0], op->output, native->scratch, threads);
 }
 
 // The weights of another process, where they fit; else packed here.
-static enum xnx_status pack(
-    const struct xnx_operands *operands, const float *scales, struct xnx_operator *op) {
+enum xnx_status xnx_pack_native(
+    const struct xnx_operands *operands, const int32_t *bias, const float *scales, struct xnx_operator *op) {
   struct xnx_native *native = &op->as.native;
   native->packed_size = i8k_conv_packed_size(&native->conv);
   const struct xnx_options *options = operands->options;
@@ -55,9 +55,7 @@ static enum xnx_status pack(
   }
   native->owned = aligned_alloc(64, rounded(native->packed_size));
   if (native->owned == NULL) return XNX_OUT_OF_MEMORY;
-  const struct ds_value *bias = operands->inputs[2];
-  i8k_conv_pack(
-      &native->conv, operands->inputs[1]->data, bias == NULL ? NULL : bias->data, scales, native->owned);
+  i8k_conv_pack(&native->conv, operands->inputs[1]->data, bias, scales, native->owned);
   native->packed = native->owned;
   op->packed_bytes = native->packed_size;
   return XNX_OK;
@@ -72,11 +70,14 @@ enum xnx_status xnx_create_native(
   if (kernels == XNX_KERNELS_XNNPACK || (kernels == XNX_KERNELS_AUTO && isa != I8K_AVX512_VNNI)) return XNX_UNSUPPORTED;
   const struct xnx_image *input = &op->input_image, *output = &op->output_image;
   const bool depthwise = window->groups > 1 && (size_t)window->groups == input->channels;
-  if (window->groups > 1 && !(depthwise && output->channels == input->channels)) return XNX_UNSUPPORTED;
+  if (depthwise && output->channels != input->channels) return XNX_UNSUPPORTED;
+  // The filters of a group are padded to 16: of fewer than 4 they would take more than the program's memory allows.
+  if (window->groups > 1 && !depthwise && output->channels / (size_t)window->groups < 4) return XNX_UNSUPPORTED;
   struct xnx_native *native = &op->as.native;
   native->conv = (struct i8k_conv){
       .isa = isa,
       .depthwise = depthwise,
+      .groups = (size_t)window->groups,
       .kernel_height = (size_t)window->kernel_height,
       .kernel_width = (size_t)window->kernel_width,
       .stride_height = (size_t)window->stride_height,
@@ -95,7 +96,8 @@ enum xnx_status xnx_create_native(
   op->is_native = true;
   op->setup = setup;
   op->kernel = run;
-  return pack(operands, scales, op);
+  const struct ds_value *bias = operands->inputs[2];
+  return xnx_pack_native(operands, bias == NULL ? NULL : bias->data, scales, op);
 }
 
 void xnx_delete_native(struct xnx_operator *op) {

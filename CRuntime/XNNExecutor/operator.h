@@ -56,6 +56,12 @@ struct xnx_average {
   float min, max;
 };
 
+// The largest quantum in the window, places around the image apart; within [min, max]. No dilation.
+struct xnx_maximum {
+  struct ds_window window;
+  int8_t min, max;
+};
+
 struct xnx_quantize {
   float inverse_scale;
   int32_t zero_point;
@@ -75,9 +81,20 @@ struct xnx_native {
   size_t scratch_size;
 };
 
+// DYNAMIC_LINEAR: rows are quantized, multiplied and scaled in blocks.
+struct xnx_dynamic {
+  struct xnx_native native;  // the product of a block, with int32 sums; first, as in as.native
+  size_t rows, block_rows, depth, channels, sums_stride;
+  float min, max;
+  float *scales, *biases;  // of each channel, in one allocation with filter_sums
+  uint32_t *filter_sums;
+  void *buffer;  // of a block: sums, scales and zero points of the rows, int8 rows
+  size_t buffer_size;
+};
+
 // CONCATENATE. In bytes from the output's start to each part, and in elements from row to row.
 struct xnx_columns {
-  size_t offsets[DS_MAX_INPUTS], stride;
+  size_t count, offsets[DS_MAX_INPUTS], stride;
 };
 
 struct xnx_matrices {
@@ -87,7 +104,7 @@ struct xnx_matrices {
 struct xnx_operator;
 typedef enum xnx_status (*xnx_create_fn)(const struct xnx_operands *operands, struct xnx_operator *op);
 typedef enum xnx_status (*xnx_setup_fn)(struct xnx_operator *op, pthreadpool_t pool);
-typedef void (*xnx_kernel_fn)(const struct xnx_operator *op, pthreadpool_t pool);
+typedef void (*xnx_kernel_fn)(const struct xnx_operator *op, struct i8k_threads *threads);
 
 struct xnx_operator {
   enum ds_type type;                          // of the activations
@@ -106,10 +123,12 @@ struct xnx_operator {
   size_t elements;                             // elementwise kinds; rows for CONCATENATE
   union {
     struct xnx_average average;
+    struct xnx_maximum maximum;
     struct xnx_quantize quantize;
     struct xnx_pad pad;
     struct xnx_matrices matrices;
     struct xnx_native native;
+    struct xnx_dynamic dynamic;
     struct xnx_columns columns;
     uint8_t table[256];  // LOOKUP_TABLE: indexed by the activation's bits
   } as;
@@ -140,6 +159,7 @@ enum xnx_status xnx_reshape_global_average_pooling(const struct xnx_operands *op
 enum xnx_status xnx_reshape_constant_pad(const struct xnx_operands *operands, struct xnx_operator *op);
 enum xnx_status xnx_reshape_concatenate(const struct xnx_operands *operands, struct xnx_operator *op);
 enum xnx_status xnx_reshape_transpose(const struct xnx_operands *operands, struct xnx_operator *op);
+enum xnx_status xnx_reshape_dynamic_linear(const struct xnx_operands *operands, struct xnx_operator *op);
 
 // One create function for each kind.
 enum xnx_status xnx_create_convolution(const struct xnx_operands *operands, struct xnx_operator *op);
@@ -156,6 +176,7 @@ enum xnx_status xnx_create_concatenate(const struct xnx_operands *operands, stru
 enum xnx_status xnx_create_lookup_table(const struct xnx_operands *operands, struct xnx_operator *op);
 enum xnx_status xnx_create_convert(const struct xnx_operands *operands, struct xnx_operator *op);
 enum xnx_status xnx_create_transpose(const struct xnx_operands *operands, struct xnx_operator *op);
+enum xnx_status xnx_create_dynamic_linear(const struct xnx_operands *operands, struct xnx_operator *op);
 
 // convolution.c, for averages too
 bool xnx_grouped_filter_fits(const struct ds_window *window, const struct xnx_operator *op);
@@ -167,12 +188,20 @@ enum xnx_status xnx_create_native(
     const struct xnx_operands *operands, const struct ds_window *window, struct xnx_quantization in,
     struct xnx_quantization out, struct xnx_bounds bounds, const float *scales, struct xnx_operator *op);
 enum xnx_status xnx_reshape_native(struct xnx_operator *op);
+// Packs the filter of as.native, or takes packed weights that were given.
+enum xnx_status xnx_pack_native(
+    const struct xnx_operands *operands, const int32_t *bias, const float *scales, struct xnx_operator *op);
 void xnx_delete_native(struct xnx_operator *op);
 
+// dynamic.c
+void xnx_delete_dynamic(struct xnx_operator *op);
+
 // kernels.c
-void xnx_kernel_lookup_table(const struct xnx_operator *op, pthreadpool_t pool);
-void xnx_kernel_quantize(const struct xnx_operator *op, pthreadpool_t pool);
-void xnx_kernel_average_pooling(const struct xnx_operator *op, pthreadpool_t pool);
-void xnx_kernel_transpose(const struct xnx_operator *op, pthreadpool_t pool);
+void xnx_kernel_lookup_table(const struct xnx_operator *op, struct i8k_threads *threads);
+void xnx_kernel_quantize(const struct xnx_operator *op, struct i8k_threads *threads);
+void xnx_kernel_average_pooling(const struct xnx_operator *op, struct i8k_threads *threads);
+void xnx_kernel_max_pooling(const struct xnx_operator *op, struct i8k_threads *threads);
+void xnx_kernel_concatenate(const struct xnx_operator *op, struct i8k_threads *threads);  // int8
+void xnx_kernel_transpose(const struct xnx_operator *op, struct i8k_threads *threads);
 
 #endif  // XNX_OPERATOR_H

@@ -39,6 +39,11 @@ enum xnx_status xnx_create_max_pooling(const struct xnx_operands *operands, stru
   if (!xnx_same_quantization(operands->inputs[0], operands->output)) return XNX_INVALID_NODE;
   const bool dilated = w->dilation_height != 1 || w->dilation_width != 1;
   if (area(w) == 1 || (dilated && is_padded(w))) return XNX_UNSUPPORTED;
+  if (op->type == DS_INT8 && !dilated) {
+    op->kernel = xnx_kernel_max_pooling;
+    op->as.maximum = (struct xnx_maximum){*w, (int8_t)bounds.min, (int8_t)bounds.max};
+    return XNX_OK;
+  }
   op->setup = xnc_setup_max_pooling;
   op->part_count = 1;
   return xnc_create_max_pooling(op, w, bounds);

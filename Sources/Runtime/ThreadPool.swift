@@ -6,7 +6,9 @@ import XNNExecutor
 
 /// Threads that a method's delegates run on.
 ///
-/// The pool serializes its users itself, hence `@unchecked Sendable`.
+/// The delegate's own kernels use threads that nothing waits for while they are not running; a method that finds them
+/// taken by another runs on its caller's thread. XNNPACK's float operators and convolutions use a pthreadpool, which
+/// serializes its users. Both may be used from any thread, hence `@unchecked Sendable`.
 public final class ThreadPool: @unchecked Sendable {
   let handle: OpaquePointer?
   public let threadCount: Int

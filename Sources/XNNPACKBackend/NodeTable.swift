@@ -15,7 +15,7 @@ struct DelegatedNode: Sendable {
 enum NodeTable {
   static let all: [DelegatedNode] = [
     .convolution2D, .fullyConnected, .add, .subtract, .multiply, .maxPooling2D, .averagePooling2D, .clamp, .constantPad,
-    .concatenate, .lookupTable, .quantize, .dequantize, .transpose,
+    .concatenate, .lookupTable, .quantize, .dequantize, .transpose, .dynamicLinear,
   ]
 
   static let byOperator = Dictionary(uniqueKeysWithValues: all.map { ($0.operatorName, $0) })

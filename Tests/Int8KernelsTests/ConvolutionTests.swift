@@ -9,10 +9,12 @@ private struct Case {
   var bias: [Int32] = []
   var scales: [Float] = []
 
-  init(depthwise: Bool, channels: Int, batch: ClosedRange<Int> = 1...2, using random: inout SplitMix) {
+  init(
+    depthwise: Bool, channels: Int, groups: Int = 1, batch: ClosedRange<Int> = 1...2, using random: inout SplitMix
+  ) {
     func draw(_ range: ClosedRange<Int>) -> Int { Int.random(in: range, using: &random) }
     let kernels = [1, 1, 2, 3, 3, 5, 7]
-    conv.depthwise = depthwise
+    (conv.depthwise, conv.groups) = (depthwise, groups)
     conv.batch = draw(batch)
     (conv.kernel_height, conv.kernel_width) = (kernels[draw(0...6)], kernels[draw(0...6)])
     (conv.stride_height, conv.stride_width) = (draw(1...2), draw(1...3))
@@ -26,13 +28,13 @@ private struct Case {
     conv.out_height = (conv.pad_top + conv.in_height + draw(0...2) - reachY) / conv.stride_height + 1
     conv.out_width = (conv.pad_left + conv.in_width + draw(0...2) - reachX) / conv.stride_width + 1
     conv.in_channels = channels
-    conv.out_channels = depthwise ? channels : draw(1...70)
+    conv.out_channels = depthwise ? channels : groups * draw(1...70)
     let extremes: [Int8] = [-128, 127, 0, Int8(draw(-128...127))]
     conv.in_zero_point = extremes[draw(0...3)]
     conv.out_zero_point = extremes[draw(0...3)]
     conv.min = Int8(draw(0...1) == 0 ? -128 : draw(-128...0))
     conv.max = Int8(draw(0...1) == 0 ? 127 : draw(1...127))
-    let taps = conv.kernel_height * conv.kernel_width * (depthwise ? 1 : channels)
+    let taps = conv.kernel_height * conv.kernel_width * (depthwise ? 1 : channels / groups)
     // What follows the input must not matter; 16 bytes of it are readable.
     input = (0..<conv.batch * conv.in_height * conv.in_width * channels + 16).map { _ in Int8(draw(-128...127)) }
     filter = (0..<conv.out_channels * taps).map { _ in Int8(draw(-128...127)) }
@@ -40,9 +42,23 @@ private struct Case {
     scales = (0..<conv.out_channels).map { _ in Float(draw(1...1000)) / Float(taps * 100_000) }
   }
 
+  /// A 3 x 3 convolution with padding of images of `size` x `size`.
+  mutating func resize(_ size: Int, outChannels: Int, using random: inout SplitMix) {
+    (conv.kernel_height, conv.kernel_width, conv.dilation_height, conv.dilation_width) = (3, 3, 1, 1)
+    (conv.stride_height, conv.stride_width, conv.pad_top, conv.pad_left) = (1, 1, 1, 1)
+    (conv.in_height, conv.in_width, conv.out_height, conv.out_width) = (size, size, size, size)
+    conv.out_channels = outChannels
+    let taps = 9 * (conv.depthwise ? 1 : conv.in_channels / conv.groups)
+    func drawn(_ count: Int) -> [Int8] { (0..<count).map { _ in Int8.random(in: -128...127, using: &random) } }
+    input = drawn(conv.batch * size * size * conv.in_channels + 16)
+    filter = drawn(outChannels * taps)
+    bias = (0..<outChannels).map { _ in Int32.random(in: -20000...20000, using: &random) }
+    scales = (0..<outChannels).map { _ in Float(Int.random(in: 1...1000, using: &random)) / Float(taps * 100_000) }
+  }
+
   var outputCount: Int { conv.batch * conv.out_height * conv.out_width * conv.out_channels }
 
-  func run(on isa: i8k_isa) -> [Int8] {
+  func run(on isa: i8k_isa, threads: OpaquePointer? = nil) -> [Int8] {
     var conv = conv
     conv.isa = isa
     #expect(i8k_conv_supports(&conv))
@@ -56,7 +72,7 @@ private struct Case {
     var output = [Int8](repeating: 99, count: outputCount + 64)
     input.withUnsafeBufferPointer { input in
       i8k_conv_setup(&conv, input.baseAddress, scratch)
-      i8k_conv_run(&conv, packed, input.baseAddress, &output, scratch, nil)
+      i8k_conv_run(&conv, packed, input.baseAddress, &output, scratch, threads)
     }
     #expect(output[outputCount...].allSatisfy { $0 == 99 }, "written past the end")
     return Array(output[..<outputCount])
@@ -69,7 +85,8 @@ private struct Case {
     let outputZero = Int32(conv.out_zero_point)
     let low = Float(Int32(conv.min) - outputZero)
     let high = Float(Int32(conv.max) - outputZero)
-    let depth = conv.depthwise ? 1 : conv.in_channels
+    let depth = conv.depthwise ? 1 : conv.in_channels / conv.groups
+    let outputs = conv.out_channels / conv.groups
     for n in 0..<conv.batch {
       for y in 0..<conv.out_height {
         for x in 0..<conv.out_width {
@@ -84,7 +101,9 @@ private struct Case {
                 let pixel = ((n * conv.in_height + iy) * conv.in_width + ix) * conv.in_channels
                 let tap = ((c * conv.kernel_height + ky) * conv.kernel_width + kx) * depth
                 for k in 0..<depth {
-                  sum += (Int32(input[pixel + (conv.depthwise ? c : k)]) - inputZero) * Int32(filter[tap + k])
+                  sum +=
+                    (Int32(input[pixel + (conv.depthwise ? c : c / outputs * depth + k)]) - inputZero)
+                    * Int32(filter[tap + k])
                 }
               }
             }
@@ -141,9 +160,71 @@ private let builds = (0..<I8K_ISA_COUNT.rawValue).map { i8k_isa(rawValue: $0) }.
     }
   }
 
+  @Test(arguments: [2, 3, 8], [1, 2, 3, 4, 7, 16, 33])
+  func groupsGiveTheDefinition(groups: Int, depth: Int) {
+    var random = SplitMix(state: UInt64(groups * 100 + depth))
+    for batch in [1...2, 30...40] {
+      let test = Case(depthwise: false, channels: groups * depth, groups: groups, batch: batch, using: &random)
+      let expected = test.expected()
+      for build in builds {
+        #expect(test.run(on: build) == expected, "\(String(cString: i8k_isa_name(build))) \(test.conv)")
+      }
+    }
+  }
+
+  /// Large enough to be divided: by rows, by output channels, with a padded copy, over images.
+  @Test(arguments: [2, 3, 5])
+  func threadsChangeNothing(count: Int) throws {
+    let threads = try #require(i8k_threads_create(count))
+    defer { i8k_threads_delete(threads) }
+    var random = SplitMix(state: UInt64(count))
+    for (depthwise, size, input, output, batch, groups) in [
+      (false, 14, 64, 70, 1, 1), (false, 7, 130, 130, 1, 1), (false, 40, 3, 64, 2, 1), (true, 28, 96, 96, 1, 1),
+      (true, 7, 160, 160, 3, 1), (false, 14, 33, 100, 5, 1), (false, 14, 96, 120, 2, 3),
+    ] {
+      var test = Case(
+        depthwise: depthwise, channels: input, groups: groups, batch: batch...batch, using: &random)
+      test.resize(size, outChannels: output, using: &random)
+      for build in builds {
+        let alone = test.run(on: build)
+        for _ in 0..<3 { #expect(test.run(on: build, threads: threads) == alone, "\(test.conv)") }
+      }
+    }
+  }
+
+  /// Before they are scaled: x - x_zp times the filter plus bias, for whole and half blocks of channels.
+  @Test(arguments: [1, 15, 16, 17, 33, 64, 70])
+  func sumsAreTheDefinition(outputs: Int) {
+    var random = SplitMix(state: UInt64(outputs))
+    let (rows, depth, stride) = (31, 37, (outputs + 15) / 16 * 16)
+    var test = Case(depthwise: false, channels: depth, batch: 1...1, using: &random)
+    test.resize(1, outChannels: outputs, using: &random)
+    (test.conv.kernel_height, test.conv.kernel_width, test.conv.pad_top, test.conv.pad_left) = (1, 1, 0, 0)
+    (test.conv.in_width, test.conv.out_width) = (rows, rows)
+    let input = (0..<rows * depth + 16).map { _ in Int8.random(in: -128...127, using: &random) }
+    for build in builds {
+      test.conv.isa = build
+      let packed = UnsafeMutableRawPointer.allocate(byteCount: i8k_conv_packed_size(&test.conv), alignment: 64)
+      defer { packed.deallocate() }
+      i8k_conv_pack(&test.conv, test.filter, test.bias, test.scales, packed)
+      var sums = [Int32](repeating: 99, count: rows * stride + 32)
+      i8k_conv_sums(&test.conv, packed, input, &sums, stride, nil, nil)
+      #expect(sums[(rows * stride)...].allSatisfy { $0 == 99 }, "written past the end")
+      for row in 0..<rows {
+        for c in 0..<outputs {
+          var sum = test.bias[c]
+          for k in 0..<depth {
+            sum += (Int32(input[row * depth + k]) - Int32(test.conv.in_zero_point)) * Int32(test.filter[c * depth + k])
+          }
+          #expect(sums[row * stride + c] == sum, "\(String(cString: i8k_isa_name(build))) row \(row) channel \(c)")
+        }
+      }
+    }
+  }
+
   @Test func refusesWhatIsTooLarge() {
     var conv = i8k_conv()
-    conv.isa = I8K_PORTABLE
+    (conv.isa, conv.groups) = (I8K_PORTABLE, 1)
     (conv.batch, conv.in_channels, conv.out_channels) = (1, 1 << 18, 1 << 18)
     (conv.in_height, conv.in_width, conv.out_height, conv.out_width) = (1, 1, 1 << 14, 1 << 14)
     (conv.kernel_height, conv.kernel_width) = (1 << 14, 1 << 14)

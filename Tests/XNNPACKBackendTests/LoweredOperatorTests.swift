@@ -109,6 +109,8 @@ struct LoweredCase: Sendable, CustomTestStringConvertible {
       ["stride": ints(2, 2), "dilation": ints(2, 1)]),
     convolution("aten.linear.default", [3, 5, 8], [6, 8], outputs: 6),
     convolution("aten.linear.default", [3, 5, 8], [6, 8], outputs: 6, isDynamic: true),
+    convolution("aten.linear.default", [1, 67], [35, 67], outputs: 35, isDynamic: true),
+    convolution("aten.linear.default", [2, 150, 132], [70, 132], outputs: 70, isDynamic: true),
     convolution(
       "aten.conv2d.default", [2, 3, 6, 5], [4, 3, 3, 3], outputs: 4, ["padding": ints(1, 1)], isDynamic: true),
     convolution(
@@ -137,6 +139,9 @@ struct LoweredCase: Sendable, CustomTestStringConvertible {
   private static let binary: [LoweredCase] = ["aten.add.Tensor", "aten.sub.Tensor", "aten.mul.Tensor"].flatMap { op in
     [
       LoweredCase("\(op)", [1, 3, 4, 5], [1, 3, 4, 5]) { model, x in
+        try model.call(op, ["self": .value(x[0]), "other": .value(x[1])])
+      },
+      LoweredCase("\(op), divided", [1, 13, 37, 41], [1, 13, 37, 41]) { model, x in
         try model.call(op, ["self": .value(x[0]), "other": .value(x[1])])
       },
       LoweredCase("\(op) broadcast", [1, 3, 4, 5], [1, 3, 1, 1]) { model, x in
@@ -213,6 +218,27 @@ struct LoweredCase: Sendable, CustomTestStringConvertible {
           #expect(abs(x - y) <= tolerance, "element \(index): \(x), not \(y); a quantum is \(quantum)")
           if abs(x - y) > tolerance { return }
         }
+      }
+    }
+  }
+
+  /// Rows whose range is nothing, infinite, not a number, or on one side of zero.
+  @Test func dynamicLinearOfAnyRow() throws {
+    let rows: [[Float]] = [
+      [0, 0, 0], [-0.0, 0, -0.0], [.nan, 1, 2], [.infinity, 1, -2], [-.infinity, .infinity, 0], [3e38, -3e38, 1],
+      [1e-40, 2e-40, 0], [-5, -4, -3], [1, 2, 3], [0.5, -0.5, 1e9],
+    ]
+    let lowered = LoweredCase.convolution("aten.linear.default", [10, 21], [9, 21], outputs: 9, isDynamic: true)
+    for seed in 0..<2 {
+      let (_, _, int8) = try quantized(lowered, seed)
+      let sample = Tensor(rows.flatMap { row in (0..<21).map { row[$0 % 3] } }, shape: [10, 21])
+      let results = try [XNNPACKPartitioner(), nil].map { partitioner in
+        let method = try Method(lower(int8, partitioner: partitioner), threads: ThreadPool(threadCount: 2))
+        #expect(method.operations.contains { $0.backend == .native } == (partitioner != nil))
+        return try method.run([sample])[0].elements(as: Float.self)
+      }
+      for (index, (a, b)) in zip(results[0], results[1]).enumerated() {
+        #expect(a.bitPattern == b.bitPattern || (a.isNaN && b.isNaN), "element \(index): \(a), not \(b)")
       }
     }
   }

@@ -24,7 +24,8 @@
   X(CONCATENATE,            "concatenate")                 \
   X(LOOKUP_TABLE,           "lookup_table")                \
   X(CONVERT,                "convert")                     \
-  X(TRANSPOSE,              "transpose")
+  X(TRANSPOSE,              "transpose")                   \
+  X(DYNAMIC_LINEAR,         "dynamic_linear")
 // clang-format on
 
 #define DS_KIND_MEMBER(name, text) DS_##name,
@@ -52,6 +53,7 @@ struct ds_node {
   uint32_t kind;  // enum ds_kind
   uint32_t input_count;
   // CONVOLUTION_2D, FULLY_CONNECTED: activation, filter (constant), bias (constant; int32 for int8) or DS_NO_VALUE.
+  // DYNAMIC_LINEAR: activation (f32, quantized row by row), filter (constant int8), bias (constant f32) or DS_NO_VALUE.
   // LOOKUP_TABLE: activation, table of 256 int8 (constant), indexed by the activation's value + 128.
   // CONCATENATE: the parts, in order, along C.
   int32_t inputs[DS_MAX_INPUTS];

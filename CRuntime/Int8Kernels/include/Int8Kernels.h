@@ -7,7 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-struct pthreadpool;
+#include "Int8Threads.h"
 
 // One build of the kernels for each. Packed weights belong to the build they were packed for.
 enum i8k_isa { I8K_PORTABLE, I8K_AVX2, I8K_AVX512_VNNI, I8K_ISA_COUNT };
@@ -17,13 +17,14 @@ enum i8k_isa i8k_isa(void);
 bool i8k_isa_available(enum i8k_isa isa);
 const char *i8k_isa_name(enum i8k_isa isa);
 
-// A convolution of (N, H, W, C) with filter (O, H, W, I): all channels in one group, or depthwise (a group for each
-// channel, in_channels == out_channels). Sizes are at least 1 and consistent; padding is filled with the zero point.
+// A convolution of (N, H, W, C) with filter (O, H, W, I), in groups of channels, or depthwise (a group for each channel,
+// in_channels == out_channels; `groups` is not looked at). Sizes are at least 1 and consistent, channels are multiples of
+// `groups`; padding is filled with the zero point.
 struct i8k_conv {
   enum i8k_isa isa;
   bool depthwise;
   size_t batch, in_height, in_width, in_channels, out_height, out_width, out_channels;
-  size_t kernel_height, kernel_width, stride_height, stride_width, dilation_height, dilation_width;
+  size_t groups, kernel_height, kernel_width, stride_height, stride_width, dilation_height, dilation_width;
   size_t pad_top, pad_left;
   int8_t in_zero_point, out_zero_point, min, max;
 };
@@ -32,7 +33,7 @@ struct i8k_conv {
 bool i8k_conv_supports(const struct i8k_conv *conv);
 
 // Changes with what i8k_conv_pack writes, so that packed weights of an earlier build are told.
-enum { I8K_PACKED_LAYOUT = 1 };
+enum { I8K_PACKED_LAYOUT = 2 };
 
 // Packed weights: position independent, to be aligned to 64 bytes.
 size_t i8k_conv_packed_size(const struct i8k_conv *conv);
@@ -50,9 +51,16 @@ size_t i8k_conv_scratch_size(const struct i8k_conv *conv);
 // Once for each address of the input or the scratch memory. The input is readable 16 bytes past its end.
 void i8k_conv_setup(const struct i8k_conv *conv, const int8_t *input, void *scratch);
 
-// After setup with the same input and scratch. pool may be NULL.
+// After setup with the same input and scratch. threads may be NULL.
 void i8k_conv_run(
     const struct i8k_conv *conv, const void *packed, const int8_t *input, int8_t *output, void *scratch,
-    struct pthreadpool *pool);
+    struct i8k_threads *threads);
+
+// The same up to the sums with bias, which nothing scales: `stride` int32 for each place of the output, a multiple of
+// I8K_SUMS_MULTIPLE that has room for the output channels; what is behind those is undefined. One group.
+enum { I8K_SUMS_MULTIPLE = 16 };
+void i8k_conv_sums(
+    const struct i8k_conv *conv, const void *packed, const int8_t *input, int32_t *sums, size_t stride, void *scratch,
+    struct i8k_threads *threads);
 
 #endif  // INT8_KERNELS_H
