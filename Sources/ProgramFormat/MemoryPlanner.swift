@@ -1,8 +1,9 @@
 /// Places buffers with known lifetimes into one arena.
 ///
-/// Greedy by size: the largest buffer first, each at the lowest offset that is free during its whole lifetime (the
-/// method that TensorFlow Lite's planner describes; Pisarchyk and Lee, "Efficient memory management for deep neural net
-/// inference", 2020).
+/// Greedy in several orders, each buffer at the lowest offset that is free during its whole lifetime (Pisarchyk and Lee,
+/// "Efficient memory management for deep neural net inference", 2020, compare orders by size and by breadth); the
+/// smallest arena is kept. Where none is as small as `lowerBound`, orders that put first what ended up on top are tried
+/// too. The same buffers always give the same plan.
 package struct MemoryPlanner {
   package struct Buffer {
     let byteCount: Int
@@ -20,25 +21,149 @@ package struct MemoryPlanner {
 
   package private(set) var offsets: [Int]
   package private(set) var arenaByteCount = 0
+  /// The most bytes alive at one step, with what padding and alignment add: no plan is smaller.
+  package let lowerBound: Int
 
+  /// - Parameter padding: bytes that follow each buffer and are its own too.
   package init(_ buffers: [Buffer], padding: Int) {
+    let sizes = buffers.map { MemoryPlanner.aligned($0.byteCount + padding) }
+    let live = LiveBytes(buffers, sizes)
+    lowerBound = live.most
     offsets = [Int](repeating: 0, count: buffers.count)
-    var placed: [(range: Range<Int>, lifetime: ClosedRange<Int>)] = []
-    let bySize = buffers.indices.sorted { (buffers[$0].byteCount, $1) > (buffers[$1].byteCount, $0) }
-    for index in bySize {
-      let size = MemoryPlanner.aligned(buffers[index].byteCount + padding)
-      var offset = 0
-      // `placed` is sorted by offset, so the first gap that is wide enough is the lowest.
-      for other in placed where other.lifetime.overlaps(buffers[index].lifetime) {
-        if other.range.lowerBound >= offset + size { break }
-        offset = max(offset, other.range.upperBound)
+    guard !buffers.isEmpty else { return }
+    var arena = Arena(buffers, sizes)
+    var best: (order: [Int], bytes: Int) = ([], .max)
+    // An order costs up to n² comparisons: a program of thousands of buffers makes do with fewer orders.
+    var tries = max(1, min(40, (1 << 27) / buffers.count / buffers.count))
+    func attempt(_ order: [Int]) {
+      let bytes = arena.place(order)
+      if bytes < best.bytes {
+        best = (order, bytes)
+        offsets = arena.offsets
       }
-      offsets[index] = offset
-      arenaByteCount = max(arenaByteCount, offset + size)
-      let position = placed.firstIndex { $0.range.lowerBound > offset } ?? placed.count
-      placed.insert((offset..<offset + size, buffers[index].lifetime), at: position)
+      tries -= 1
     }
+    for order in MemoryPlanner.orders(buffers, sizes, live) where tries > 0 && best.bytes > lowerBound {
+      attempt(order)
+    }
+    var (order, placed) = (best.order, offsets)
+    while tries > 0, best.bytes > lowerBound {
+      // What reaches beyond the bound comes first, and is so placed below.
+      let high = order.filter { placed[$0] + sizes[$0] > lowerBound }
+      let next = high + order.filter { placed[$0] + sizes[$0] <= lowerBound }
+      guard next != order else { break }
+      attempt(next)
+      (order, placed) = (next, arena.offsets)
+    }
+    arenaByteCount = best.bytes
+  }
+
+  /// By size, by the most that is alive beside a buffer, by size times lifetime, by lifetime, by first use; the largest
+  /// first where they are equal.
+  private static func orders(_ buffers: [Buffer], _ sizes: [Int], _ live: LiveBytes) -> [[Int]] {
+    func sorted(_ key: (Int) -> Double) -> [Int] {
+      let keys = buffers.indices.map(key)
+      return buffers.indices.sorted { (keys[$0], sizes[$0], $1) > (keys[$1], sizes[$1], $0) }
+    }
+    func length(_ index: Int) -> Double {
+      Double(buffers[index].lifetime.upperBound) - Double(buffers[index].lifetime.lowerBound) + 1
+    }
+    return [
+      sorted { Double(sizes[$0]) }, sorted { Double(live.most(during: buffers[$0].lifetime)) },
+      sorted { Double(sizes[$0]) * length($0) }, sorted(length), sorted { -Double(buffers[$0].lifetime.lowerBound) },
+      sorted { Double(buffers[$0].lifetime.upperBound) },
+    ]
   }
 
   private static func aligned(_ count: Int) -> Int { (count + alignment - 1) / alignment * alignment }
+}
+
+/// How many bytes are alive at each step at which a buffer begins to be: the most are at one of those.
+private struct LiveBytes {
+  /// Ascending.
+  private let steps: [Int]
+  private let bytes: [Int]
+
+  init(_ buffers: [MemoryPlanner.Buffer], _ sizes: [Int]) {
+    let byStart = buffers.indices.sorted { buffers[$0].lifetime.lowerBound < buffers[$1].lifetime.lowerBound }
+    let byEnd = buffers.indices.sorted { buffers[$0].lifetime.upperBound < buffers[$1].lifetime.upperBound }
+    var steps: [Int] = []
+    var bytes: [Int] = []
+    var (sum, ended) = (0, 0)
+    for index in byStart {
+      let step = buffers[index].lifetime.lowerBound
+      while buffers[byEnd[ended]].lifetime.upperBound < step {
+        sum -= sizes[byEnd[ended]]
+        ended += 1
+      }
+      sum += sizes[index]
+      if steps.last == step {
+        bytes[bytes.count - 1] = sum
+      } else {
+        steps.append(step)
+        bytes.append(sum)
+      }
+    }
+    (self.steps, self.bytes) = (steps, bytes)
+  }
+
+  var most: Int { bytes.max() ?? 0 }
+
+  func most(during lifetime: ClosedRange<Int>) -> Int {
+    var (low, high) = (0, steps.count)
+    while low < high {
+      let middle = (low + high) / 2
+      if steps[middle] < lifetime.lowerBound { low = middle + 1 } else { high = middle }
+    }
+    var result = 0
+    while low < steps.count, steps[low] <= lifetime.upperBound {
+      result = max(result, bytes[low])
+      low += 1
+    }
+    return result
+  }
+}
+
+/// One way to place the buffers.
+private struct Arena {
+  private struct Placed {
+    let start, end, first, last: Int
+  }
+
+  private let buffers: [MemoryPlanner.Buffer]
+  private let sizes: [Int]
+  /// By offset.
+  private var placed: [Placed] = []
+  private(set) var offsets: [Int]
+
+  init(_ buffers: [MemoryPlanner.Buffer], _ sizes: [Int]) {
+    self.buffers = buffers
+    self.sizes = sizes
+    offsets = [Int](repeating: 0, count: buffers.count)
+    placed.reserveCapacity(buffers.count)
+  }
+
+  /// The bytes that the order takes.
+  mutating func place(_ order: [Int]) -> Int {
+    placed.removeAll(keepingCapacity: true)
+    var bytes = 0
+    for index in order {
+      let (size, first, last) = (sizes[index], buffers[index].lifetime.lowerBound, buffers[index].lifetime.upperBound)
+      var offset = 0
+      // `placed` is sorted by offset, so the first gap that is wide enough is the lowest.
+      for other in placed where other.first <= last && first <= other.last {
+        if other.start >= offset + size { break }
+        offset = max(offset, other.end)
+      }
+      offsets[index] = offset
+      bytes = max(bytes, offset + size)
+      var (low, high) = (0, placed.count)
+      while low < high {
+        let middle = (low + high) / 2
+        if placed[middle].start <= offset { low = middle + 1 } else { high = middle }
+      }
+      placed.insert(Placed(start: offset, end: offset + size, first: first, last: last), at: low)
+    }
+    return bytes
+  }
 }
