@@ -5,9 +5,11 @@ extension Program {
   ///
   /// Inputs stay to the end, so that a method can run again on the input it was given. The output of an instruction that
   /// allows it (`Instruction.isInPlace`) takes the place of an input that no other instruction reads later.
-  public func planned() -> Program {
+  ///
+  /// - Parameter inPlace: false to give every output a place of its own.
+  public func planned(inPlace: Bool = true) -> Program {
     var lifetimes = self.lifetimes()
-    let places = shareInPlace(&lifetimes)
+    let places = inPlace ? shareInPlace(&lifetimes) : [:]
     let owners = lifetimes.keys.sorted()
     let planner = MemoryPlanner(
       owners.map { .init(byteCount: values[$0].spec.byteCount, lifetime: lifetimes[$0]!) }, padding: Storage.padding)
