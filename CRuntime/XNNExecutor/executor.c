@@ -107,12 +107,14 @@ static enum xnx_status operands_of(
 }
 
 // In float: the product of a hostile file's sizes may be beyond 64 bits.
-static bool is_small(const struct xnx_operands *operands) {
+static bool is_small(const struct xnx_operands *operands, const struct xnx_operator *op) {
   const struct ds_node *node = operands->node;
-  const double elements = (double)XNX_PARALLEL_ELEMENTS, products = (double)XNX_PARALLEL_PRODUCTS;
+  const double elements = (double)XNX_PARALLEL_ELEMENTS;
   const double in = (double)xnx_element_count(operands->inputs[0]), out = (double)xnx_element_count(operands->output);
   if (node->kind == DS_CONVOLUTION_2D || node->kind == DS_FULLY_CONNECTED) {
     const struct ds_value *filter = operands->inputs[1];
+    const bool is_gemm = op->is_native && !op->as.native.conv.depthwise;
+    const double products = (double)(is_gemm ? XNX_PARALLEL_NATIVE : XNX_PARALLEL_PRODUCTS);
     return out / filter->sizes[0] * (double)xnx_element_count(filter) < products;
   }
   if (node->kind == DS_MAX_POOLING_2D || node->kind == DS_AVERAGE_POOLING_2D) {
@@ -143,7 +145,7 @@ enum xnx_status xnx_operator_create(
     return status;
   }
   op->packed_bytes += library_bytes;
-  op->is_small = is_small(&operands);
+  op->is_small = is_small(&operands, op);
   *operator_out = op;
   return XNX_OK;
 }
@@ -163,7 +165,7 @@ enum xnx_status xnx_operator_resize(
     return XNX_UNSUPPORTED;
   }
   next.ready = false;
-  next.is_small = is_small(&operands);
+  next.is_small = is_small(&operands, &next);
   *op = next;
   return XNX_OK;
 }

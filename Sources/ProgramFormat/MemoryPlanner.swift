@@ -1,9 +1,9 @@
 /// Places buffers with known lifetimes into one arena.
 ///
 /// Greedy in several orders, each buffer at the lowest offset that is free during its whole lifetime (Pisarchyk and Lee,
-/// "Efficient memory management for deep neural net inference", 2020, compare orders by size and by breadth); the
-/// smallest arena is kept. Where none is as small as `lowerBound`, orders that put first what ended up on top are tried
-/// too. The same buffers always give the same plan.
+/// "Efficient memory management for deep neural net inference", 2020, compare orders by size and by breadth), or at the
+/// end of the arena that is nearer; the smallest arena is kept. Where none is as small as `lowerBound`, orders that put
+/// first what ended up on top are tried too. The same buffers always give the same plan.
 package struct MemoryPlanner {
   package struct Buffer {
     let byteCount: Int
@@ -35,16 +35,17 @@ package struct MemoryPlanner {
     var best: (order: [Int], bytes: Int) = ([], .max)
     // An order costs up to n² comparisons: a program of thousands of buffers makes do with fewer orders.
     var tries = max(1, min(40, (1 << 27) / buffers.count / buffers.count))
-    func attempt(_ order: [Int]) {
-      let bytes = arena.place(order)
+    func attempt(_ order: [Int], from end: Arena.End = .low) {
+      let bytes = arena.place(order, from: end, bound: lowerBound)
       if bytes < best.bytes {
         best = (order, bytes)
         offsets = arena.offsets
       }
       tries -= 1
     }
-    for order in MemoryPlanner.orders(buffers, sizes, live) where tries > 0 && best.bytes > lowerBound {
-      attempt(order)
+    let orders = MemoryPlanner.orders(buffers, sizes, live)
+    for end in [Arena.End.low, .nearer] {
+      for order in orders where tries > 0 && best.bytes > lowerBound { attempt(order, from: end) }
     }
     var (order, placed) = (best.order, offsets)
     while tries > 0, best.bytes > lowerBound {
@@ -143,18 +144,18 @@ private struct Arena {
     placed.reserveCapacity(buffers.count)
   }
 
+  /// Which gap a buffer takes: the lowest, or, of the lowest and the highest, the one nearer to its end of the arena.
+  enum End { case low, nearer }
+
   /// The bytes that the order takes.
-  mutating func place(_ order: [Int]) -> Int {
+  ///
+  /// - Parameter bound: where the arena is to end.
+  mutating func place(_ order: [Int], from end: End, bound: Int) -> Int {
     placed.removeAll(keepingCapacity: true)
     var bytes = 0
     for index in order {
-      let (size, first, last) = (sizes[index], buffers[index].lifetime.lowerBound, buffers[index].lifetime.upperBound)
-      var offset = 0
-      // `placed` is sorted by offset, so the first gap that is wide enough is the lowest.
-      for other in placed where other.first <= last && first <= other.last {
-        if other.start >= offset + size { break }
-        offset = max(offset, other.end)
-      }
+      let offset = gap(for: index, from: end, bound: bound)
+      let (size, lifetime) = (sizes[index], buffers[index].lifetime)
       offsets[index] = offset
       bytes = max(bytes, offset + size)
       var (low, high) = (0, placed.count)
@@ -162,8 +163,28 @@ private struct Arena {
         let middle = (low + high) / 2
         if placed[middle].start <= offset { low = middle + 1 } else { high = middle }
       }
-      placed.insert(Placed(start: offset, end: offset + size, first: first, last: last), at: low)
+      placed.insert(
+        Placed(start: offset, end: offset + size, first: lifetime.lowerBound, last: lifetime.upperBound), at: low)
     }
     return bytes
+  }
+
+  private func gap(for index: Int, from end: End, bound: Int) -> Int {
+    let (size, first, last) = (sizes[index], buffers[index].lifetime.lowerBound, buffers[index].lifetime.upperBound)
+    var (lowest, highest): (Int?, Int?)
+    var free = 0
+    // `placed` is sorted by offset, so gaps come from the lowest to the highest.
+    for other in placed where other.first <= last && first <= other.last {
+      if other.start - free >= size {
+        if end == .low { return free }
+        lowest = lowest ?? free
+        if other.start <= bound { highest = other.start - size }
+      }
+      free = max(free, other.end)
+    }
+    if free + size <= bound { highest = bound - size }
+    let low = lowest ?? free
+    guard end == .nearer, let highest, bound - highest - size < low else { return low }
+    return highest
   }
 }

@@ -47,8 +47,8 @@ public final class Method {
   let bound: Program?
   var memory: MethodMemory
   var steps: [Step]
-  /// The steps as `execute` walks them.
-  var walk: MethodWalk
+  /// The steps as `execute` walks them. Changed by `resize` alone, which a run cannot overlap.
+  @exclusivity(unchecked) var walk: MethodWalk
   /// Constants the portable kernels read, aligned.
   var constants: [Int: Tensor]
 

@@ -59,15 +59,30 @@ import Testing
     #expect(plan.arenaByteCount == 0 && plan.lowerBound == 0 && plan.offsets.isEmpty)
   }
 
-  /// By size, the two of 4 units lie at 0, and the one of 3 that outlives both goes on top; the two of 2 then find no gap.
+  /// By size, those of 4 and 3 units lie at 0 and the first of 2 above the other; the second of 2 is then beside both, and
+  /// on top of 7 units.
   @Test func anotherOrderIsTakenWhereSizeIsNotBest() {
     func buffer(_ units: Int, _ lifetime: ClosedRange<Int>) -> MemoryPlanner.Buffer {
       .init(byteCount: units * 64, lifetime: lifetime)
     }
     let plan = MemoryPlanner(
-      [buffer(4, 0...1), buffer(3, 1...2), buffer(4, 2...3), buffer(2, 3...4), buffer(5, 4...5), buffer(2, 1...1)],
-      padding: 0)
-    #expect(plan.arenaByteCount == plan.lowerBound)
+      [buffer(2, 3...5), buffer(2, 1...3), buffer(4, 0...1), buffer(3, 4...6)], padding: 0)
+    #expect(plan.arenaByteCount == 6 * 64 && plan.lowerBound == 6 * 64)
+  }
+
+  /// Buffers that outlive others, each overlapping the next, beside two of 3 units at a time: from the bottom alone, the
+  /// second would leave no gap of 3 under it.
+  @Test func buffersThatLastGoToBothEnds() {
+    var buffers: [MemoryPlanner.Buffer] = [.init(byteCount: 64, lifetime: 0...100)]
+    for layer in 0..<10 {
+      let start = 10 * layer
+      buffers.append(.init(byteCount: 64, lifetime: start...start + 10))
+      buffers.append(.init(byteCount: 3 * 64, lifetime: start + 2...start + 3))
+      buffers.append(.init(byteCount: 3 * 64, lifetime: start + 3...start + 5))
+      for slice in 0..<3 { buffers.append(.init(byteCount: 64, lifetime: start + 4 + slice / 2...start + 7)) }
+    }
+    let plan = MemoryPlanner(buffers, padding: 0)
+    #expect(plan.arenaByteCount == 8 * 64 && plan.lowerBound == 8 * 64)
   }
 
   // MARK: In place
