@@ -43,9 +43,11 @@ package struct MemoryPlanner {
       }
       tries -= 1
     }
-    let orders = MemoryPlanner.orders(buffers, sizes, live)
     for end in [Arena.End.low, .nearer] {
-      for order in orders where tries > 0 && best.bytes > lowerBound { attempt(order, from: end) }
+      for key in MemoryPlanner.keys(buffers, sizes, live) where tries > 0 && best.bytes > lowerBound {
+        let keys = buffers.indices.map(key)
+        attempt(buffers.indices.sorted { (keys[$0], sizes[$0], $1) > (keys[$1], sizes[$1], $0) }, from: end)
+      }
     }
     var (order, placed) = (best.order, offsets)
     while tries > 0, best.bytes > lowerBound {
@@ -59,20 +61,16 @@ package struct MemoryPlanner {
     arenaByteCount = best.bytes
   }
 
-  /// By size, by the most that is alive beside a buffer, by size times lifetime, by lifetime, by first use; the largest
-  /// first where they are equal.
-  private static func orders(_ buffers: [Buffer], _ sizes: [Int], _ live: LiveBytes) -> [[Int]] {
-    func sorted(_ key: (Int) -> Double) -> [Int] {
-      let keys = buffers.indices.map(key)
-      return buffers.indices.sorted { (keys[$0], sizes[$0], $1) > (keys[$1], sizes[$1], $0) }
-    }
+  /// What to order by, the largest first, and the largest buffer where it is equal: size, the most that is alive beside a
+  /// buffer, size times lifetime, lifetime, first use, last use.
+  private static func keys(_ buffers: [Buffer], _ sizes: [Int], _ live: LiveBytes) -> [(Int) -> Double] {
     func length(_ index: Int) -> Double {
       Double(buffers[index].lifetime.upperBound) - Double(buffers[index].lifetime.lowerBound) + 1
     }
     return [
-      sorted { Double(sizes[$0]) }, sorted { Double(live.most(during: buffers[$0].lifetime)) },
-      sorted { Double(sizes[$0]) * length($0) }, sorted(length), sorted { -Double(buffers[$0].lifetime.lowerBound) },
-      sorted { Double(buffers[$0].lifetime.upperBound) },
+      { Double(sizes[$0]) }, { Double(live.most(during: buffers[$0].lifetime)) },
+      { Double(sizes[$0]) * length($0) }, length, { -Double(buffers[$0].lifetime.lowerBound) },
+      { Double(buffers[$0].lifetime.upperBound) },
     ]
   }
 
