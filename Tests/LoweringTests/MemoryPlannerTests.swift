@@ -85,6 +85,13 @@ import Testing
     #expect(plan.arenaByteCount == 8 * 64 && plan.lowerBound == 8 * 64)
   }
 
+  /// No order finds it from either end: the second of 6 units has to go on top of a gap of 2.
+  @Test func aBufferMovesToTheOtherEndWhereNoOrderFits() {
+    let units = [(6, 0...9), (4, 2...3), (4, 3...4), (2, 4...5), (6, 5...6)]
+    let plan = MemoryPlanner(units.map { .init(byteCount: $0.0 * 64, lifetime: $0.1) }, padding: 0)
+    #expect(plan.arenaByteCount == 14 * 64 && plan.lowerBound == 14 * 64)
+  }
+
   // MARK: In place
 
   /// x -> a = relu(x) -> b = relu(a) -> c = add(b, a) -> out = relu(c), all of 100 floats.
