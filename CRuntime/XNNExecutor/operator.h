@@ -22,7 +22,7 @@ enum {
   XNX_MAX_AVERAGED = 1 << 22,       // elements whose sum of differences of two int8 stays in int32
   XNX_PARALLEL_ELEMENTS = 1 << 16,  // below: waking the threads costs more than they save
   XNX_PARALLEL_PRODUCTS = 1 << 19,  // likewise, of convolutions
-  XNX_PARALLEL_NATIVE = 1 << 21,    // likewise, of those that our kernels run as products of matrices
+  XNX_PARALLEL_NATIVE = 1 << 20,    // likewise, of those that our kernels run as products of matrices
 };
 static const uint64_t XNX_MAX_BYTES = UINT64_C(1) << 40;  // of one tensor
 
