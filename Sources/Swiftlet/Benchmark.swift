@@ -39,6 +39,9 @@ public struct BenchmarkReport: Codable, Sendable {
   public var peakMemory: Double
   /// What loading and the first inference added to the process's resident memory at most.
   public var memoryGrowth: Double
+  /// Bytes planned for activations, and the most of them alive at one time.
+  public var arenaBytes: Int
+  public var arenaLowerBound: Int
   public var delegated: Delegated
   public var fallback: [Fallback]
   /// Median time of each operation, with `--profile`, in runs that alternate with the timed ones.
@@ -52,6 +55,8 @@ public struct BenchmarkReport: Codable, Sendable {
     case first = "first_ms"
     case peakMemory = "peak_rss_mb"
     case memoryGrowth = "memory_growth_mb"
+    case arenaBytes = "arena_bytes"
+    case arenaLowerBound = "arena_lower_bound"
   }
 }
 
@@ -144,7 +149,8 @@ public func benchmark(
   var report = BenchmarkReport(
     model: path, threads: threads, runs: runs, batch: batch, p50: percentile(times, 0.5), p90: percentile(times, 0.9),
     load: load * 1e3, first: first * 1e3, peakMemory: peakResidentMegabytes(),
-    memoryGrowth: growth, delegated: .init(method), fallback: method.fallback)
+    memoryGrowth: growth, arenaBytes: method.program.arenaByteCount, arenaLowerBound: method.program.arenaLowerBound,
+    delegated: .init(method), fallback: method.fallback)
   if profile {
     report.ops = zip(method.operations, profiler.seconds).map { operation, seconds in
       .init(

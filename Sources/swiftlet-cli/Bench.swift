@@ -48,6 +48,7 @@ struct Bench: ParsableCommand {
           ["memory growth", number(report.memoryGrowth) + " MB"],
           ["delegated", "\(report.delegated.nodes) nodes in \(report.delegated.subgraphs) subgraphs"],
         ]))
+      print(Terminal.arena(report.arenaBytes, lowerBound: report.arenaLowerBound))
       for node in report.fallback { print("  portable: \(node.node) (\(node.op)) — \(node.reason)") }
       if let ops = report.ops { printProfile(ops, p50: report.p50) }
     }

@@ -21,6 +21,9 @@ struct Lower: ParsableCommand {
     var output: String
     var fileBytes: Int
     var constantBytes: Int
+    /// Bytes planned for activations outside delegates, and the most of them alive at one time.
+    var arenaBytes: Int
+    var arenaLowerBound: Int
     /// Nodes in each delegate.
     var delegates: [Int]
     var portable: [Kernel]
@@ -58,6 +61,7 @@ struct Lower: ParsableCommand {
       let written = try PTEArchive.write(recipe == nothing ? program : program.storing(recipe), to: output)
       let report = Report(
         output: output, fileBytes: written.byteCount, constantBytes: written.constantByteCount,
+        arenaBytes: written.arenaByteCount, arenaLowerBound: written.arenaLowerBound,
         delegates: written.delegates,
         portable: written.portable.map { .init(node: $0.node, kernel: $0.kernel, reason: $0.reason) },
         varying: varyingInputs(program))
@@ -81,6 +85,7 @@ struct Lower: ParsableCommand {
     var lines = [
       "\(output): \(Terminal.bytes(report.fileBytes)), of which constants take \(Terminal.bytes(report.constantBytes))",
       "XNNPACK backend: \(nodes) nodes in \(report.delegates.count) delegate\(plural)",
+      "Between delegates and kernels: \(Terminal.arena(report.arenaBytes, lowerBound: report.arenaLowerBound))",
     ]
     for input in report.varying ?? [] { lines.append("  sizes vary: \(input)") }
     let groups = Dictionary(grouping: report.portable) { "\($0.kernel): \($0.reason)" }.sorted { $0.key < $1.key }

@@ -20,6 +20,9 @@ public struct PTEReport: Sendable {
   public let byteCount: Int
   /// Of those, bytes of constants.
   public let constantByteCount: Int
+  /// Memory planned for the inputs and outputs of delegates and kernels, and the most of it alive at one time.
+  public let arenaByteCount: Int
+  public let arenaLowerBound: Int
 }
 
 extension PTEArchive {
@@ -101,7 +104,8 @@ extension PlanWriter {
       end = start + content.byteCount
     }
     var flat = FlatBufferBuilder()
-    let plan = self.plan(&flat)
+    let memory = planMemory()
+    let plan = self.plan(&flat, memory)
     let tables = segments.map { flat.table([.int(0, UInt64($0.offset)), .int(1, UInt64($0.size))]) }
     let named = extra.indices.map { index in
       let key = flat.string(extra[index].key)
@@ -131,7 +135,8 @@ extension PlanWriter {
     return PTEReport(
       delegates: delegates.map(\.count), portable: portable, byteCount: file.byteCount,
       constantByteCount: constants.reduce(0) { $0 + $1.spec.byteCount }
-        + blobs.reduce(0) { $0 + $1.data.reduce(0) { $0 + $1.tensor.spec.byteCount } })
+        + blobs.reduce(0) { $0 + $1.data.reduce(0) { $0 + $1.tensor.spec.byteCount } },
+      arenaByteCount: memory.size, arenaLowerBound: memory.lowerBound)
   }
 }
 

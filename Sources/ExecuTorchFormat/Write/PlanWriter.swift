@@ -134,8 +134,8 @@ struct PlanWriter {
   /// Bytes past a tensor's end that XNNPACK may read.
   private static let padding = 16
 
-  /// Offsets of computed values in the plan's one buffer, and its size.
-  private func planMemory() -> (offsets: [ValueID: Int], size: Int) {
+  /// Offsets of computed values in the plan's one buffer, its size, and the least that it could be.
+  func planMemory() -> (offsets: [ValueID: Int], size: Int, lowerBound: Int) {
     var lifetimes: [ValueID: ClosedRange<Int>] = [:]
     func extend(_ id: ValueID, to position: Int) {
       guard tensors[id] == nil else { return }
@@ -149,11 +149,12 @@ struct PlanWriter {
     let planner = MemoryPlanner(
       ids.map { .init(byteCount: program.graph.spec($0).byteCount, lifetime: lifetimes[$0]!) },
       padding: PlanWriter.padding)
-    return (Dictionary(uniqueKeysWithValues: zip(ids, planner.offsets)), planner.arenaByteCount)
+    return (Dictionary(uniqueKeysWithValues: zip(ids, planner.offsets)), planner.arenaByteCount, planner.lowerBound)
   }
 
-  func plan(_ flat: inout FlatBufferBuilder) -> FlatBufferBuilder.Reference {
-    let memory = planMemory()
+  func plan(
+    _ flat: inout FlatBufferBuilder, _ memory: (offsets: [ValueID: Int], size: Int, lowerBound: Int)
+  ) -> FlatBufferBuilder.Reference {
     var values = PlanValues(program, constantNumbers, memory.offsets, byteCount: memory.size, varying: varying)
     let inputs = program.userInputs.map { values.index(of: $0, &flat) }
     var operators: [ExecutionPlan.Operator] = []
