@@ -55,4 +55,10 @@ void i8k_conv_run(
     const struct i8k_conv *conv, const void *packed, const int8_t *input, int8_t *output, void *scratch,
     struct pthreadpool *pool);
 
+// Arithmetic as dense as an instruction set allows, from registers, and reading of memory, on the caller's thread: for
+// measuring what the processor can do. They return the multiply-adds done, and the bytes read of a buffer aligned to 64.
+uint64_t i8k_peak_int8(enum i8k_isa isa, size_t iterations);
+uint64_t i8k_peak_float(enum i8k_isa isa, size_t iterations);
+uint64_t i8k_peak_read(const void *buffer, size_t size);
+
 #endif  // INT8_KERNELS_H

@@ -83,4 +83,9 @@ void xnx_operator_delete(xnx_operator *op);
 // The library's version as far as it can be told ("2022-02" for Debian 12's), for reports.
 const char *xnx_library_version(void);
 
+// Dense work on all threads at once, for measuring what the processor can do: `amount` iterations for each thread, or
+// a buffer of `amount` bytes shared between them. Returns the multiply-adds done, or the bytes read.
+enum __attribute__((enum_extensibility(closed))) xnx_peak { XNX_PEAK_INT8, XNX_PEAK_FLOAT, XNX_PEAK_READ };
+uint64_t xnx_peak_run(enum xnx_peak kind, const void *buffer, size_t amount, const xnx_threads *threads);
+
 #endif  // XNN_EXECUTOR_H
