@@ -78,7 +78,8 @@ public struct MachinePeak: Codable, Sendable {
     let sizes = (0..<8).compactMap { index -> Int? in
       guard let file = fopen("/sys/devices/system/cpu/cpu0/cache/index\(index)/size", "r") else { return nil }
       defer { fclose(file) }
-      guard let text = ThreadPool.readLine(file), let number = Int(text.prefix(while: \.isNumber)), number < 1 << 20 else { return nil }
+      guard let text = ThreadPool.readLine(file), let number = Int(text.prefix(while: \.isNumber)), number < 1 << 20
+      else { return nil }
       return text.contains("M") ? number << 20 : number << 10
     }
     return sizes.max() ?? 32 << 20

@@ -1,3 +1,4 @@
+import Foundation
 import ProgramFormat
 import Runtime
 import TensorCore
@@ -55,4 +56,24 @@ extension BenchmarkReport.OperationTime {
 
   /// Bytes against what the machine reads from memory, in percent; more than 100 when caches held them.
   public func percentOfMemory(_ peak: MachinePeak) -> Double { 100 * gigaBytes / peak.read }
+}
+
+extension BenchmarkReport {
+  /// What the operations add up to, and what they are compared with, one line each; none without `--profile`.
+  public var profileSummary: [String] {
+    guard let ops, let sum = sumOfOperations, let peak else { return [] }
+    func number(_ value: Double, _ digits: Int) -> String { String(format: "%.\(digits)f", value) }
+    let multiplyAdds = ops.reduce(0.0) { $0 + Double($1.cost.multiplyAdds) }
+    let needed = ops.reduce(0.0) { total, op in
+      total + Double(op.cost.multiplyAdds) * 1e-6 / (op.cost.isInt8 ? peak.int8 : peak.float)
+    }
+    return [
+      "sum of operations \(number(sum, 4)) ms, p50 of whole inferences \(number(p50, 4)) ms: a difference of "
+        + "\(number(sum - p50, 4)) ms (\(number(100 * (sum - p50) / p50, 1)) %), which clocks between operations cost",
+      "\(number(multiplyAdds * 1e-6, 2)) million multiply-adds, \(number(multiplyAdds * 1e-6 / p50, 1)) GMAC/s; "
+        + "at the measured peak they would take \(number(needed, 4)) ms, \(number(100 * needed / p50, 1)) % of p50",
+      "peak, \(threads) thread\(threads == 1 ? "" : "s"), measured: int8 (\(peak.instructionSet)) \(number(peak.int8, 1)) "
+        + "GMAC/s, f32 \(number(peak.float, 1)) GMAC/s, memory read \(number(peak.read, 1)) GB/s",
+    ]
+  }
 }
