@@ -7,8 +7,8 @@ import XNNExecutor
 /// What this processor can do at most, measured in this process on the threads of a pool.
 ///
 /// Arithmetic: the widest instructions of the set that the delegate's int8 kernels use (`vpdpbusd`; `vpmaddwd` and an
-/// addition; or what the compiler makes of a loop) and fused multiply-adds of f32, on registers alone. Memory: reading a
-/// buffer of four times the last cache. Each is the best of a few repetitions of some milliseconds.
+/// addition; or what the compiler makes of a loop) and fused multiply-adds of f32, on registers alone; the best of many
+/// bursts of a fraction of a millisecond. Memory: reading a buffer of four times the last cache once, the fastest 4 MiB.
 public struct MachinePeak: Codable, Sendable {
   /// Whose instructions: `avx512vnni`, `avx2` or `portable`.
   public var instructionSet: String
@@ -27,50 +27,50 @@ public struct MachinePeak: Codable, Sendable {
     case read = "read_gbs"
   }
 
-  private static let repetitions = 5
-  private static let shortest = Duration.milliseconds(4)
+  /// For each thread: a fraction of a millisecond, so that some of the repetitions are not interrupted.
+  private static let iterations = 50_000
+  private static let chunk = 4 << 20
+  private static let (repetitions, duration) = (20, Duration.milliseconds(30))
 
-  /// Measures, in about a tenth of a second.
+  /// Measures, in about a fifth of a second.
   public init(threads: ThreadPool) {
     self.threads = threads.threadCount
     instructionSet = String(cString: xnx_kernel_isa())
     int8 = MachinePeak.arithmetic(.XNX_PEAK_INT8, threads)
     float = MachinePeak.arithmetic(.XNX_PEAK_FLOAT, threads)
-    let size = min(512 << 20, max(32 << 20, 4 * MachinePeak.lastCacheByteCount()))
-    let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: size, alignment: 64)
-    defer { buffer.deallocate() }
-    // Pages that were never written are all one page of zeros.
-    buffer.initializeMemory(as: UInt8.self, repeating: 1)
-    var best = 0.0
-    for _ in 0..<MachinePeak.repetitions {
-      best = max(best, MachinePeak.rate { xnx_peak_run(.XNX_PEAK_READ, buffer.baseAddress, size, threads.handle) }.rate)
-    }
-    read = best
+    read = MachinePeak.memory(threads)
   }
 
   private static func arithmetic(_ kind: xnx_peak, _ threads: ThreadPool) -> Double {
-    var iterations = 1000
+    let clock = ContinuousClock()
+    let end = clock.now + duration
     var best = 0.0
     var repetition = 0
-    while repetition < repetitions {
-      let (rate, time) = rate { xnx_peak_run(kind, nil, iterations, threads.handle) }
-      if time < shortest, iterations < 1 << 30 {
-        iterations *= 2
-      } else {
-        best = max(best, rate)
-        repetition += 1
-      }
+    while repetition < repetitions || clock.now < end {
+      best = max(best, rate { xnx_peak_run(kind, nil, iterations, threads.handle) })
+      repetition += 1
     }
     return best
   }
 
+  private static func memory(_ threads: ThreadPool) -> Double {
+    let size = min(512 << 20, max(32 << 20, 4 * lastCacheByteCount()))
+    let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: size, alignment: 64)
+    defer { buffer.deallocate() }
+    // Pages that were never written are all one page of zeros.
+    buffer.initializeMemory(as: UInt8.self, repeating: 1)
+    return stride(from: 0, to: size / chunk * chunk, by: chunk).reduce(0) { best, offset in
+      let part = UnsafeRawBufferPointer(rebasing: buffer[offset..<offset + chunk])
+      return max(best, rate { xnx_peak_run(.XNX_PEAK_READ, part.baseAddress, part.count, threads.handle) })
+    }
+  }
+
   /// Units of 10⁹ a second.
-  private static func rate(_ work: () -> UInt64) -> (rate: Double, time: Duration) {
+  private static func rate(_ work: () -> UInt64) -> Double {
     let clock = ContinuousClock()
     let start = clock.now
     let amount = work()
-    let time = clock.now - start
-    return (Double(amount) * 1e-9 / max(time.seconds, 1e-9), time)
+    return Double(amount) * 1e-9 / max((clock.now - start).seconds, 1e-9)
   }
 
   /// The largest cache that the kernel names; 32 MiB where it names none.

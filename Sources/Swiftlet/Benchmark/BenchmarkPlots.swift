@@ -29,7 +29,8 @@ enum BenchmarkPlots {
     for tick in ticks.values {
       let position = SVGPlot.point(x(tick))
       body += "<path class='grid' d='M\(position) 4V\(SVGPlot.point(height - 20))'/>"
-      body += "<text x='\(position)' y='\(SVGPlot.point(height - 6))' text-anchor='middle'>"
+      let anchor = tick == ticks.low ? "start" : tick == ticks.high ? "end" : "middle"
+      body += "<text x='\(position)' y='\(SVGPlot.point(height - 6))' text-anchor='\(anchor)'>"
       body += "\(SVGPlot.number(tick)) ms</text>"
     }
     let bin = (ticks.high - ticks.low) / Double(bins)

@@ -68,8 +68,8 @@ extension BenchmarkReport {
       total + Double(op.cost.multiplyAdds) * 1e-6 / (op.cost.isInt8 ? peak.int8 : peak.float)
     }
     return [
-      "sum of operations \(number(sum, 4)) ms, p50 of whole inferences \(number(p50, 4)) ms: a difference of "
-        + "\(number(sum - p50, 4)) ms (\(number(100 * (sum - p50) / p50, 1)) %), which clocks between operations cost",
+      "sum of operations \(number(sum, 4)) ms, p50 of whole inferences without clocks between them "
+        + "\(number(p50, 4)) ms: difference \(number(sum - p50, 4)) ms (\(number(100 * (sum - p50) / p50, 1)) %)",
       "\(number(multiplyAdds * 1e-6, 2)) million multiply-adds, \(number(multiplyAdds * 1e-6 / p50, 1)) GMAC/s; "
         + "at the measured peak they would take \(number(needed, 4)) ms, \(number(100 * needed / p50, 1)) % of p50",
       "peak, \(threads) thread\(threads == 1 ? "" : "s"), measured: int8 (\(peak.instructionSet)) \(number(peak.int8, 1)) "
