@@ -27,7 +27,10 @@ def onnx(program, inputs, quantized, path):
     with tempfile.TemporaryDirectory() as folder:
         plain, simplified = (f"{folder}/{name}.onnx" for name in ("plain", "simplified"))
         x = torch.from_numpy(inputs[0][0])
-        torch.onnx.export(program.module(), (x,), plain if quantized else str(path), dynamo=False, opset_version=17)
+        module = program.module()
+        # The exporter switches modes, which an exported module refuses; it has one mode only.
+        module.train = module.eval = lambda *_: module
+        torch.onnx.export(module, (x,), plain if quantized else str(path), dynamo=False, opset_version=17)
         if not quantized:
             return
         from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static

@@ -14,11 +14,14 @@ def page(options, results, busy, load):
         for threads in options.threads:
             lines += [f"## {type}, {threads} thread{'s' if threads > 1 else ''}", ""]
             lines += [*_table(options, results, type, threads), ""]
-    missing = {key: value for key, value in results.items() if isinstance(value, str)}
-    if missing:
+    reasons = {}
+    for (type, threads, name, engine), value in results.items():
+        if isinstance(value, str):
+            reasons.setdefault((engine, name, type, value), []).append(threads)
+    if reasons:
         lines += ["## Not measured", ""]
-        reasons = {(name, type, engine): reason for (type, _, name, engine), reason in missing.items()}
-        lines += [f"- {engine}, {name}, {type}: {reason}" for (name, type, engine), reason in sorted(reasons.items())]
+        for (engine, name, type, reason), threads in sorted(reasons.items()):
+            lines.append(f"- {engine}, {name}, {type}, threads {', '.join(map(str, threads))}: {reason}")
         lines.append("")
     return "\n".join(lines)
 
@@ -56,7 +59,7 @@ def _table(options, results, type, threads):
         text = f"{ratio[0]:.2f} ({ratio[1]:.2f}–{ratio[2]:.2f})" if ratio else "–"
         lines.append(f"| {name} | " + " | ".join(cells) + f" | {text} |")
     if ratios:
-        lines.append("| geometric mean" + " | " * len(engines) + f" | | {statistics.geometric_mean(ratios):.2f} |")
+        lines.append("| geometric mean |" + " |" * len(engines) + f" {statistics.geometric_mean(ratios):.2f} |")
     return lines
 
 

@@ -100,7 +100,7 @@ def main():
                 loaded[file] = load(file, x)
             answer = measure(loaded[file], request["seconds"])
         except Exception as error:
-            answer = {"error": (str(error).strip().splitlines() or [type(error).__name__])[0]}
+            answer = {"error": " ".join(str(error).split())[:200] or type(error).__name__}
         print(json.dumps(answer), file=answers, flush=True)
 
 
