@@ -87,8 +87,6 @@ enum xnx_status xnx_threads_create(size_t thread_count, xnx_threads **threads_ou
   return XNX_OK;
 }
 
-pthreadpool_t xnx_threads_pool(const xnx_threads *threads) { return threads->pool; }
-
 void xnx_threads_delete(xnx_threads *threads) {
   if (threads == NULL) return;
   pthreadpool_destroy(threads->pool);

@@ -175,7 +175,4 @@ void xnx_kernel_quantize(const struct xnx_operator *op, pthreadpool_t pool);
 void xnx_kernel_average_pooling(const struct xnx_operator *op, pthreadpool_t pool);
 void xnx_kernel_transpose(const struct xnx_operator *op, pthreadpool_t pool);
 
-// NULL where the caller's thread runs everything.
-pthreadpool_t xnx_threads_pool(const xnx_threads *threads);
-
 #endif  // XNX_OPERATOR_H

@@ -1,9 +1,9 @@
-// Runs the peak loops of Int8Kernels on all threads of a pool.
+// Runs the peak loops of Int8Kernels on several threads at once.
 #include <pthreadpool.h>
 #include <stdatomic.h>
 
 #include "Int8Kernels.h"
-#include "operator.h"
+#include "XNNExecutor.h"
 
 struct peak {
   enum xnx_peak kind;
@@ -23,11 +23,18 @@ static void run(void *context, size_t thread) {
   atomic_fetch_add(&peak->done, done);
 }
 
-uint64_t xnx_peak_run(enum xnx_peak kind, const void *buffer, size_t amount, const xnx_threads *threads) {
-  const pthreadpool_t pool = xnx_threads_pool(threads);
-  const size_t count = pthreadpool_get_threads_count(pool);
+struct pthreadpool *xnx_peak_threads_create(size_t thread_count) {
+  return thread_count > 1 ? pthreadpool_create(thread_count) : NULL;
+}
+
+void xnx_peak_threads_delete(struct pthreadpool *threads) { pthreadpool_destroy(threads); }
+
+size_t xnx_peak_threads_count(struct pthreadpool *threads) { return pthreadpool_get_threads_count(threads); }
+
+uint64_t xnx_peak_run(enum xnx_peak kind, const void *buffer, size_t amount, struct pthreadpool *threads) {
+  const size_t count = pthreadpool_get_threads_count(threads);
   // Each thread's part of the buffer stays aligned.
   struct peak peak = {kind, buffer, kind == XNX_PEAK_READ ? amount / count / 64 * 64 : amount, 0};
-  pthreadpool_parallelize_1d(pool, run, &peak, count, 0);
+  pthreadpool_parallelize_1d(threads, run, &peak, count, 0);
   return atomic_load(&peak.done);
 }

@@ -4,7 +4,7 @@ import XNNExecutor
   import Glibc
 #endif
 
-/// What this processor can do at most, measured in this process on the threads of a pool.
+/// What this processor can do at most, measured in this process on as many threads as asked for.
 ///
 /// Arithmetic: the widest instructions of the set that the delegate's int8 kernels use (`vpdpbusd`; `vpmaddwd` and an
 /// addition; or what the compiler makes of a loop) and fused multiply-adds of f32, on registers alone; the best of many
@@ -33,27 +33,29 @@ public struct MachinePeak: Codable, Sendable {
   private static let (repetitions, duration) = (20, Duration.milliseconds(30))
 
   /// Measures, in about a fifth of a second.
-  public init(threads: ThreadPool) {
-    self.threads = threads.threadCount
+  public init(threadCount: Int) {
+    let pool = xnx_peak_threads_create(max(1, threadCount))
+    defer { xnx_peak_threads_delete(pool) }
+    threads = xnx_peak_threads_count(pool)
     instructionSet = String(cString: xnx_kernel_isa())
-    int8 = MachinePeak.arithmetic(.XNX_PEAK_INT8, threads)
-    float = MachinePeak.arithmetic(.XNX_PEAK_FLOAT, threads)
-    read = MachinePeak.memory(threads)
+    int8 = MachinePeak.arithmetic(.XNX_PEAK_INT8, pool)
+    float = MachinePeak.arithmetic(.XNX_PEAK_FLOAT, pool)
+    read = MachinePeak.memory(pool)
   }
 
-  private static func arithmetic(_ kind: xnx_peak, _ threads: ThreadPool) -> Double {
+  private static func arithmetic(_ kind: xnx_peak, _ pool: OpaquePointer?) -> Double {
     let clock = ContinuousClock()
     let end = clock.now + duration
     var best = 0.0
     var repetition = 0
     while repetition < repetitions || clock.now < end {
-      best = max(best, rate { xnx_peak_run(kind, nil, iterations, threads.handle) })
+      best = max(best, rate { xnx_peak_run(kind, nil, iterations, pool) })
       repetition += 1
     }
     return best
   }
 
-  private static func memory(_ threads: ThreadPool) -> Double {
+  private static func memory(_ pool: OpaquePointer?) -> Double {
     let size = min(512 << 20, max(32 << 20, 4 * lastCacheByteCount()))
     let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: size, alignment: 64)
     defer { buffer.deallocate() }
@@ -61,7 +63,7 @@ public struct MachinePeak: Codable, Sendable {
     buffer.initializeMemory(as: UInt8.self, repeating: 1)
     return stride(from: 0, to: size / chunk * chunk, by: chunk).reduce(0) { best, offset in
       let part = UnsafeRawBufferPointer(rebasing: buffer[offset..<offset + chunk])
-      return max(best, rate { xnx_peak_run(.XNX_PEAK_READ, part.baseAddress, part.count, threads.handle) })
+      return max(best, rate { xnx_peak_run(.XNX_PEAK_READ, part.baseAddress, part.count, pool) })
     }
   }
 

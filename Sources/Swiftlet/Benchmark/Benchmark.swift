@@ -67,8 +67,10 @@ public func benchmark(_ variants: [BenchmarkVariant], _ options: BenchmarkOption
     reports[index].ratio = BenchmarkRatio(reports[index].samples, over: reports[0].samples, seed: options.seed)
   }
   if options.profile {
-    let peaks = pools.mapValues(MachinePeak.init(threads:))
-    for index in reports.indices { reports[index].peak = peaks[reports[index].threads] }
+    for threads in Set(reports.map(\.threads)) {
+      let peak = MachinePeak(threadCount: threads)
+      for index in reports.indices where reports[index].threads == threads { reports[index].peak = peak }
+    }
   }
   return BenchmarkComparison(seed: options.seed, load: load, variants: reports)
 }
