@@ -84,7 +84,7 @@ let package = Package(
     tests("TorchFormatsTests", of: ["TensorCore", "GraphIR", "TorchFormats"]),
     tests(
       "ExecuTorchFormatTests", of: ["TensorCore", "Operators", "GraphIR", "Lowering", "ExecuTorchFormat", "Swiftlet"]),
-    tests("LoweringTests", of: ["ProgramFormat"]),
+    tests("LoweringTests", of: ["TensorCore", "ProgramFormat"]),
     tests("QuantizationTests", of: ["TensorCore", "GraphIR", "Quantization", "XNNPACKBackend", "Swiftlet"]),
     tests("Int8KernelsTests", of: ["Int8Kernels"]),
     tests("XNNPACKBackendTests", of: ["Swiftlet", "XNNPACKBackend"]),

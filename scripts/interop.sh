@@ -1,11 +1,11 @@
 #!/bin/sh
 # Round trips between Swiftlet and PyTorch, torchao and ExecuTorch, as a Markdown table on stdout (docs/interop.md).
-# Usage: scripts/interop.sh [DATA] [models|operators|files]..., DATA as for scripts/accuracy.sh. All parts if none is named.
+# Usage: scripts/interop.sh [DATA] [models|captured|operators|files]..., DATA as for scripts/accuracy.sh. All parts if none is named.
 # Environment: SWIFTLET_PYTHON_ENV, where the Python environment is or is to be made; SWIFTLET, another binary.
 set -eu
 cd "$(dirname "$0")/.."
 data=../shared/data
-case ${1:-} in "" | models | operators | files) ;; *) data=$1 && shift ;; esac
+case ${1:-} in "" | models | captured | operators | files) ;; *) data=$1 && shift ;; esac
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/swiftlet
 env=${SWIFTLET_PYTHON_ENV:-$cache/interop-env}
 

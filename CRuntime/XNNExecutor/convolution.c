@@ -105,14 +105,15 @@ enum xnx_status xnx_create_convolution(const struct xnx_operands *operands, stru
 
 enum xnx_status xnx_reshape_fully_connected(const struct xnx_operands *operands, struct xnx_operator *op) {
   const struct ds_value *input = operands->inputs[0], *filter = operands->inputs[1], *output = operands->output;
-  const size_t in_channels = (size_t)input->sizes[input->rank - 1];
-  const size_t out_channels = (size_t)output->sizes[output->rank - 1];
+  // The filter has the numbers of channels: sizes of activations with four dimensions are in an image's order.
+  if (filter == NULL || filter->rank != 2) return XNX_INVALID_NODE;
+  const size_t in_channels = (size_t)filter->sizes[1], out_channels = (size_t)filter->sizes[0];
   const size_t rows = xnx_element_count(input) / in_channels;
-  if (xnx_element_count(output) / out_channels != rows) return XNX_INVALID_NODE;
-  if (in_channels > XNX_MAX_CHANNELS || out_channels > XNX_MAX_CHANNELS) return XNX_UNSUPPORTED;
-  if (!xnx_is_constant(filter, op->type, in_channels * out_channels) || (size_t)filter->sizes[0] != out_channels) {
+  if (xnx_element_count(input) != rows * in_channels || xnx_element_count(output) != rows * out_channels) {
     return XNX_INVALID_NODE;
   }
+  if (in_channels > XNX_MAX_CHANNELS || out_channels > XNX_MAX_CHANNELS) return XNX_UNSUPPORTED;
+  if (!xnx_is_constant(filter, op->type, in_channels * out_channels)) return XNX_INVALID_NODE;
   op->input_image = (struct xnx_image){1, 1, rows, in_channels};
   op->output_image = (struct xnx_image){1, 1, rows, out_channels};
   return op->is_native ? xnx_reshape_native(op) : XNX_OK;

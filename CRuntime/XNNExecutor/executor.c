@@ -106,6 +106,23 @@ static enum xnx_status operands_of(
   return operands->inputs[0]->type == DS_INT32 && !kind->moves_int32 ? XNX_UNSUPPORTED : XNX_OK;
 }
 
+// In float: the product of a hostile file's sizes may be beyond 64 bits.
+static bool is_small(const struct xnx_operands *operands, const struct xnx_operator *op) {
+  const struct ds_node *node = operands->node;
+  const double elements = (double)XNX_PARALLEL_ELEMENTS;
+  const double in = (double)xnx_element_count(operands->inputs[0]), out = (double)xnx_element_count(operands->output);
+  if (node->kind == DS_CONVOLUTION_2D || node->kind == DS_FULLY_CONNECTED) {
+    const struct ds_value *filter = operands->inputs[1];
+    const bool is_gemm = op->is_native && !op->as.native.conv.depthwise;
+    const double products = (double)(is_gemm ? XNX_PARALLEL_NATIVE : XNX_PARALLEL_PRODUCTS);
+    return out / filter->sizes[0] * (double)xnx_element_count(filter) < products;
+  }
+  if (node->kind == DS_MAX_POOLING_2D || node->kind == DS_AVERAGE_POOLING_2D) {
+    return out * node->as.window.kernel_height * node->as.window.kernel_width < elements;
+  }
+  return (in > out ? in : out) < elements;
+}
+
 enum xnx_status xnx_operator_create(
     const struct ds_node *node, const struct ds_value *values, size_t value_count, const struct xnx_options *options,
     xnx_operator **operator_out) {
@@ -128,6 +145,7 @@ enum xnx_status xnx_operator_create(
     return status;
   }
   op->packed_bytes += library_bytes;
+  op->is_small = is_small(&operands, op);
   *operator_out = op;
   return XNX_OK;
 }
@@ -147,6 +165,7 @@ enum xnx_status xnx_operator_resize(
     return XNX_UNSUPPORTED;
   }
   next.ready = false;
+  next.is_small = is_small(&operands, &next);
   *op = next;
   return XNX_OK;
 }
@@ -156,25 +175,37 @@ enum xnx_status xnx_operator_setup(
   for (size_t i = 0; i < op->input_count; i++) op->inputs[i] = inputs[i];
   op->output = output;
   op->ready = false;
+  op->pool = op->is_small ? NULL : threads->pool;
   if (op->setup != NULL) {
-    enum xnx_status status = op->setup(op, threads->pool);
+    enum xnx_status status = op->setup(op, op->pool);
     if (status != XNX_OK) return status;
   }
   op->ready = true;
   return XNX_OK;
 }
 
-enum xnx_status xnx_operator_run(xnx_operator *op, xnx_threads *threads) {
+enum xnx_status xnx_operator_run(xnx_operator *op) {
   if (!op->ready) return XNX_INVALID_NODE;
   if (op->kernel != NULL) {
-    op->kernel(op, threads->pool);
+    op->kernel(op, op->pool);
     return XNX_OK;
   }
   for (size_t i = 0; i < op->part_count; i++) {
-    enum xnx_status status = xnc_status(xnn_run_operator(op->parts[i], threads->pool));
+    enum xnx_status status = xnc_status(xnn_run_operator(op->parts[i], op->pool));
     if (status != XNX_OK) return status;
   }
   return XNX_OK;
+}
+
+size_t xnx_operators_run(xnx_operator *const *operators, size_t count, enum xnx_status *status_out) {
+  enum xnx_status status = XNX_OK;
+  size_t i = 0;
+  for (; i < count && operators[i] != NULL; i++) {
+    status = xnx_operator_run(operators[i]);
+    if (status != XNX_OK) break;
+  }
+  *status_out = status;
+  return i;
 }
 
 size_t xnx_operator_packed_bytes(const xnx_operator *op) { return op->packed_bytes; }

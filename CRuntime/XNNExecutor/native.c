@@ -110,6 +110,13 @@ const void *xnx_operator_packed(const xnx_operator *op, size_t *size_out) {
   return op->as.native.packed;
 }
 
+void *xnx_operator_take_packed(xnx_operator *op) {
+  if (!op->is_native) return NULL;
+  void *owned = op->as.native.owned;
+  op->as.native.owned = NULL;
+  return owned;
+}
+
 int xnx_operator_is_native(const xnx_operator *op) { return op->is_native; }
 
 const char *xnx_kernel_isa(void) { return i8k_isa_name(i8k_isa()); }

@@ -21,6 +21,8 @@ enum {
   XNX_MAX_INDIRECTION = 1 << 28,    // taps of the window, over all places of the output: 8 bytes each
   XNX_MAX_AVERAGED = 1 << 22,       // elements whose sum of differences of two int8 stays in int32
   XNX_PARALLEL_ELEMENTS = 1 << 16,  // below: waking the threads costs more than they save
+  XNX_PARALLEL_PRODUCTS = 1 << 19,  // likewise, of convolutions
+  XNX_PARALLEL_NATIVE = 1 << 21,    // likewise, of those that our kernels run as products of matrices
 };
 static const uint64_t XNX_MAX_BYTES = UINT64_C(1) << 40;  // of one tensor
 
@@ -101,6 +103,8 @@ struct xnx_operator {
   void *output;
   bool ready;
   bool is_native;
+  bool is_small;       // runs faster without other threads
+  pthreadpool_t pool;  // since setup; NULL: the caller's thread alone
   size_t packed_bytes;
   struct xnx_image input_image, output_image;  // convolutions and pooling
   size_t elements;                             // elementwise kinds; rows for CONCATENATE

@@ -94,9 +94,13 @@ struct DynamicFusion {
   private mutating func add(_ resized: ExportedProgram, _ symbols: [String: Int]) throws(GraphError) {
     var fixed = resized
     fixed.dynamicShapes = nil
-    let variant = try Fuser.fuse(fixed, forCalibration: false).program
+    var variant = try Fuser.fuse(fixed, forCalibration: false).program
     try Verifier.verify(variant, as: .lowered)
-    if let first = variants.first { try check(variant, symbols, against: first) }
+    if let first = variants.first {
+      try check(variant, symbols, against: first)
+      // The same constants: one copy is enough.
+      variant.stateDict = first.stateDict
+    }
     variants.append(variant)
     samples.append(symbols)
   }
@@ -123,7 +127,8 @@ struct DynamicFusion {
     }
     guard first.graph.nodes.count == variant.graph.nodes.count,
       names(first.graph.outputs, first) == names(variant.graph.outputs, variant),
-      names(first.graph.inputs, first) == names(variant.graph.inputs, variant)
+      names(first.graph.inputs, first) == names(variant.graph.inputs, variant),
+      first.stateDict.count == variant.stateDict.count
     else { throw GraphError(program: source.name, reason: "is lowered in different ways with \(sizes)") }
     for (name, tensor) in first.stateDict {
       guard let other = variant.stateDict[name], tensor.spec == other.spec, hasSameBytes(tensor, other) else {

@@ -52,7 +52,8 @@ struct Emitter {
       instructions.append(
         .init(
           node: step.node.name, operatorName: step.node.operatorName, arguments: step.call.arguments, inputs: inputs,
-          outputs: outputs, delegateCall: delegateCall, reason: step.reason, sourceNodes: sources))
+          outputs: outputs, delegateCall: delegateCall, reason: step.reason, sourceNodes: sources,
+          isInPlace: OperatorSet.named(step.node.operatorName)?.isInPlace ?? false))
     }
     closeDelegate()
     return Program(

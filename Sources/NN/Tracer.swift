@@ -74,7 +74,7 @@ final class Tracer {
       case .buffer(let buffer): ("b_", buffer.tensor.spec)
       }
     let value = addInput(
-      prefix + name.map { $0 == "." ? "_" : String($0) }.joined(), spec, spec.shape.dimensions.map { .int($0) })
+      prefix + String(name.map { $0.isLetter || $0.isNumber ? $0 : "_" }), spec, spec.shape.dimensions.map { .int($0) })
     moduleValues[tensor.identity] = value
     return value.id
   }
@@ -122,23 +122,27 @@ final class Tracer {
     } catch { throw self.error(error.reason, operatorName: operatorName) }
 
     let function = operatorName.split(separator: ".").dropFirst().first.map(String.init) ?? operatorName
+    let count = callCounts[function, default: 0]
+    callCounts[function] = count + 1
+    // One of several results is an item of what the node returns, as PyTorch writes it: `chunk`, `getitem`, `getitem_1`.
+    let isSeveral = captured.outputs.count > 1
     let outputs = zip(captured.outputs, captured.outputSizes).map { spec, sizes in
-      SymbolicTensor(id: addValue(function, spec, sizes), spec: spec, sizes: sizes, tracer: self)
+      SymbolicTensor(
+        id: addValue(isSeveral ? "getitem" : function, spec, sizes), spec: spec, sizes: sizes, tracer: self)
     }
-    let name = graph[outputs[0].id].name
+    let name = isSeveral ? (count == 0 ? function : "\(function)_\(count)") : graph[outputs[0].id].name
     if !captured.sizeArguments.isEmpty { shapes.arguments[name] = captured.sizeArguments }
     graph.nodes.append(
       Node(
         name: name, operatorName: operatorName, arguments: captured.nodeArguments, outputs: outputs.map(\.id),
-        metadata: metadata(of: function)))
+        metadata: metadata(of: function, call: count + 1)))
     return outputs
   }
 
-  private func metadata(of function: String) -> [String: String] {
-    callCounts[function, default: 0] += 1
-    return [
+  private func metadata(of function: String, call: Int) -> [String: String] {
+    [
       "nn_module_stack": stack.map { "L__self__\($0.path),\($0.path),\($0.type)" }.joined(separator: ";"),
-      "torch_fn": "\(function)_\(callCounts[function]!);builtin_function_or_method.\(function)",
+      "torch_fn": "\(function)_\(call);builtin_function_or_method.\(function)",
     ]
   }
 }

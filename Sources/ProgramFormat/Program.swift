@@ -48,10 +48,12 @@ public struct Program: Sendable {
     public let reason: String?
     /// The nodes of the exported graph that this instruction stands for.
     public let sourceNodes: [String]
+    /// Whether its first output may lie where its first input lies, where both have as many bytes.
+    public let isInPlace: Bool
 
     public init(
       node: String, operatorName: String, arguments: [String: CallArgument], inputs: [Int], outputs: [Int],
-      delegateCall: DelegateCall?, reason: String?, sourceNodes: [String]
+      delegateCall: DelegateCall?, reason: String?, sourceNodes: [String], isInPlace: Bool = false
     ) {
       self.node = node
       self.operatorName = operatorName
@@ -61,6 +63,7 @@ public struct Program: Sendable {
       self.delegateCall = delegateCall
       self.reason = reason
       self.sourceNodes = sourceNodes
+      self.isInPlace = isInPlace
     }
   }
 
@@ -85,6 +88,9 @@ public struct Program: Sendable {
   public internal(set) var instructions: [Instruction]
   public let delegates: [Delegate]
   public internal(set) var arenaByteCount: Int
+  /// The most bytes of activations alive at one instruction, padding included: no arena is smaller. 0 for a program that
+  /// was not planned.
+  public internal(set) var arenaLowerBound = 0
   /// Nil where all sizes are fixed.
   public internal(set) var dynamicSizes: DynamicSizes?
 
@@ -121,7 +127,6 @@ public struct Program: Sendable {
 
   private static let conversions: Set<String> = [
     "fused.quantize", "fused.dequantize", "fused.view", "dim_order_ops._to_dim_order_copy.default", "fused.expand",
-    "fused.pad", "fused.slice", "fused.cat", "aten.permute.default", "aten.transpose.int", "aten.t.default",
-    "aten.expand.default",
+    "fused.pad", "fused.slice", "fused.cat", "aten.permute.default", "aten.transpose.int", "aten.expand.default",
   ]
 }

@@ -6,8 +6,20 @@ import XNNExecutor
 /// One delegated node made ready: the library's operator with its packed weights. Used by one method only.
 final class DelegateOperator {
   let handle: OpaquePointer
+  /// The packed weights that it uses, which other operators may use too; nil where XNNPACK holds them.
+  let packedWeights: Tensor?
 
-  init(_ handle: OpaquePointer) { self.handle = handle }
+  /// - Parameter packed: the weights that were given to it.
+  init(_ handle: OpaquePointer, packed: Tensor?) {
+    self.handle = handle
+    var size = 0
+    if let owned = xnx_operator_packed(handle, &size) == nil ? nil : xnx_operator_take_packed(handle) {
+      packedWeights = Tensor(
+        TensorSpec(.uint8, Shape([size])), storage: Storage(adopting: owned, byteCount: size), byteOffset: 0)
+    } else {
+      packedWeights = size > 0 ? packed : nil
+    }
+  }
 
   deinit { xnx_operator_delete(handle) }
 }
@@ -96,7 +108,7 @@ struct DelegateLoader {
       }
     }
     guard status == .XNX_OK, let handle else { return .failure(Refusal(reason: status.explanation)) }
-    return .success(DelegateOperator(handle))
+    return .success(DelegateOperator(handle, packed: packed))
   }
 
   /// Gives an operator of the same program the sizes that its values have here. Returns whether it could.

@@ -42,16 +42,17 @@ extension Method {
     }
     // A plan of smaller sizes may by chance need more room; that of the largest sizes has room for all.
     if next.arenaByteCount > arenaCapacity, let bound { next = next.placed(as: bound) ?? next }
-    let before = (program, operations, steps, memory, constants)
+    let before = (program, operations, steps, memory, constants, walk)
     do throws(RuntimeError) {
       var loading = try MethodLoader(next, options, operators: steps.map(\.delegated), constants: constants)
       try loading.load()
       try MethodMemory.check(next, loading.scratchByteCount)
       memory = MethodMemory(loading, of: next, arenaCapacity: next.arenaByteCount, reusing: memory)
       (program, operations, steps, constants) = (next, loading.operations, loading.steps, loading.constants)
+      walk = MethodWalk(steps, memory)
       try setUpDelegates()
     } catch {
-      (program, operations, steps, memory, constants) = before
+      (program, operations, steps, memory, constants, walk) = before
       restoreDelegates()
       throw error
     }

@@ -31,7 +31,7 @@ public final class Method {
   }
 
   struct Step {
-    let kernel: PreparedKernel?
+    let kernel: PortableKernel?
     let delegated: DelegateOperator?
     /// Positions of this step's addresses in `addresses`.
     let inputs: Int
@@ -42,12 +42,13 @@ public final class Method {
   public internal(set) var program: Program
   public internal(set) var operations: [Operation]
   let threads: ThreadPool
-  /// Keeps packed weights that were given.
   let options: MethodOptions
   /// The program at the largest sizes of its ranges, where the arena is allocated for them.
   let bound: Program?
   var memory: MethodMemory
   var steps: [Step]
+  /// The steps as `execute` walks them. Changed by `resize` alone, which a run cannot overlap.
+  @exclusivity(unchecked) var walk: MethodWalk
   /// Constants the portable kernels read, aligned.
   var constants: [Int: Tensor]
 
@@ -72,6 +73,7 @@ public final class Method {
     bound = program.atUpperBound().flatMap { MethodMemory.isReasonable($0.arenaByteCount) ? $0 : nil }
     memory = MethodMemory(
       loading, of: program, arenaCapacity: max(program.arenaByteCount, bound?.arenaByteCount ?? 0), reusing: nil)
+    walk = MethodWalk(steps, memory)
     try setUpDelegates()
   }
 
@@ -111,22 +113,27 @@ public final class Method {
 
   /// One inference on the inputs set before. Allocates nothing.
   public func execute() throws(RuntimeError) {
-    for index in steps.indices { try run(index) }
+    let walk = walk
+    var index = 0
+    while index < walk.count { index += try run(walk, from: index, limit: walk.count) }
   }
 
+  /// One step.
+  func run(_ index: Int) throws(RuntimeError) { _ = try run(walk, from: index, limit: index + 1) }
+
+  /// A portable kernel, or delegated steps as far as they stand together. Returns how many.
   @inline(__always)
-  func run(_ index: Int) throws(RuntimeError) {
-    let step = steps[index]
-    if let delegated = step.delegated {
-      let status = xnx_operator_run(delegated.handle, threads.handle)
-      guard status == .XNX_OK else {
-        throw RuntimeError(program: program.name, place: operations[index].node, reason: status.explanation)
-      }
-    } else if let kernel = step.kernel {
-      let inputs = UnsafeRawPointer(memory.addresses + step.inputs).assumingMemoryBound(to: UnsafeRawPointer.self)
-      let outputs = UnsafePointer(memory.addresses + step.outputs)
-      kernel.run(KernelBuffers(inputs: inputs, outputs: outputs, scratch: memory.scratch.base))
+  private func run(_ walk: MethodWalk, from index: Int, limit: Int) throws(RuntimeError) -> Int {
+    if let kernel = walk.kernels[index] {
+      kernel._withUnsafeGuaranteedRef { $0.kernel.run(walk.buffers[index]) }
+      return 1
     }
+    var status = xnx_status.XNX_OK
+    let count = xnx_operators_run(walk.operators + index, limit - index, &status)
+    guard status == .XNX_OK else {
+      throw RuntimeError(program: program.name, place: operations[index + count].node, reason: status.explanation)
+    }
+    return count
   }
 
   /// The bytes of an output after `execute`, valid during `body`.
@@ -169,16 +176,19 @@ public final class Method {
     return (operations.count { $0.backend != .portable }, subgraphs)
   }
 
-  /// Bytes of packed weights that the delegates hold.
+  /// Bytes of packed weights that the delegates hold, without those that were given.
   public var packedWeightByteCount: Int {
     steps.reduce(0) { $0 + ($1.delegated.map { xnx_operator_packed_bytes($0.handle) } ?? 0) }
   }
 
   /// The packed weights of the delegate's own kernels, by the instruction's node: bytes for the same node of the same
   /// program on a processor of this kind (`MethodOptions.kernelBuild`).
-  public func packedWeights() -> [(node: String, weights: Tensor)] {
-    zip(steps, operations).compactMap { step, operation in
-      step.delegated?.packedWeights().map { (operation.node, $0) }
-    }
+  ///
+  /// They are not copied, and outlive the method: in another method's `MethodOptions.packedWeights`, on any thread, they
+  /// are shared. XNNPACK's operators hold their own, which cannot be shared.
+  public var packedWeights: [String: Tensor] {
+    var weights: [String: Tensor] = [:]
+    for (step, operation) in zip(steps, operations) { weights[operation.node] = step.delegated?.packedWeights }
+    return weights
   }
 }

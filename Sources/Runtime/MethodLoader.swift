@@ -134,7 +134,8 @@ struct MethodLoader {
     scratchByteCount = max(scratchByteCount, kernel.scratchByteCount)
     steps.append(
       Method.Step(
-        kernel: kernel, delegated: nil, inputs: slots.count, outputs: slots.count + instruction.inputs.count))
+        kernel: PortableKernel(kernel), delegated: nil, inputs: slots.count,
+        outputs: slots.count + instruction.inputs.count))
     slots += instruction.inputs + instruction.outputs
     operations.append(
       .init(

@@ -23,7 +23,7 @@ public struct MethodOptions: Sendable {
 
   public var kernels: Kernels
   /// Weights that `Method.packedWeights` gave for this program on a processor of this kind, by node, at addresses
-  /// aligned to 64 bytes: used in place. What is missing, or of another size, is packed.
+  /// aligned to 64 bytes: used in place, so that methods share them. What is missing, or of another size, is packed.
   public var packedWeights: [String: Tensor]
 
   public init(kernels: Kernels = .auto, packedWeights: [String: Tensor] = [:]) {
@@ -37,13 +37,4 @@ public struct MethodOptions: Sendable {
 
 extension DelegateOperator {
   var isNative: Bool { xnx_operator_is_native(handle) != 0 }
-
-  /// A copy of the operator's packed weights; nil where XNNPACK holds them.
-  func packedWeights() -> Tensor? {
-    var size = 0
-    guard let packed = xnx_operator_packed(handle, &size) else { return nil }
-    return Tensor(unsafeUninitialized: TensorSpec(.uint8, Shape([size]))) { target in
-      target.copyMemory(from: UnsafeRawBufferPointer(start: packed, count: size))
-    }
-  }
 }

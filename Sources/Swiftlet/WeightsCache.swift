@@ -78,7 +78,7 @@ public struct WeightsCache: Sendable {
 
   private func write(_ method: Method, to file: String, _ key: String) {
     var dict = StateDict()
-    for (node, weights) in method.packedWeights() { dict[node] = weights }
+    for (node, weights) in method.packedWeights { dict[node] = weights }
     dict.metadata = [WeightsCache.keyName: key, WeightsCache.checksumName: WeightsCache.checksum(of: dict)]
     // Storage alignment of packed weights; their sizes are multiples of it.
     try? dict.writeSafeTensors(to: file, alignment: 64)

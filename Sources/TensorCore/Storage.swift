@@ -25,6 +25,13 @@ public final class Storage: @unchecked Sendable {
     (base + byteCount).initializeMemory(as: UInt8.self, repeating: 0, count: Storage.padding)
   }
 
+  /// Becomes the owner of memory that C's allocator gave, readable for `byteCount` + `padding` bytes.
+  public init(adopting base: UnsafeMutableRawPointer, byteCount: Int) {
+    self.base = base
+    self.byteCount = byteCount
+    self.isMapped = false
+  }
+
   /// Maps a file read-only. Throws a `FileError` that names the path if it cannot be opened or mapped.
   public init(mapping path: String) throws(FileError) {
     let descriptor = open(path, O_RDONLY | O_CLOEXEC)

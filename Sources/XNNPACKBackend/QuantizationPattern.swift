@@ -63,7 +63,10 @@ struct QuantizationPattern: Sendable {
     QuantizationPattern("matmul", ["aten.matmul.default", "aten.bmm.default", "aten.mm.default"]) {
       $0.annotateOperands($1, ["self", "other", "mat2"], $2)
     },
-    QuantizationPattern("avg_pool2d", ["aten.avg_pool2d.default"]) { $0.annotateOperands($1, ["self"], $2) },
+    QuantizationPattern("adaptive_avg_pool1d", ["aten.adaptive_avg_pool1d.default"]) { $0.annotatePool($1, $2) },
+    QuantizationPattern("avg_pool2d", ["aten.avg_pool2d.default", "aten.avg_pool1d.default"]) {
+      $0.annotateOperands($1, ["self"], $2)
+    },
     QuantizationPattern("layer_norm", ["aten.layer_norm.default"]) { $0.annotateOperands($1, ["input"], $2) },
     QuantizationPattern(
       "activation",
@@ -131,7 +134,8 @@ extension QuantizationPattern {
     switch name {
     case "sigmoid", "tanh", "softmax": constraints.append("not as the model's result, unless configured by name")
     case "cat", "stack", "upsample": constraints.append("the result has the parameters of the operands")
-    case "adaptive_avg_pool2d": constraints.append("keeps the input's parameters, unless it gives the model's result")
+    case "adaptive_avg_pool1d", "adaptive_avg_pool2d":
+      constraints.append("keeps the input's parameters, unless it gives the model's result")
     default: break
     }
     return constraints

@@ -77,7 +77,8 @@ struct XNNPACKAnnotator {
   /// Movement of elements that PyTorch's quantizer does not know as such.
   private static let moreParameterKeeping: Set<String> = [
     "aten.unsqueeze.default", "aten.unflatten.int", "aten.select.int", "aten.contiguous.default", "aten.clone.default",
-    "aten.alias.default", "aten.t.default", "aten.roll.default", "aten.view_as.default", "aten.reshape_as.default",
+    "aten.alias.default", "aten.max_pool1d.default", "aten.t.default", "aten.roll.default", "aten.view_as.default",
+    "aten.reshape_as.default",
     "aten.expand.default", "aten.expand_as.default", "aten.chunk.default", "aten.split.Tensor",
     "aten.split_with_sizes.default", "aten.unbind.int",
   ]

@@ -110,6 +110,7 @@ struct Bench: ParsableCommand {
         ["peak memory", number(report.peakMemory) + " MB"], ["memory growth", number(report.memoryGrowth) + " MB"],
         ["delegated", "\(report.delegated.nodes) nodes in \(report.delegated.subgraphs) subgraphs"],
       ]))
+    print(Terminal.arena(report.arenaBytes, lowerBound: report.arenaLowerBound))
     for node in report.fallback { print("  portable: \(node.node) (\(node.op)) — \(node.reason)") }
   }
 

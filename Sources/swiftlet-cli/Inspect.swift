@@ -47,7 +47,7 @@ struct Inspect: ParsableCommand {
         Self.show(report.sections(layerCount: layers))
         print("\n" + delegationReport(method))
         print(
-          "Memory: \(Terminal.bytes(report.arenaBytes)) for activations"
+          "Memory: \(Terminal.arena(report.arenaBytes, lowerBound: report.arenaLowerBound))"
             + (report.largestArenaBytes.map { " (\(Terminal.bytes($0)) at the largest sizes)" } ?? "")
             + ", \(Terminal.bytes(report.packedWeightBytes)) of packed weights.")
         if let text = report.graph { print("\n" + text) }

@@ -21,9 +21,14 @@ struct Lower: ParsableCommand {
     var output: String
     var fileBytes: Int
     var constantBytes: Int
+    /// Bytes planned for activations outside delegates, and the most of them alive at one time.
+    var arenaBytes: Int
+    var arenaLowerBound: Int
     /// Nodes in each delegate.
     var delegates: [Int]
     var portable: [Kernel]
+    /// Inputs whose sizes vary, with their ranges: the file has memory for the largest.
+    var varying: [String]?
   }
 
   @Argument(help: "A .pt2 or .pte file, float or Q/DQ.")
@@ -34,6 +39,9 @@ struct Lower: ParsableCommand {
 
   @Option(help: ArgumentHelp("How inputs are made (JSON; default: from the model's file).", valueName: "file"))
   var preprocess: String?
+
+  @Flag(help: "Write a model with dynamic shapes for its example's sizes alone.")
+  var fixedSizes = false
 
   @Flag(help: "Fail when a node is left to a portable kernel.")
   var strict = false
@@ -46,18 +54,28 @@ struct Lower: ParsableCommand {
 
   func run() throws {
     try reportingErrors {
-      let program = try readProgram(model)
+      var program = try readProgram(model)
+      if fixedSizes { program.dynamicShapes = nil }
       let recipe = try findPreprocess(preprocess, model: model, program)
-      let nothing = try Preprocess()
+      let nothing = Preprocess()
       let written = try PTEArchive.write(recipe == nothing ? program : program.storing(recipe), to: output)
       let report = Report(
         output: output, fileBytes: written.byteCount, constantBytes: written.constantByteCount,
+        arenaBytes: written.arenaByteCount, arenaLowerBound: written.arenaLowerBound,
         delegates: written.delegates,
-        portable: written.portable.map { .init(node: $0.node, kernel: $0.kernel, reason: $0.reason) })
+        portable: written.portable.map { .init(node: $0.node, kernel: $0.kernel, reason: $0.reason) },
+        varying: varyingInputs(program))
       if format.json { try Terminal.printJSON(report) } else { print(text(report)) }
       if strict, !report.portable.isEmpty {
         throw UsageError("\(model): \(report.portable.count) nodes are left to portable kernels")
       }
+    }
+  }
+
+  private func varyingInputs(_ program: ExportedProgram) -> [String]? {
+    guard let shapes = program.dynamicShapes else { return nil }
+    return program.userInputs.filter { shapes.symbolicSizes(of: program.graph[$0].name) != nil }.map { id in
+      "\(program.graph[id].name): \(program.describe(id))"
     }
   }
 
@@ -67,7 +85,9 @@ struct Lower: ParsableCommand {
     var lines = [
       "\(output): \(Terminal.bytes(report.fileBytes)), of which constants take \(Terminal.bytes(report.constantBytes))",
       "XNNPACK backend: \(nodes) nodes in \(report.delegates.count) delegate\(plural)",
+      "Between delegates and kernels: \(Terminal.arena(report.arenaBytes, lowerBound: report.arenaLowerBound))",
     ]
+    for input in report.varying ?? [] { lines.append("  sizes vary: \(input)") }
     let groups = Dictionary(grouping: report.portable) { "\($0.kernel): \($0.reason)" }.sorted { $0.key < $1.key }
     for (reason, members) in groups {
       let names = members.prefix(4).map(\.node).joined(separator: ", ")

@@ -35,6 +35,12 @@ enum Terminal {
   static func bytes(_ count: Int) -> String {
     count < 1_000_000 ? number(Double(count) / 1e3, 1) + " kB" : number(Double(count) / 1e6, 2) + " MB"
   }
+
+  /// How large a planned arena is, beside the most that is alive at one time.
+  static func arena(_ byteCount: Int, lowerBound: Int) -> String {
+    let ratio = lowerBound > 0 ? Double(byteCount) / Double(lowerBound) : 1
+    return "arena \(bytes(byteCount)), lower bound \(bytes(lowerBound)), ratio \(number(ratio, 3))"
+  }
 }
 
 /// A bar that redraws itself on a terminal, and stays silent where stderr is a file.

@@ -53,6 +53,15 @@ extension EndToEnd {
       #expect(inspected.output.contains(", 3, 12, 12], 1 ≤ ") && inspected.output.contains("at the largest sizes)"))
     }
 
+    @Test func lowerSaysWhatVaries() throws {
+      let file = folder.path("x.pte")
+      let dynamic = try swiftlet("lower", model, "-o", file)
+      #expect(dynamic.output.contains("sizes vary: x: float32[") && dynamic.output.contains(" ≤ 32"))
+      let fixed = try swiftlet("lower", model, "-o", file, "--fixed-sizes")
+      #expect(fixed.status == 0 && !fixed.output.contains("sizes vary"))
+      #expect(try swiftlet("run", file, "--input", images(2)).status == 0)
+    }
+
     /// Samples have a batch of 1.
     @Test func quantizesMeasuresAndCompares() throws {
       let data = folder.path("data.npz")

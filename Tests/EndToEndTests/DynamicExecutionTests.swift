@@ -188,6 +188,31 @@ import Testing
     #expect(method.output(0).elements(as: Float.self) == all.elements(as: Float.self))
   }
 
+  /// Rules that are wrong from 20 on, for one value after the other: nothing runs on them, and the method stays as it was.
+  @Test(arguments: [true, false]) func wrongRulesAreFoundAndChangeNothing(_ delegates: Bool) throws {
+    let lowered = try lower(quantized(program("residual")), partitioner: delegates ? XNNPACKPartitioner() : nil)
+    let dynamic = try #require(lowered.dynamicSizes)
+    let symbol = SymbolicSize.symbol(try #require(dynamic.symbols.keys.first))
+    let wrong = SymbolicSize.call(.add, [symbol, .call(.floorDivide, [symbol, .int(20)])])
+    let (small, large) = (noise([5, 3, 12, 12], seed: 1), noise([25, 3, 12, 12], seed: 2))
+    for index in dynamic.sizes.keys.sorted() where !lowered.inputs.contains(index) {
+      var sizes = dynamic.sizes
+      sizes[index]![0] = wrong
+      let program = Program(
+        name: lowered.name, values: lowered.values, inputs: lowered.inputs, outputs: lowered.outputs,
+        instructions: lowered.instructions, delegates: lowered.delegates, arenaByteCount: lowered.arenaByteCount,
+        dynamicSizes: .init(
+          rangeConstraints: dynamic.rangeConstraints, symbols: dynamic.symbols, sizes: sizes,
+          arguments: dynamic.arguments))
+      let method = try Method(program, threads: ThreadPool(threadCount: 1))
+      let before = try method.run([small])[0].elements(as: Float.self)
+      #expect(throws: RuntimeError.self, "\(lowered.values[index].name)") { try method.run([large]) }
+      try method.execute()
+      #expect(method.output(0).elements(as: Float.self) == before)
+      #expect(method.operations.allSatisfy { ($0.backend == .portable) != delegates })
+    }
+  }
+
   // MARK: Programs
 
   @Test func lowersForAllSizesAtOnce() throws {

@@ -4,11 +4,12 @@ import Testing
 
 /// Operators with several outputs, attention and recurrent layers, from PyTorch's file to int8.
 @Suite struct SequenceModelTests {
-  static let names = ["moves", "pieces", "attention", "lstm", "gru"]
+  static let names = ["lines", "moves", "pieces", "attention", "lstm", "gru"]
 
   /// Operators that stay in float by nature, or read what one of these gives.
   private static let real = [
-    "moves": [], "pieces": [], "attention": ["aten.scaled_dot_product_attention.default"], "lstm": ["aten.lstm.input"],
+    "lines": [], "moves": [], "pieces": [], "attention": ["aten.scaled_dot_product_attention.default"],
+    "lstm": ["aten.lstm.input"],
     "gru": ["aten.zeros.default", "aten.gru.input"],
   ]
 
@@ -61,6 +62,8 @@ import Testing
     let (inputs, expected) = try golden("gru_5")
     try expectClose(Interpreter(resized).run(inputs), expected)
     try expectClose(load(resized).run(inputs), expected)
+    let lowered = try lower(float, partitioner: XNNPACKPartitioner()).resized([symbol: 5])
+    try expectClose(Method(lowered, threads: ThreadPool(threadCount: 1)).run(inputs), expected)
   }
 
   /// Lists of tensors are written as lists, tuples as single tensors.

@@ -39,6 +39,9 @@ extension Refusal {
     Refusal("aten.index.Tensor", [f32(2, 3), f32(2)], [:], "one tensor"),
     Refusal("aten.roll.default", [f32(2, 3)], ["shifts": .ints([1, 2]), "dims": .ints([0])], "equally many"),
     Refusal("aten.roll.default", [f32(2, 3)], ["shifts": .ints([1]), "dims": .ints([2])], "dims"),
+    Refusal(
+      "aten.roll.default", [f32(2, 2, 2, 2, 2, 2, 2, 2, 2)],
+      ["shifts": .ints([Int](repeating: 1, count: 9)), "dims": .ints(Array(0..<9))], "more than 8"),
     Refusal("aten.reshape_as.default", [f32(2, 3), f32(5)], [:], "[5]"),
     Refusal("aten.view_as.default", [f32(2, 3), f32(7)], [:], "[7]"),
     Refusal("aten.expand_as.default", [f32(2, 3), f32(4, 3)], [:], "[4, 3]"),

@@ -51,8 +51,10 @@ public struct DamagedFile: Sendable {
     return folder.appendingPathComponent(name).path
   }
 
-  /// Seconds that one reading may take.
+  /// Seconds of processor time that one reading may take, so that a busy machine fails nothing.
   public static let timeLimit = 2.0
+  /// Seconds that one reading may wait, for a hang that computes nothing.
+  static let waitingLimit = 60.0
   /// Bytes beyond the file's size that the readings may take.
   public static let memoryLimit = 64 << 20
 
@@ -141,6 +143,7 @@ public struct DamagedFile: Sendable {
     struct State {
       var damage = "intact"
       var started = Date()
+      var processorTime = DamagedFile.processorTime()
       var isDone = false
       var isAbandoned = false
       var problems: [String] = []
@@ -152,6 +155,7 @@ public struct DamagedFile: Sendable {
       state.withLock {
         $0.damage = damage
         $0.started = Date()
+        $0.processorTime = DamagedFile.processorTime()
         return !$0.isAbandoned
       }
     }
@@ -187,7 +191,10 @@ public struct DamagedFile: Sendable {
     while true {
       Thread.sleep(forTimeInterval: 0.005)
       let state = progress.state.withLock { state in
-        state.isAbandoned = !state.isDone && Date().timeIntervalSince(state.started) > DamagedFile.timeLimit
+        let isSlow =
+          DamagedFile.processorTime() - state.processorTime > DamagedFile.timeLimit
+          || Date().timeIntervalSince(state.started) > DamagedFile.waitingLimit
+        state.isAbandoned = !state.isDone && isSlow
         return state
       }
       if state.isDone { return (state.problems, false) }
@@ -196,6 +203,9 @@ public struct DamagedFile: Sendable {
       }
     }
   }
+
+  /// Seconds that all threads of this process have computed.
+  private static func processorTime() -> Double { Double(clock()) / Double(CLOCKS_PER_SEC) }
 
   /// The most address space that this process has taken, bytes: also what was allocated and never touched.
   private static func peakMemory() -> Int {

@@ -63,6 +63,26 @@ struct DelegatedNodeTests {
     ).expectDelegateEqualsPortable()
   }
 
+  /// Four dimensions that are no image's: the last one has the features, in memory too.
+  @Test(arguments: types, 0..<5)
+  func fullyConnectedOfFourDimensions(_ type: DataType, _ seed: Int) throws {
+    var random = Random(seed)
+    let (height, width, from, to) = (random.next(1...4), random.next(1...4), random.next(1...50), random.next(1...50))
+    let input = random.activation([height * width, from], type)
+    let output = random.output([height * width, to], type, scale: random.float(0.02, 0.3))
+    func fourDimensions(_ spec: TensorSpec, _ features: Int) -> TensorSpec {
+      TensorSpec(spec.dataType, [1, height, width, features], quantization: spec.quantization)
+    }
+    let inputs = [
+      input.reinterpreted(as: fourDimensions(input.spec, from)), random.weight([to, from], type, perChannel: true),
+      random.bias(to, type),
+    ]
+    try SingleNode(
+      operatorName: "fused.linear", arguments: [("input", .tensor(0)), ("weight", .tensor(1)), ("bias", .tensor(2))],
+      inputs: inputs, constantIndices: [1, 2], output: fourDimensions(output, to)
+    ).expectDelegateEqualsPortable()
+  }
+
   @Test(arguments: ["fused.add", "fused.mul"], types)
   func binary(_ name: String, _ type: DataType) throws {
     for seed in 0..<30 {

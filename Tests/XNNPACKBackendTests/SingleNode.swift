@@ -20,8 +20,10 @@ struct SingleNode {
 
   func reasonAgainst() throws -> String? { try XNNPACKPartitioner().reasonAgainst(call()) }
 
-  /// - Parameter force: delegates even if the partitioner has a reason against it.
-  func method(delegate: Bool, threads: Int = 1, force: Bool = false) throws -> Method {
+  /// - Parameters:
+  ///   - force: delegates even if the partitioner has a reason against it.
+  ///   - inPlace: the output lies where the first input lies.
+  func method(delegate: Bool, threads: Int = 1, force: Bool = false, inPlace: Bool = false) throws -> Method {
     let call = try call()
     let partitioner = XNNPACKPartitioner()
     let outputIndex = inputs.count
@@ -33,7 +35,7 @@ struct SingleNode {
       values.append(.init(name: "input\(index)", spec: tensor.spec, location: location))
       offset += (tensor.spec.byteCount + 2 * Storage.padding - 1) / 64 * 64
     }
-    values.append(.init(name: "output", spec: output, location: .arena(offset)))
+    values.append(.init(name: "output", spec: output, location: .arena(inPlace ? 0 : offset)))
     offset += (output.byteCount + 2 * Storage.padding - 1) / 64 * 64
     let bytes = isDelegated ? try partitioner.encode(call, inputs: Array(inputs.indices), outputs: [outputIndex]) : []
     let program = Program(

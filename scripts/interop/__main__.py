@@ -1,13 +1,13 @@
-"""usage: python -m interop --swiftlet BINARY --data DATA --cache FOLDER [models|operators|files]..."""
+"""usage: python -m interop --swiftlet BINARY --data DATA --cache FOLDER [models|captured|operators|files]..."""
 
 import argparse
 import pathlib
 import sys
 
-from . import files, matrix, models, peers, report, state_dicts
+from . import captured, files, matrix, models, peers, report, state_dicts
 from .tool import Swiftlet
 
-PARTS = ("models", "operators", "files")
+PARTS = ("models", "captured", "operators", "files")
 
 
 def progress(text):
@@ -35,6 +35,11 @@ def main():
         print(report.table(["model", *[title for title, _ in models.COLUMNS]], [row[:-2] for row in rows]))
         print("\n## File sizes in bytes, Swiftlet : ExecuTorch or torchao\n")
         print(report.table(["model", "int8 .pte", "Q/DQ .pt2"], sizes))
+        failed += report.failures(rows)
+    if "captured" in (options.parts or PARTS):
+        rows = [[f"`{name}`", *cells] for name, cells in captured.rows(tool, options.only, progress)]
+        print("\n## Models captured in Swift\n")
+        print(report.table(["model", *captured.COLUMNS], rows))
         failed += report.failures(rows)
     if "operators" in (options.parts or PARTS):
         rows = [[name, *cells] for name, cells in matrix.rows(tool, executorch, cache, options.only, progress)]

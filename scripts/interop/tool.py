@@ -59,6 +59,10 @@ class Swiftlet:
             self._call(
                 "quantize", model, "-o", output, "--calibrate", data, "--preprocess", recipe, "--config", options)
 
+    def export(self, name, weights, output, batch):
+        """A model that comes along, with the weights of a file, for batches of a range such as 1...4."""
+        self._call("export", name, "--weights", weights, "--batch", batch, "-o", output)
+
     def lower(self, model, output):
         if not self.has("lower"):
             raise Refused("not available")

@@ -50,9 +50,10 @@ enum xnx_status xnx_operator_create(
     const struct ds_node *node, const struct ds_value *values, size_t value_count, const struct xnx_options *options,
     xnx_operator **operator_out);
 
-// Fixes the addresses: inputs[i] for the i-th activation input (constants are skipped: one pointer for most kinds, two
+// Fixes the addresses and the threads: inputs[i] for the i-th activation input (constants are skipped: one pointer for most kinds, two
 // for ADD and MULTIPLY, input_count for CONCATENATE). Inputs are readable 16 bytes past their end. Needed once per set
-// of addresses.
+// of addresses. An operator with too little work for several threads will run on the caller's. The output of ADD,
+// SUBTRACT, MULTIPLY, CLAMP and LOOKUP_TABLE may be the address of an input.
 enum xnx_status xnx_operator_setup(
     xnx_operator *op, const void *const *inputs, void *output, xnx_threads *threads);
 
@@ -63,7 +64,10 @@ enum xnx_status xnx_operator_resize(
     xnx_operator *op, const struct ds_node *node, const struct ds_value *values, size_t value_count);
 
 // Runs an operator after its setup. Allocates nothing.
-enum xnx_status xnx_operator_run(xnx_operator *op, xnx_threads *threads);
+enum xnx_status xnx_operator_run(xnx_operator *op);
+
+// Runs operators one after the other, up to the first that is NULL or fails. Returns how many ran.
+size_t xnx_operators_run(xnx_operator *const *operators, size_t count, enum xnx_status *status_out);
 
 // Bytes of packed weights that the operator holds.
 size_t xnx_operator_packed_bytes(const xnx_operator *op);
@@ -71,6 +75,10 @@ size_t xnx_operator_packed_bytes(const xnx_operator *op);
 // The packed weights of an operator on kernels of ours: position independent, a multiple of 64 bytes, for this
 // instruction set (xnx_kernel_isa). NULL for all others.
 const void *xnx_operator_packed(const xnx_operator *op, size_t *size_out);
+
+// Makes the caller the owner of an operator's packed weights, which it frees, with free, when no operator uses them any
+// more. NULL where the operator does not own them.
+void *xnx_operator_take_packed(xnx_operator *op);
 
 // What the packed weights of this process are made for: the instruction set, for example "avx512vnni", and the number
 // of their layout.

@@ -20,19 +20,24 @@ public struct PTEReport: Sendable {
   public let byteCount: Int
   /// Of those, bytes of constants.
   public let constantByteCount: Int
+  /// Memory planned for the inputs and outputs of delegates and kernels, and the most of it alive at one time.
+  public let arenaByteCount: Int
+  public let arenaLowerBound: Int
 }
 
 extension PTEArchive {
   /// Writes a float or Q/DQ graph as a program that ExecuTorch's runtime loads and runs: subgraphs for its XNNPACK
   /// backend, calls of its portable kernels for the rest. Files of the archive's `extra/` folder become named data.
   ///
+  /// Sizes that vary are written as ExecuTorch's `DYNAMIC_BOUND`, with memory for the largest in range.
+  ///
   /// The same program gives the same bytes. The target is replaced when the file is complete. Throws a `GraphError` for a
   /// graph that is not well formed, or that has a node which ExecuTorch has nothing for; a `FormatError` when the file
   /// cannot be written.
   @discardableResult
   public static func write(_ exported: ExportedProgram, to path: String) throws -> PTEReport {
-    let program = try EdgeRewriter.rewrite(fuse(exported), source: exported)
-    var writer = PlanWriter(program, try Schedule(program, XNNSupport()))
+    let (program, varying) = try EdgeRewriter.rewriteAll(fuse(exported), source: exported)
+    var writer = PlanWriter(program, try Schedule(program, XNNSupport()), varying)
     try writer.run()
     return try writer.write(to: path)
   }
@@ -99,7 +104,8 @@ extension PlanWriter {
       end = start + content.byteCount
     }
     var flat = FlatBufferBuilder()
-    let plan = self.plan(&flat)
+    let memory = planMemory()
+    let plan = self.plan(&flat, memory)
     let tables = segments.map { flat.table([.int(0, UInt64($0.offset)), .int(1, UInt64($0.size))]) }
     let named = extra.indices.map { index in
       let key = flat.string(extra[index].key)
@@ -129,7 +135,8 @@ extension PlanWriter {
     return PTEReport(
       delegates: delegates.map(\.count), portable: portable, byteCount: file.byteCount,
       constantByteCount: constants.reduce(0) { $0 + $1.spec.byteCount }
-        + blobs.reduce(0) { $0 + $1.data.reduce(0) { $0 + $1.tensor.spec.byteCount } })
+        + blobs.reduce(0) { $0 + $1.data.reduce(0) { $0 + $1.tensor.spec.byteCount } },
+      arenaByteCount: memory.size, arenaLowerBound: memory.lowerBound)
   }
 }
 

@@ -7,6 +7,7 @@ struct PlanValues {
   private let program: ExportedProgram
   private let constants: [ValueID: Int]
   private let offsets: [ValueID: Int]
+  private let varying: VaryingSizes
   private(set) var tables: [FlatBufferBuilder.Reference] = []
   private var tensors: [ValueID: Int32] = [:]
   private var attributes: [Attribute: Int32] = [:]
@@ -17,7 +18,12 @@ struct PlanValues {
   /// - Parameters:
   ///   - constants: numbers of the tensors that are data.
   ///   - offsets: places of the others in memory, of which they take `byteCount`.
-  init(_ program: ExportedProgram, _ constants: [ValueID: Int], _ offsets: [ValueID: Int], byteCount: Int) {
+  ///   - varying: sizes that are upper bounds.
+  init(
+    _ program: ExportedProgram, _ constants: [ValueID: Int], _ offsets: [ValueID: Int], byteCount: Int,
+    varying: VaryingSizes
+  ) {
+    self.varying = varying
     unreadOffset = byteCount
     self.program = program
     self.constants = constants
@@ -33,14 +39,15 @@ struct PlanValues {
 
   mutating func index(of id: ValueID, _ flat: inout FlatBufferBuilder) -> Int32 {
     if let known = tensors[id] { return known }
-    let value = tensor(program.graph.spec(id), constant: constants[id], offset: offsets[id], &flat)
+    let value = tensor(
+      program.graph.spec(id), constant: constants[id], offset: offsets[id], isBound: !varying[id].isEmpty, &flat)
     let index = append(5, value, &flat)
     tensors[id] = index
     return index
   }
 
   private func tensor(
-    _ spec: TensorSpec, constant: Int?, offset: Int?, _ flat: inout FlatBufferBuilder
+    _ spec: TensorSpec, constant: Int?, offset: Int?, isBound: Bool = false, _ flat: inout FlatBufferBuilder
   ) -> FlatBufferBuilder.Reference {
     let sizes = flat.vector(spec.shape.dimensions.map { Int32($0) })
     let order = spec.dimOrder == .channelsLast ? [0, 2, 3, 1] : Array(0..<spec.shape.rank)
@@ -51,10 +58,11 @@ struct PlanValues {
         .int(2, UInt32(truncatingIfNeeded: offset >> 32)),
       ])
     }
-    return flat.table([
-      .int(0, ExecutionPlan.code(of: spec.dataType)), .reference(2, sizes), .reference(3, dims),
-      .int(5, UInt32(constant ?? 0)), .reference(6, place),
-    ])
+    return flat.table(
+      [
+        .int(0, ExecutionPlan.code(of: spec.dataType)), .reference(2, sizes), .reference(3, dims),
+        .int(5, UInt32(constant ?? 0)), .reference(6, place),
+      ] + (isBound ? [.int(8, Int8(1))] : []))
   }
 
   /// The arguments of a kernel in its order, then its results, and these again as what the call returns.
@@ -105,7 +113,8 @@ struct PlanValues {
       spec = TensorSpec(.float32, [0])
     }
     unreadByteCount = max(unreadByteCount, spec.byteCount)
-    return append(5, tensor(spec, constant: nil, offset: unreadOffset, &flat), &flat)
+    return append(
+      5, tensor(spec, constant: nil, offset: unreadOffset, isBound: !varying[node.output].isEmpty, &flat), &flat)
   }
 
   private static func integers(_ operand: Operand) -> [Int]? {

@@ -31,8 +31,11 @@ struct PlanWriter {
   private(set) var constants: [Tensor] = []
   private var calls: [Call] = []
 
-  init(_ program: ExportedProgram, _ schedule: Schedule) {
+  private let varying: VaryingSizes
+
+  init(_ program: ExportedProgram, _ schedule: Schedule, _ varying: VaryingSizes) {
     self.program = program
+    self.varying = varying
     self.schedule = schedule
     tensors = program.storedConstants()
   }
@@ -72,7 +75,7 @@ struct PlanWriter {
     var read = Set(program.graph.outputs)
     for node in program.graph.nodes where !names.contains(node.name) { read.formUnion(node.inputs) }
     let outputs = steps.flatMap(\.node.outputs).filter(read.contains)
-    var writer = XNNGraphWriter(program, tensors, inputs: inputs, outputs: outputs)
+    var writer = XNNGraphWriter(program, tensors, inputs: inputs, outputs: outputs, varying: varying)
     for step in steps {
       guard let rule = XNNNodeTable.byOperator[step.node.operatorName] else { continue }
       do { try rule.write(&writer, step.node, step.call) } catch { throw GraphError(error, program: program.name) }
@@ -131,8 +134,8 @@ struct PlanWriter {
   /// Bytes past a tensor's end that XNNPACK may read.
   private static let padding = 16
 
-  /// Offsets of computed values in the plan's one buffer, and its size.
-  private func planMemory() -> (offsets: [ValueID: Int], size: Int) {
+  /// Offsets of computed values in the plan's one buffer, its size, and the least that it could be.
+  func planMemory() -> (offsets: [ValueID: Int], size: Int, lowerBound: Int) {
     var lifetimes: [ValueID: ClosedRange<Int>] = [:]
     func extend(_ id: ValueID, to position: Int) {
       guard tensors[id] == nil else { return }
@@ -146,12 +149,13 @@ struct PlanWriter {
     let planner = MemoryPlanner(
       ids.map { .init(byteCount: program.graph.spec($0).byteCount, lifetime: lifetimes[$0]!) },
       padding: PlanWriter.padding)
-    return (Dictionary(uniqueKeysWithValues: zip(ids, planner.offsets)), planner.arenaByteCount)
+    return (Dictionary(uniqueKeysWithValues: zip(ids, planner.offsets)), planner.arenaByteCount, planner.lowerBound)
   }
 
-  func plan(_ flat: inout FlatBufferBuilder) -> FlatBufferBuilder.Reference {
-    let memory = planMemory()
-    var values = PlanValues(program, constantNumbers, memory.offsets, byteCount: memory.size)
+  func plan(
+    _ flat: inout FlatBufferBuilder, _ memory: (offsets: [ValueID: Int], size: Int, lowerBound: Int)
+  ) -> FlatBufferBuilder.Reference {
+    var values = PlanValues(program, constantNumbers, memory.offsets, byteCount: memory.size, varying: varying)
     let inputs = program.userInputs.map { values.index(of: $0, &flat) }
     var operators: [ExecutionPlan.Operator] = []
     var instructions: [FlatBufferBuilder.Reference] = []

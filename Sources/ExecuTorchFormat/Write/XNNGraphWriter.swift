@@ -8,6 +8,7 @@ struct XNNGraphWriter {
 
   private let program: ExportedProgram
   private let constants: [ValueID: Tensor]
+  private let varying: VaryingSizes
   private var builder = FlatBufferBuilder()
   private var nodes: [FlatBufferBuilder.Reference] = []
   private var values: [FlatBufferBuilder.Reference] = []
@@ -23,8 +24,13 @@ struct XNNGraphWriter {
   /// - Parameters:
   ///   - inputs: values of the program that the delegate is given, in order.
   ///   - outputs: values that it gives back, in order; none is an input.
-  init(_ program: ExportedProgram, _ constants: [ValueID: Tensor], inputs: [ValueID], outputs: [ValueID]) {
+  ///   - varying: sizes that are upper bounds.
+  init(
+    _ program: ExportedProgram, _ constants: [ValueID: Tensor], inputs: [ValueID], outputs: [ValueID],
+    varying: VaryingSizes
+  ) {
     self.program = program
+    self.varying = varying
     self.constants = constants
     var external: [ValueID: (Int, UInt32)] = [:]
     for id in inputs { external[id] = (external.count, 1) }
@@ -37,6 +43,15 @@ struct XNNGraphWriter {
   /// Sizes as they lie in memory: (N, H, W, C) for channels last.
   static func memorySizes(_ spec: TensorSpec) -> [Int] {
     spec.dimOrder == .channelsLast ? [0, 2, 3, 1].map { spec.shape[$0] } : spec.shape.dimensions
+  }
+
+  /// Sizes as they lie in memory, with 0 for the one that follows from the others.
+  func openSizes(_ value: ValueID) -> [Int] {
+    var spec = program.graph.spec(value)
+    var sizes = spec.shape.dimensions
+    for index in varying[value] { sizes[index] = 0 }
+    spec.shape = Shape(sizes)
+    return XNNGraphWriter.memorySizes(spec)
   }
 
   /// The delegate's id of a value; it is described when first asked for.

@@ -165,7 +165,7 @@ extension XNNNodeRule {
   // MARK: Movement
 
   static let reshape = XNNNodeRule(reasonAgainst: accept) { writer, node, call throws(OperatorError) in
-    let sizes = XNNGraphWriter.memorySizes(call.outputs[0])
+    let sizes = writer.openSizes(node.output)
     let (shape, input, output) = (writer.vector(sizes), writer.id(node.inputs[0]), writer.id(node.output))
     writer.addNode(
       .staticReshape, [.int(0, UInt32(sizes.count)), .reference(1, shape), .int(2, input), .int(3, output)])

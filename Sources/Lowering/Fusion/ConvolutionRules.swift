@@ -116,16 +116,24 @@ extension Fuser {
       tensor = tensor.permutedColumns(channels: channels, height: height, width: width)
       activation.flattened = nil
     }
-    let value = convert(try settle(activation), to: .contiguous)
+    var value = convert(try settle(activation), to: .contiguous)
     guard case .constant(let bias) = try addBias(node, weight, isQuantized ? spec(value).quantization : nil) else {
       return .refused("its bias is not a constant")
+    }
+    var output = outputSpec(chain)
+    output.dimOrder = .contiguous
+    let (shape, sizes) = (output.shape, spec(value).shape)
+    // Delegates take 4-D tensors for images: what has other meanings is given as rows.
+    if shape.rank == 4 {
+      let rows = shape.dimensions.dropLast().reduce(1, *)
+      value = emitView(value, name: chain.name + "_rows", [rows, sizes[3]])
+      output.shape = [rows, shape[3]]
     }
     let arguments: [(String, Operand)] =
       [("input", .value(value)), ("weight", .value(addWeight(source.graph[weightID].name, weight, tensor)))]
       + (bias.map { [("bias", .value($0))] } ?? []) + chain.bounds()
-    var output = outputSpec(chain)
-    output.dimOrder = .contiguous
-    finish(chain, emit("fused.linear", name: chain.name, arguments, output: output, sources: chain.nodes))
+    let result = emit("fused.linear", name: chain.name, arguments, output: output, sources: chain.nodes)
+    finish(chain, shape.rank == 4 ? emitView(result, name: chain.name + "_view", shape) : result)
     return .fused
   }
 

@@ -11,7 +11,8 @@ extension Fuser {
     FusionRule(["aten.pad.default", "aten.constant_pad_nd.default"]) { fuser, node throws(GraphError) in
       try fuser.fusePad(node)
     },
-    FusionRule(["aten.permute.default", "aten.transpose.int", "aten.t.default"]) { fuser, node throws(GraphError) in
+    FusionRule(["aten.t.default"]) { fuser, node throws(GraphError) in try fuser.fuseTransposition(node) },
+    FusionRule(["aten.permute.default", "aten.transpose.int"]) { fuser, node throws(GraphError) in
       try fuser.fusePermutation(node)
     },
   ]
@@ -94,6 +95,20 @@ extension Fuser {
     let rest = node.arguments.filter { $0.name != "self" }.map { ($0.name, $0.operand) }
     forms[node.output] = Form(
       emit(node.operatorName, name: node.name, [("self", .value(plain))] + rest, output: output, sources: [node]))
+    return .fused
+  }
+
+  /// A matrix's transposition is a permutation.
+  private mutating func fuseTransposition(_ node: Node) throws(GraphError) -> FusionOutcome {
+    guard let input = node.value("self"), constant(input) == nil else { return .refused("its input is a constant") }
+    let value = convert(try settled(input), to: .contiguous)
+    var output = spec(value)
+    output.shape = source.graph.spec(node.output).shape
+    let dims: [Int] = (0..<output.shape.rank).reversed()
+    forms[node.output] = Form(
+      emit(
+        "aten.permute.default", name: node.name, [("self", .value(value)), ("dims", .attribute(.ints(dims)))],
+        output: output, sources: [node]))
     return .fused
   }
 

@@ -4,13 +4,52 @@ import TensorCore
 
 extension Fuser {
   static let poolingRules: [FusionRule] = [
-    FusionRule(["aten.max_pool2d.default"]) { fuser, node throws(GraphError) in try fuser.fuseMaxPool(node) },
-    FusionRule(["aten.avg_pool2d.default"]) { fuser, node throws(GraphError) in try fuser.fuseAveragePool(node) },
-    FusionRule(["aten.adaptive_avg_pool2d.default"]) { fuser, node throws(GraphError) in
+    FusionRule(["aten.max_pool2d.default", "aten.max_pool1d.default"]) { fuser, node throws(GraphError) in
+      try fuser.fuseMaxPool(node)
+    },
+    FusionRule(["aten.avg_pool2d.default", "aten.avg_pool1d.default"]) { fuser, node throws(GraphError) in
+      try fuser.fuseAveragePool(node)
+    },
+    FusionRule(["aten.adaptive_avg_pool2d.default", "aten.adaptive_avg_pool1d.default"]) {
+      fuser, node throws(GraphError) in
       try fuser.fuseAdaptiveAveragePool(node)
     },
     FusionRule(["aten.mean.dim"]) { fuser, node throws(GraphError) in try fuser.fuseMean(node) },
   ]
+
+  /// What a pooling is on: images of height 1, where it is a 1-D one.
+  private struct Images {
+    let input: ValueID
+    let isFlat: Bool
+    /// [N, C, H, W]
+    let shape, result: Shape
+
+    func pair(_ call: OperatorCall, _ name: String, neutral: Int = 1) throws(OperatorError) -> (height: Int, width: Int)
+    {
+      isFlat ? (neutral, try call.pair(name).width) : try call.pair(name)
+    }
+  }
+
+  /// Nil for an operand without a batch.
+  private func images(_ node: Node) -> Images? {
+    guard let input = node.value("self") else { return nil }
+    let isFlat = node.operatorName.contains("pool1d")
+    let (shape, result) = (source.graph.spec(input).shape, source.graph.spec(node.output).shape)
+    guard shape.rank == (isFlat ? 3 : 4) else { return nil }
+    func image(_ shape: Shape) -> Shape { isFlat ? Shape([shape[0], shape[1], 1, shape[2]]) : shape }
+    return Images(input: input, isFlat: isFlat, shape: image(shape), result: image(result))
+  }
+
+  private mutating func emitImage(_ value: ValueID, _ images: Images, _ node: Node) -> ValueID {
+    let image =
+      images.isFlat
+      ? emitView(convert(value, to: .contiguous), name: node.name + "_image", images.shape) : value
+    return convert(image, to: .channelsLast)
+  }
+
+  private mutating func emitFlat(_ image: ValueID, _ images: Images, name: String, _ shape: Shape) -> ValueID {
+    images.isFlat ? emitView(convert(image, to: .contiguous), name: name + "_flat", shape) : image
+  }
 
   /// Padding at the far side that makes the windows cover `output` positions.
   private func farPadding(_ output: Int, _ input: Int, _ pad: Int, _ kernel: Int, _ stride: Int, _ dilation: Int) -> Int
@@ -19,22 +58,24 @@ extension Fuser {
   }
 
   private mutating func fuseMaxPool(_ node: Node) throws(GraphError) -> FusionOutcome {
-    guard let input = node.value("self"), source.graph.spec(input).shape.rank == 4 else {
-      return .refused("its input is not 4-D")
-    }
+    guard let images = images(node) else { return .refused("its input has no batch") }
     let call = try call(node)
     let (kernel, pad, dilation, strides) = try reading { () throws(OperatorError) in
-      (try call.pair("kernel_size"), try call.pair("padding"), try call.pair("dilation"), try call.ints("stride"))
+      (
+        try images.pair(call, "kernel_size"), try images.pair(call, "padding", neutral: 0),
+        try images.pair(call, "dilation"), try call.ints("stride")
+      )
     }
-    let stride = strides.isEmpty ? [kernel.height, kernel.width] : [strides[0], strides[strides.count - 1]]
-    let shape = source.graph.spec(input).shape
-    let result = source.graph.spec(node.output).shape
+    let stride =
+      strides.isEmpty
+      ? [kernel.height, kernel.width] : [images.isFlat ? 1 : strides[0], strides[strides.count - 1]]
+    let (shape, result) = (images.shape, images.result)
     var (bottom, right) = (pad.height, pad.width)
     if try reading({ () throws(OperatorError) in try call.bool("ceil_mode") }) {
       bottom = farPadding(result[2], shape[2], pad.height, kernel.height, stride[0], dilation.height)
       right = farPadding(result[3], shape[3], pad.width, kernel.width, stride[1], dilation.width)
     }
-    let value = convert(try settled(input), to: .channelsLast)
+    let value = emitImage(try settled(images.input), images, node)
     let output = TensorSpec(
       spec(value).dataType, result, dimOrder: .channelsLast, quantization: spec(value).quantization)
     let arguments: [(String, Operand)] = [
@@ -42,20 +83,22 @@ extension Fuser {
       ("stride", .attribute(.ints(stride))), ("padding", .attribute(.ints([pad.height, right, bottom, pad.width]))),
       ("dilation", .attribute(.ints([dilation.height, dilation.width]))),
     ]
-    forms[node.output] = Form(emit("fused.max_pool2d", name: node.name, arguments, output: output, sources: [node]))
+    let pooled = emit("fused.max_pool2d", name: node.name, arguments, output: output, sources: [node])
+    forms[node.output] = Form(emitFlat(pooled, images, name: node.name, source.graph.spec(node.output).shape))
     return .fused
   }
 
   private mutating func fuseAveragePool(_ node: Node) throws(GraphError) -> FusionOutcome {
-    guard let input = node.value("self"), source.graph.spec(input).shape.rank == 4 else {
-      return .refused("its input is not 4-D")
-    }
+    guard let images = images(node) else { return .refused("its input has no batch") }
     let call = try call(node)
     let (kernel, pad, strides) = try reading { () throws(OperatorError) in
-      (try call.pair("kernel_size"), try call.pair("padding"), try call.ints("stride"))
+      (try images.pair(call, "kernel_size"), try images.pair(call, "padding", neutral: 0), try call.ints("stride"))
     }
     let (ceil, counted, divisor) = try reading { () throws(OperatorError) in
-      (try call.bool("ceil_mode"), try call.bool("count_include_pad"), try call.optionalInt("divisor_override"))
+      (
+        try call.bool("ceil_mode"), try call.bool("count_include_pad"),
+        images.isFlat ? nil : try call.optionalInt("divisor_override")
+      )
     }
     guard !ceil else { return .refused("ceil_mode is not fused") }
     guard counted || (pad.height == 0 && pad.width == 0) else {
@@ -64,22 +107,21 @@ extension Fuser {
     guard divisor == nil || divisor == kernel.height * kernel.width else {
       return .refused("divisor_override is not fused")
     }
-    let stride = strides.isEmpty ? (kernel.height, kernel.width) : (strides[0], strides[strides.count - 1])
+    let stride =
+      strides.isEmpty
+      ? (kernel.height, kernel.width) : (images.isFlat ? 1 : strides[0], strides[strides.count - 1])
     return try emitAveragePool(
-      node, input, kernel: kernel, stride: stride, padding: [pad.height, pad.width, pad.height, pad.width])
+      node, images, kernel: kernel, stride: stride, padding: [pad.height, pad.width, pad.height, pad.width])
   }
 
   private mutating func fuseAdaptiveAveragePool(_ node: Node) throws(GraphError) -> FusionOutcome {
-    guard let input = node.value("self"), source.graph.spec(input).shape.rank == 4 else {
-      return .refused("its input is not 4-D")
-    }
-    let shape = source.graph.spec(input).shape
-    let result = source.graph.spec(node.output).shape
+    guard let images = images(node) else { return .refused("its input has no batch") }
+    let (shape, result) = (images.shape, images.result)
     guard shape[2] % result[2] == 0, shape[3] % result[3] == 0 else {
       return .refused("its windows are of unequal size: \(shape) to \(result)")
     }
     let kernel = (height: shape[2] / result[2], width: shape[3] / result[3])
-    return try emitAveragePool(node, input, kernel: kernel, stride: kernel, padding: [0, 0, 0, 0])
+    return try emitAveragePool(node, images, kernel: kernel, stride: kernel, padding: [0, 0, 0, 0])
   }
 
   /// A mean over height and width.
@@ -90,38 +132,39 @@ extension Fuser {
       Set(dims.map { $0 < 0 ? $0 + 4 : $0 }) == [2, 3]
     else { return .refused("only the mean over height and width of a 4-D tensor is fused") }
     let shape = source.graph.spec(input).shape
+    let images = Images(input: input, isFlat: false, shape: shape, result: [shape[0], shape[1], 1, 1])
     let kernel = (height: shape[2], width: shape[3])
-    return try emitAveragePool(node, input, kernel: kernel, stride: kernel, padding: [0, 0, 0, 0])
+    return try emitAveragePool(node, images, kernel: kernel, stride: kernel, padding: [0, 0, 0, 0])
   }
 
   private mutating func emitAveragePool(
-    _ node: Node, _ input: ValueID, kernel: (height: Int, width: Int), stride: (Int, Int), padding: [Int]
+    _ node: Node, _ images: Images, kernel: (height: Int, width: Int), stride: (Int, Int), padding: [Int]
   ) throws(GraphError) -> FusionOutcome {
     var chain = try outputChain(of: node)
-    let value: ValueID
-    if let quantized = try int8(input), chain.quantization != nil {
-      value = convert(quantized, to: .channelsLast)
+    let operand: ValueID
+    if let quantized = try int8(images.input), chain.quantization != nil {
+      operand = quantized
     } else {
       chain.quantization = nil
-      value = try real(input, .channelsLast)
+      operand = try real(images.input, images.isFlat ? .contiguous : .channelsLast)
     }
+    let value = emitImage(operand, images, node)
     let arguments: [(String, Operand)] =
       [
         ("self", .value(value)), ("kernel_size", .attribute(.ints([kernel.height, kernel.width]))),
         ("stride", .attribute(.ints([stride.0, stride.1]))), ("padding", .attribute(.ints(padding))),
       ] + chain.bounds()
-    let output = outputSpec(chain)
+    var output = outputSpec(chain)
+    let shape = output.shape
+    output.shape = images.result
+    output.dimOrder = .channelsLast
+    let pooled = emit("fused.avg_pool2d", name: chain.name, arguments, output: output, sources: chain.nodes)
     // A mean may drop the dimensions that it is taken over.
-    let isFlat = output.shape.rank == 2
-    var image = output
-    if isFlat {
-      image.shape = Shape(output.shape.dimensions + [1, 1])
-      image.dimOrder = .channelsLast
-    }
-    let pooled = emit(
-      "fused.avg_pool2d", name: isFlat ? chain.name + "_pool" : chain.name, arguments, output: image,
-      sources: chain.nodes)
-    finish(chain, isFlat ? emitView(pooled, name: chain.name, output.shape, chain.nodes) : pooled)
+    let isMatrix = shape.rank == 2
+    finish(
+      chain,
+      isMatrix
+        ? emitView(pooled, name: chain.name + "_flat", shape) : emitFlat(pooled, images, name: chain.name, shape))
     return .fused
   }
 }

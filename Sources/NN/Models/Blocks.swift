@@ -1,4 +1,4 @@
-/// Blocks that several models share.
+// Blocks that several models share.
 
 /// The nearest multiple of `divisor`, not below it, and at least nine tenths of `value`.
 func makeDivisible(_ value: Double, by divisor: Int = 8) -> Int {
@@ -33,8 +33,8 @@ open class Conv2dNormActivation: Sequential {
   public override class var typeName: String { "torchvision.ops.misc.Conv2dNormActivation" }
 }
 
-/// `torchvision.ops.SqueezeExcitation`: scales channels by a function of their means (Hu et al. 2018, "Squeeze-and-Excitation
-/// Networks").
+/// `torchvision.ops.SqueezeExcitation`: scales channels by a function of their means (Hu et al. 2018,
+/// "Squeeze-and-Excitation Networks").
 public final class SqueezeExcitation: Module {
   let avgpool = AdaptiveAvgPool2d(1)
   let fc1: Conv2d

@@ -2,9 +2,11 @@ import TensorCore
 
 /// ConvNeXt with torchvision's keys (Liu et al. 2022, "A ConvNet for the 2020s").
 ///
-/// Keys: `features.0.0`, `features.1.0.layer_scale`, `features.1.0.block.0` …, `features.2.1`, `classifier.0`, `classifier.2`.
+/// Keys: `features.0.0`, `features.1.0.layer_scale`, `features.1.0.block.0` …, `features.2.1`, `classifier.0`,
+/// `classifier.2`.
 ///
-/// Stochastic depth, which torchvision's has, drops blocks in training only: it has no weights and leaves no trace in a graph.
+/// Stochastic depth, which torchvision's has, drops blocks in training only: it has no weights and leaves no trace in a
+/// graph.
 public final class ConvNeXt: Module {
   let features: Sequential
   let avgpool = AdaptiveAvgPool2d(1)

@@ -1,9 +1,10 @@
-/// EfficientNet with torchvision's keys (Tan and Le 2019, "EfficientNet: Rethinking Model Scaling for Convolutional Neural
-/// Networks").
+/// EfficientNet with torchvision's keys (Tan and Le 2019, "EfficientNet: Rethinking Model Scaling for Convolutional
+/// Neural Networks").
 ///
 /// Keys: `features.0.0`, `features.1.0.block.0.0` …, `features.1.0.block.1.fc1`, `features.8.0`, `classifier.1`.
 ///
-/// Stochastic depth, which torchvision's has, drops blocks in training only: it has no weights and leaves no trace in a graph.
+/// Stochastic depth, which torchvision's has, drops blocks in training only: it has no weights and leaves no trace in a
+/// graph.
 public final class EfficientNet: Module {
   let features: Sequential
   let avgpool = AdaptiveAvgPool2d(1)

@@ -1,8 +1,8 @@
-/// EfficientNet-Lite0: EfficientNet-B0 without squeeze-and-excitation and with ReLU6, padded as TensorFlow pads (Google 2020,
-/// "Higher accuracy on vision models with EfficientNet-Lite").
+/// EfficientNet-Lite0: EfficientNet-B0 without squeeze-and-excitation and with ReLU6, padded as TensorFlow pads (Google
+/// 2020, "Higher accuracy on vision models with EfficientNet-Lite").
 ///
-/// Keys: `stem.0`, `blocks.1.expand.0`, `blocks.1.depthwise.0`, `blocks.1.project.0` …, `head.0`, `classifier`: those of
-/// `models/efficientnet-lite0`. Normalizations are at index 1.
+/// Keys: `stem.0`, `blocks.1.expand.0`, `blocks.1.depthwise.0`, `blocks.1.project.0` …, `head.0`, `classifier`: those
+/// of `models/efficientnet-lite0`. Normalizations are at index 1.
 public final class EfficientNetLite0: Module {
   let stem: Sequential
   let blocks: Sequential

@@ -1,5 +1,5 @@
-/// The four models of MLPerf Tiny (Banbury et al. 2021, "MLPerf Tiny Benchmark"), padded as TensorFlow pads. Their keys are
-/// those of `models/resnet8` and of the project's shared data.
+// The four models of MLPerf Tiny (Banbury et al. 2021, "MLPerf Tiny Benchmark"), padded as TensorFlow pads. Their keys
+// are those of `models/resnet8` and of the project's shared data.
 
 /// A convolution with bias that is padded by given numbers of columns and rows: left, right, top, bottom.
 final class SameConv: Module {
@@ -111,8 +111,8 @@ public final class MobileNetV1: Module {
   }
 }
 
-/// Keyword spotting: depthwise separable convolutions on spectra, with their normalization folded in (Zhang et al. 2017, "Hello
-/// Edge: Keyword Spotting on Microcontrollers").
+/// Keyword spotting: depthwise separable convolutions on spectra, with their normalization folded in (Zhang et al.
+/// 2017, "Hello Edge: Keyword Spotting on Microcontrollers").
 ///
 /// Keys: `conv.conv`, `blocks.0.conv`, `blocks.2` …, `fc`.
 public final class DSCNN: Module {

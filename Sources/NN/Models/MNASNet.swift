@@ -1,4 +1,5 @@
-/// MNASNet-B1 with torchvision's keys (Tan et al. 2019, "MnasNet: Platform-Aware Neural Architecture Search for Mobile").
+/// MNASNet-B1 with torchvision's keys (Tan et al. 2019, "MnasNet: Platform-Aware Neural Architecture Search for
+/// Mobile").
 ///
 /// Keys: `layers.0`, `layers.8.0.layers.0` …, `layers.14`, `classifier.1`.
 public final class MNASNet: Module {

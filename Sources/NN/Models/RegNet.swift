@@ -2,7 +2,8 @@ import Foundation
 
 /// RegNetX and RegNetY with torchvision's keys (Radosavovic et al. 2020, "Designing Network Design Spaces").
 ///
-/// Keys: `stem.0`, `trunk_output.block1.block1-0.proj.0`, `trunk_output.block1.block1-0.f.a.0` …, `…f.se.fc1` (RegNetY), `fc`.
+/// Keys: `stem.0`, `trunk_output.block1.block1-0.proj.0`, `trunk_output.block1.block1-0.f.a.0` …, `…f.se.fc1`
+/// (RegNetY), `fc`.
 public final class RegNet: Module {
   let stem: SimpleStem
   let trunkOutput: Sequential
@@ -15,7 +16,8 @@ public final class RegNet: Module {
   ///   - slope: w_a: channels that each block adds, before widths become steps.
   ///   - multiplier: w_m: the ratio of the widths of neighbouring steps.
   ///   - groupWidth: Channels of each group of the 3×3 convolutions.
-  ///   - squeezeRatio: Channels in the middle of squeeze-and-excitation over those of the block's input; nil for RegNetX.
+  ///   - squeezeRatio: Channels in the middle of squeeze-and-excitation over those of the block's input; nil for
+  ///     RegNetX.
   public init(
     depth: Int, initialWidth: Int, slope: Double, multiplier: Double, groupWidth: Int, squeezeRatio: Double? = nil,
     numClasses: Int = 1000

@@ -1,5 +1,5 @@
-/// ResNet with torchvision's keys (He et al. 2016, "Deep Residual Learning for Image Recognition"), with the stride of a
-/// bottleneck in its 3×3 convolution.
+/// ResNet with torchvision's keys (He et al. 2016, "Deep Residual Learning for Image Recognition"), with the stride of
+/// a bottleneck in its 3×3 convolution.
 ///
 /// Keys: `conv1`, `bn1`, `layer1.0.conv1` …, `layer2.0.downsample.0`, `fc`.
 public final class ResNet: Module {

@@ -1,5 +1,5 @@
-/// ShuffleNetV2 with torchvision's keys (Ma et al. 2018, "ShuffleNet V2: Practical Guidelines for Efficient CNN Architecture
-/// Design").
+/// ShuffleNetV2 with torchvision's keys (Ma et al. 2018, "ShuffleNet V2: Practical Guidelines for Efficient CNN
+/// Architecture Design").
 ///
 /// Keys: `conv1.0`, `stage2.0.branch1.0`, `stage2.0.branch2.0` …, `conv5.0`, `fc`.
 public final class ShuffleNetV2: Module {

@@ -1,5 +1,5 @@
-/// VGG with batch normalization and torchvision's keys (Simonyan and Zisserman 2015, "Very Deep Convolutional Networks for
-/// Large-Scale Image Recognition").
+/// VGG with batch normalization and torchvision's keys (Simonyan and Zisserman 2015, "Very Deep Convolutional Networks
+/// for Large-Scale Image Recognition").
 ///
 /// Keys: `features.0`, `features.1` …, `classifier.0`, `classifier.3`, `classifier.6`.
 public final class VGG: Module {

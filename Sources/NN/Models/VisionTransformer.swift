@@ -1,7 +1,7 @@
 import TensorCore
 
-/// Vision Transformer with torchvision's keys (Dosovitskiy et al. 2021, "An Image is Worth 16x16 Words: Transformers for Image
-/// Recognition at Scale").
+/// Vision Transformer with torchvision's keys (Dosovitskiy et al. 2021, "An Image is Worth 16x16 Words: Transformers
+/// for Image Recognition at Scale").
 ///
 /// Keys: `class_token`, `conv_proj`, `encoder.pos_embedding`, `encoder.layers.encoder_layer_0.ln_1`,
 /// `….self_attention.in_proj_weight`, `….mlp.0`, `encoder.ln`, `heads.head`.

@@ -22,7 +22,8 @@ public enum ModelZoo {
     }
 
     /// A new model without weights.
-    /// - Parameter numClasses: outputs of the last layer, `self.numClasses` when nil; a model that does not classify has none.
+    /// - Parameter numClasses: outputs of the last layer, `self.numClasses` when nil; a model that does not classify
+    ///   has none.
     public func make(numClasses: Int? = nil) -> Module { build(numClasses ?? self.numClasses ?? 0) }
   }
 

@@ -63,6 +63,8 @@ extension Operator {
     let (outer, size, inner) = input.shape.rank < 2 ? (1, 1, input.shape.elementCount) : input.shape.split(at: 1)
     return KernelPlan(input.spec) {
       PreparedKernel { buffers in
+        // Of no elements, nothing bounds the sizes.
+        if inner == 0 { return }
         let slopes = buffers.input(weight, as: Float.self)
         var (source, target) = (buffers.input(input, as: Float.self), buffers.output(as: Float.self))
         for line in 0..<outer &* size {

@@ -105,6 +105,7 @@ private struct Attention: Sendable {
   }
 
   func run(_ buffers: KernelBuffers, packedByteCount: Int) {
+    if rows == 0 { return }
     guard let mask else {
       for index in 0..<batch { attend(buffers, index, packedByteCount, mask: nil) }
       return

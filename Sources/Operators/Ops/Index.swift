@@ -62,6 +62,8 @@ extension Operator {
       let rest = shift % shape[dim]
       moved[dim] = (moved[dim] + (rest < 0 ? rest + shape[dim] : rest)) % shape[dim]
     }
+    // Each doubles the blocks to copy.
+    try call.check(moved.count { $0 != 0 } <= 8, "it moves along more than 8 dimensions")
     return KernelPlan(TensorSpec(input.dataType, input.shape)) { [moved] in
       let (strides, size) = (shape.strides, input.dataType.size)
       // The blocks that stay together: up to two along each dimension, by their first index there and here.

@@ -91,6 +91,8 @@ extension OperatorCall {
       let (outer, size, inner) = input.shape.split(at: dim)
       let byteCount = inner * input.dataType.size
       return PreparedKernel { buffers in
+        // Of no elements, nothing bounds the sizes.
+        if size == 0 || byteCount == 0 { return }
         let source = buffers.inputs[input.index]
         for (index, range) in ranges.enumerated() {
           let (target, length) = (buffers.outputs[index], range.count &* byteCount)

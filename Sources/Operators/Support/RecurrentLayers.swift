@@ -161,6 +161,8 @@ struct RecurrentLayers: Sendable {
     _ buffers: KernelBuffers, _ layout: Layout, state: UnsafeMutablePointer<Float>,
     step: (_ gatesOfInput: UnsafePointer<Float>, _ gatesOfState: UnsafePointer<Float>, _ offset: Int) -> Void
   ) {
+    // Of no elements, nothing bounds the steps.
+    if batch == 0 { return }
     let base = layout.constants.map { UnsafeMutableRawPointer($0.base) } ?? buffers.scratch
     if layout.constants == nil { pack(layout.packed, into: base) { buffers.inputs[$0] } }
     func scratch(_ offset: Int) -> UnsafeMutablePointer<Float> {

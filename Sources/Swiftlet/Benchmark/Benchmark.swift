@@ -152,8 +152,9 @@ private struct BenchmarkSubject {
       model: variant.model, threads: variant.threads, kernels: variant.kernels.rawValue, runs: times.count,
       rounds: samples.count, batch: options.batch, p50: percentile(times, 0.5), p90: percentile(times, 0.9),
       p99: percentile(times, 0.99), roundMedians: samples.map { percentile($0, 0.5) }, load: load * 1e3,
-      first: first * 1e3, peakMemory: peakMemory, memoryGrowth: memoryGrowth, delegated: .init(method),
-      fallback: method.fallback, samples: samples)
+      first: first * 1e3, peakMemory: peakMemory, memoryGrowth: memoryGrowth,
+      arenaBytes: method.program.arenaByteCount, arenaLowerBound: method.program.arenaLowerBound,
+      delegated: .init(method), fallback: method.fallback, samples: samples)
     guard options.profile else { return report }
     let program = method.program
     report.ops = zip(zip(method.operations, program.instructions), profiler.seconds).map { operation, seconds in

@@ -43,6 +43,9 @@ public struct BenchmarkReport: Codable, Sendable {
   public var peakMemory: Double
   /// What loading and the first inference added to the process's resident memory at most.
   public var memoryGrowth: Double
+  /// Bytes planned for activations, and the most of them alive at one time.
+  public var arenaBytes: Int
+  public var arenaLowerBound: Int
   public var delegated: Delegated
   public var fallback: [Fallback]
   /// Against the first variant of a comparison; nil for that one.
@@ -64,6 +67,8 @@ public struct BenchmarkReport: Codable, Sendable {
     case first = "first_ms"
     case peakMemory = "peak_rss_mb"
     case memoryGrowth = "memory_growth_mb"
+    case arenaBytes = "arena_bytes"
+    case arenaLowerBound = "arena_lower_bound"
   }
 
   /// Sum of the operations' times, with `--profile`.

@@ -29,8 +29,8 @@ extension ModelInspection {
       operators: Dictionary(graph.nodes.map { ($0.operatorName, 1) }, uniquingKeysWith: +),
       delegates: operations.delegates, delegated: .init(method), fallback: operations.portable,
       operatorsNeeded: Dictionary(operations.portable.map { ($0.op, 1) }, uniquingKeysWith: +),
-      arenaBytes: method.program.arenaByteCount, largestArenaBytes: method.largestArenaByteCount,
-      packedWeightBytes: method.packedWeightByteCount)
+      arenaBytes: method.program.arenaByteCount, arenaLowerBound: method.program.arenaLowerBound,
+      largestArenaBytes: method.largestArenaByteCount, packedWeightBytes: method.packedWeightByteCount)
   }
 
   private static func layers(_ program: ExportedProgram, _ names: LayerNames, _ sizes: FileSizes) -> [Layer] {

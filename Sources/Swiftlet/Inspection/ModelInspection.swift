@@ -94,6 +94,8 @@ public struct ModelInspection: Codable, Sendable {
   public var operatorsNeeded: [String: Int]
   /// Memory for all activations.
   public var arenaBytes: Int
+  /// The most bytes of activations alive at one time: no arena is smaller.
+  public var arenaLowerBound: Int
   /// The same at the largest sizes in range; nil where sizes are fixed, or have no bound that can be planned for.
   public var largestArenaBytes: Int?
   /// Weights as the delegates have packed them, beside those in the file.

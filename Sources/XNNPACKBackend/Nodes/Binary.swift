@@ -30,6 +30,9 @@ extension DelegatedNode {
     _ call: OperatorCall, ratios: (Float, Float, Float) -> String?
   ) throws(OperatorError) -> String? {
     if let reason = try Capabilities.reasonAgainstLayout(call) { return reason }
+    guard try call.constant("self") == nil, try call.constant("other") == nil else {
+      return "one of its operands is a constant"
+    }
     let (a, b, y) = (try call.spec("self"), try call.spec("other"), try call.output())
     guard a.dataType == .int8 else { return a.dataType == .float32 ? nil : "XNNPACK has no \(a.dataType) operator" }
     guard let p = a.quantization, let q = b.quantization, let r = y.quantization else {

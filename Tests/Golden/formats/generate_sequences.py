@@ -1,7 +1,7 @@
 """Writes models with operators that give several tensors or see a whole sequence, and sequences.npz: for each, inputs and
 PyTorch's outputs.
 
-moves.pt2: roll, expand_as, reshape_as, view_as, t, a constant index, rsub and a transposed 1-D convolution. pieces.pt2: chunk, split, split_with_sizes, unbind, stack, unflatten and zeros between convolutions. attention.pt2:
+lines.pt2: 1-D convolution and pooling. moves.pt2: roll, expand_as, reshape_as, view_as, t, a constant index, rsub and a transposed 1-D convolution. pieces.pt2: chunk, split, split_with_sizes, unbind, stack, unflatten and zeros between convolutions. attention.pt2:
 nn.MultiheadAttention, as scaled_dot_product_attention. lstm.pt2: bidirectional, with its states as results. gru.pt2: two
 layers, exported with a batch from 1 to 8. Needs torch. Usage: python generate_sequences.py
 """
@@ -29,6 +29,17 @@ class Pieces(nn.Module):
     f, g = torch.stack([d, e], 1).unbind(1)
     h, i = (g + torch.zeros(1, 3, 4, 4)).split(2, 2)
     return self.fc(f.flatten(1, 2)).unflatten(-1, (3, 4)), h, i, c
+
+
+class Lines(nn.Module):
+  def __init__(self):
+    super().__init__()
+    self.first, self.second, self.fc = nn.Conv1d(3, 8, 5, padding=2), nn.Conv1d(8, 6, 3, groups=2), nn.Linear(18, 4)
+
+  def forward(self, x):
+    x = nn.functional.max_pool1d(torch.relu(self.first(x)), 3, 2, 1)
+    x = torch.relu(self.second(nn.functional.avg_pool1d(x, 2)))
+    return self.fc(nn.functional.adaptive_avg_pool1d(x, 3).flatten(1)), nn.functional.adaptive_avg_pool1d(x, 1)
 
 
 class Moves(nn.Module):
@@ -80,7 +91,7 @@ def main():
   batch = torch.export.Dim("batch", min=1, max=8)
   arrays = {}
   for name, model, shape, dynamic in [
-    ("moves", Moves(), (1, 4, 5), None), ("pieces", Pieces(), (1, 3, 4, 4), None), ("attention", Attention(), (1, 5, 8), None), ("lstm", LSTM(), (7, 1, 6), None),
+    ("lines", Lines(), (1, 3, 34), None), ("moves", Moves(), (1, 4, 5), None), ("pieces", Pieces(), (1, 3, 4, 4), None), ("attention", Attention(), (1, 5, 8), None), ("lstm", LSTM(), (7, 1, 6), None),
     ("gru", GRU(), (2, 4, 6), ({0: batch},)),
   ]:
     model.eval()
