@@ -1,10 +1,10 @@
-# make demo | test | bench | interop | format | lint: each does all of its own set-up, and can be run again at any time.
+# make demo | test | bench | benchmarks | interop | format | lint: each does all of its own set-up, and can be run again at any time.
 SWIFT ?= swift
 FLAGS = -c release -Xswiftc -enable-testing --explicit-target-dependency-import-check error
 SWIFT_SOURCES = Package.swift Sources Examples Tests
 DATA ?= ../shared/data
 
-.PHONY: demo test build bench interop format lint sizes system
+.PHONY: demo test build bench benchmarks interop format lint sizes system
 
 demo: build
 	.build/release/swiftlet demo
@@ -15,6 +15,10 @@ test: system lint sizes
 
 bench: build
 	scripts/bench.sh
+
+# Swiftlet beside ExecuTorch, ONNX Runtime, OpenVINO and LiteRT, on a quiet machine; writes docs/benchmarks.md.
+benchmarks: build
+	Benchmarks/run.sh $(DATA)
 
 # Round trips with PyTorch, torchao and ExecuTorch, in a Python environment made outside this folder; docs/interop.md.
 interop: build

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Latency of the shipped models, float and int8, one and two threads. Usage: scripts/bench.sh [FLOAT.pt2 CALIBRATION]...
+# Latency of the shipped models, float and int8, one and two threads, in turns. Usage: scripts/bench.sh [FLOAT.pt2 CALIBRATION]...
 set -eu
 cd "$(dirname "$0")/.."
 swiftlet=.build/release/swiftlet
@@ -9,8 +9,6 @@ trap 'rm -rf "$work"' EXIT
 while [ $# -ge 2 ]; do
   name=$(basename "$1" .pt2)
   "$swiftlet" quantize "$1" -o "$work/$name.int8.pt2" --calibrate "$2" --limit 50
-  for threads in 1 2; do
-    for model in "$1" "$work/$name.int8.pt2"; do "$swiftlet" bench "$model" --threads $threads; done
-  done
+  "$swiftlet" bench "$1" "$work/$name.int8.pt2" --threads 1,2
   shift 2
 done

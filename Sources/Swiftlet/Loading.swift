@@ -32,8 +32,18 @@ public func loadMethod(
   _ exported: ExportedProgram, from path: String, delegate: Bool = true, threads: Int,
   kernels: MethodOptions.Kernels = .auto, cache: WeightsCache? = nil
 ) throws -> Method {
-  let program = try lower(exported, partitioner: delegate ? XNNPACKPartitioner() : nil)
   let pool = try ThreadPool(threadCount: threads)
+  return try loadMethod(exported, from: path, delegate: delegate, pool: pool, kernels: kernels, cache: cache)
+}
+
+/// Lowers and loads a program that was read from the file at `path`, on threads that it may share with others.
+///
+/// Throws the verifier's or the runtime's error, which names the program and the place.
+public func loadMethod(
+  _ exported: ExportedProgram, from path: String, delegate: Bool = true, pool: ThreadPool,
+  kernels: MethodOptions.Kernels = .auto, cache: WeightsCache? = nil
+) throws -> Method {
+  let program = try lower(exported, partitioner: delegate ? XNNPACKPartitioner() : nil)
   if let cache { return try cache.method(program, from: path, threads: pool, kernels: kernels) }
   return try Method(program, threads: pool, options: MethodOptions(kernels: kernels))
 }

@@ -4,62 +4,172 @@ import Swiftlet
 
 struct Bench: ParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Measure a model's latency, load time and memory.",
-    discussion: "Example: swiftlet bench model_int8.pt2 --threads 1 --profile")
+    abstract: "Measure latency, load time and memory of models, and compare them.",
+    discussion: """
+      Several models, thread counts or kernels are measured in turns, in an order that is shuffled in every round, and
+      compared with the first: ratio of medians with its 95 % confidence interval (bootstrap over rounds).
 
-  @Argument(help: "A .pt2 file, float or Q/DQ.")
-  var model: String
+      Example: swiftlet bench model_int8.pt2 --threads 1 --profile
+      Example: swiftlet bench model.pt2 model_int8.pt2 --threads 1,2 --kernels auto,xnnpack --html report.html
+      """)
 
-  @Option(help: "Timed inferences.")
+  @Argument(help: "A .pt2 or .pte file, float or Q/DQ; several are compared.")
+  var models: [String]
+
+  @Option(help: "Timed inferences of each variant, over all rounds.")
   var runs = 50
 
   @Option(help: "Inferences before the timed ones.")
   var warmup = 5
 
+  @Option(help: "Turns that the timed inferences of each variant are taken in.")
+  var rounds = 10
+
+  @Option(help: "Decides the order within rounds and the confidence intervals.")
+  var seed: UInt64 = 1
+
   @Option(help: ArgumentHelp("Inputs in one inference, for a model exported with a dynamic batch.", valueName: "n"))
   var batch: Int?
 
-  @Flag(help: "Print the time of each operation.")
+  @Flag(help: "Time, multiply-adds and bytes of each operation, against the measured peak of this machine.")
   var profile = false
 
-  @OptionGroup var runtime: RuntimeOptions
+  @Option(help: ArgumentHelp("Write a page with plots, which needs no network.", valueName: "file"))
+  var html: String?
+
+  @Option(help: "Threads that delegated operators run on, several to compare (default: physical cores).")
+  var threads = CommaSeparated([ThreadPool.physicalCoreCount])
+
+  @Option(help: "Whose kernels run int8 convolutions: auto, xnnpack or native, several to compare.")
+  var kernels = CommaSeparated([MethodOptions.Kernels.auto])
+
+  @Flag(help: "Run everything on the portable interpreter.")
+  var noDelegate = false
+
+  @Option(help: ArgumentHelp("Keep packed weights in this folder, and take them from there.", valueName: "folder"))
+  var weightsCache: String?
+
   @OptionGroup var output: OutputOptions
+
+  private static let variantLimit = 64
+
+  private var variants: [BenchmarkVariant] {
+    models.flatMap { model in
+      threads.values.flatMap { threads in
+        kernels.values.map { BenchmarkVariant(model: model, threads: threads, kernels: $0) }
+      }
+    }
+  }
 
   func validate() throws {
     guard (1...1_000_000).contains(runs) else { throw ValidationError("--runs must be from 1 to 1000000") }
     guard (0...1_000_000).contains(warmup) else { throw ValidationError("--warmup must be from 0 to 1000000") }
+    guard (1...10_000).contains(rounds) else { throw ValidationError("--rounds must be from 1 to 10000") }
     guard batch.map({ $0 > 0 }) ?? true else { throw ValidationError("--batch must be at least 1") }
+    for count in threads.values { try RuntimeOptions.check(threads: count) }
+    guard variants.count <= Bench.variantLimit else {
+      throw ValidationError("\(variants.count) variants are more than \(Bench.variantLimit)")
+    }
   }
 
   func run() throws {
     try reportingErrors {
-      let report = try benchmark(
-        model, delegate: !runtime.noDelegate, threads: runtime.threads, runs: runs, warmup: warmup, profile: profile,
-        kernels: runtime.kernels, cache: runtime.weightsCache.map(WeightsCache.init(folder:)), batch: batch)
-      if output.json { return try Terminal.printJSON(report) }
-      let number = { (value: Double) in Terminal.number(value) }
-      let inputs = report.batch.map { ", batches of \($0)" } ?? ""
-      print("\(model), \(report.threads) threads, \(report.runs) runs\(inputs)")
-      print(
-        Terminal.table([
-          ["p50", number(report.p50) + " ms"], ["p90", number(report.p90) + " ms"],
-          ["load", number(report.load) + " ms"], ["first inference", number(report.first) + " ms"],
-          ["peak memory", number(report.peakMemory) + " MB"],
-          ["memory growth", number(report.memoryGrowth) + " MB"],
-          ["delegated", "\(report.delegated.nodes) nodes in \(report.delegated.subgraphs) subgraphs"],
-        ]))
-      print(Terminal.arena(report.arenaBytes, lowerBound: report.arenaLowerBound))
-      for node in report.fallback { print("  portable: \(node.node) (\(node.op)) — \(node.reason)") }
-      if let ops = report.ops { printProfile(ops, p50: report.p50) }
+      if let html { try checkFolder(of: html) }
+      var options = BenchmarkOptions()
+      (options.runs, options.warmup, options.rounds, options.seed) = (runs, warmup, rounds, seed)
+      (options.profile, options.batch, options.delegate) = (profile || html != nil, batch, !noDelegate)
+      options.cache = try weightsCache.map(WeightsCache.init(folder:))
+      if let load = loadAverage(), load > 0.5 {
+        Terminal.note(
+          "note: load average \(Terminal.number(load)) per processor: others take time from what is measured")
+      }
+      let comparison = try benchmark(variants, options)
+      if let html { try comparison.writePage(to: html) }
+      let isOne = comparison.variants.count == 1
+      if output.json {
+        return isOne ? try Terminal.printJSON(comparison.variants[0]) : try Terminal.printJSON(comparison)
+      }
+      if isOne { printReport(comparison.variants[0]) } else { printComparison(comparison) }
+      if profile {
+        for (label, variant) in zip(comparison.labels, comparison.variants) {
+          printProfile(variant, isOne ? "" : label + "\n")
+        }
+      }
+      if let html { print("\n\(html): the same with plots") }
     }
   }
 
-  private func printProfile(_ ops: [BenchmarkReport.OperationTime], p50: Double) {
-    let total = ops.reduce(0) { $0 + $1.ms }
-    let rows = ops.sorted { $0.ms > $1.ms }.map {
-      [$0.name, $0.kind, $0.backend, Terminal.number($0.ms, 3), Terminal.number(100 * $0.ms / total, 1)]
-    }
-    print("\n" + Terminal.table([["operation", "kind", "backend", "ms", "%"]] + rows))
-    print("sum of operations \(Terminal.number(total, 3)) ms, p50 of whole inferences \(Terminal.number(p50, 3)) ms")
+  private func printReport(_ report: BenchmarkReport) {
+    let number = { (value: Double) in Terminal.number(value) }
+    let inputs = report.batch.map { ", batches of \($0)" } ?? ""
+    print("\(report.model), \(report.threads) threads, \(report.runs) runs\(inputs)")
+    print(
+      Terminal.table([
+        ["p50", number(report.p50) + " ms"], ["p90", number(report.p90) + " ms"], ["p99", number(report.p99) + " ms"],
+        ["load", number(report.load) + " ms"], ["first inference", number(report.first) + " ms"],
+        ["peak memory", number(report.peakMemory) + " MB"], ["memory growth", number(report.memoryGrowth) + " MB"],
+        ["delegated", "\(report.delegated.nodes) nodes in \(report.delegated.subgraphs) subgraphs"],
+      ]))
+    print(Terminal.arena(report.arenaBytes, lowerBound: report.arenaLowerBound))
+    for node in report.fallback { print("  portable: \(node.node) (\(node.op)) — \(node.reason)") }
   }
+
+  private func printComparison(_ comparison: BenchmarkComparison) {
+    let first = comparison.variants[0]
+    let inputs = first.batch.map { ", batches of \($0)" } ?? ""
+    print(
+      "\(comparison.variants.count) variants in turns, \(first.runs) runs each in \(first.rounds) rounds\(inputs); ms\n"
+    )
+    let rows = zip(comparison.labels, comparison.variants).map { label, report in
+      [label] + [report.p50, report.p90, report.p99].map { Terminal.number($0, 3) }
+        + [report.ratio.map { Terminal.number($0.value, 3) } ?? "1", interval(report.ratio)]
+        + [Terminal.number(report.load, 1), Terminal.number(report.first, 2), Terminal.number(report.memoryGrowth, 1)]
+    }
+    let titles = ["variant", "p50", "p90", "p99", "ratio", "95 % interval", "load", "first", "memory MB"]
+    print(Terminal.table([titles] + rows))
+    print("\nratio: of medians, to the first variant; interval: bootstrap over rounds, seed \(comparison.seed)")
+  }
+
+  private func interval(_ ratio: BenchmarkRatio?) -> String {
+    guard let low = ratio?.low, let high = ratio?.high else { return "–" }
+    return "\(Terminal.number(low, 3))–\(Terminal.number(high, 3))"
+  }
+
+  private func printProfile(_ report: BenchmarkReport, _ title: String) {
+    guard let ops = report.ops, let total = report.sumOfOperations, let peak = report.peak else { return }
+    let rows = ops.sorted { $0.ms > $1.ms }.map { op in
+      [op.name, op.kind, op.backend, Terminal.number(op.ms, 4), Terminal.number(100 * op.ms / total, 1)]
+        + [
+          Terminal.number(Double(op.cost.multiplyAdds) * 1e-6, 3), Terminal.number(Double(op.cost.bytes) * 1e-3, 1),
+          op.gigaMultiplyAdds.map { Terminal.number($0, 1) } ?? "–",
+          op.percentOfArithmetic(peak).map { Terminal.number($0, 1) } ?? "–",
+          Terminal.number(op.gigaBytes, 1), Terminal.number(op.percentOfMemory(peak), 0),
+        ]
+    }
+    let titles = ["operation", "kind", "backend", "ms", "%", "MMAC", "kB", "GMAC/s", "% peak", "GB/s", "% read"]
+    print("\n" + title + Terminal.table([titles] + rows))
+    print(report.profileSummary.joined(separator: "\n"))
+    #if DEBUG
+      print("this is a debug build: what it measures as the peak is far below the machine's")
+    #endif
+  }
+}
+
+/// A list of values in one argument, `1,2`.
+struct CommaSeparated<Value: ExpressibleByArgument & Hashable>: ExpressibleByArgument {
+  let values: [Value]
+
+  init(_ values: [Value]) { self.values = values }
+
+  /// Nil when a part is no value; a value that comes twice counts once.
+  init?(argument: String) {
+    var values: [Value] = []
+    for part in argument.split(separator: ",", omittingEmptySubsequences: false) {
+      guard let value = Value(argument: String(part)) else { return nil }
+      if !values.contains(value) { values.append(value) }
+    }
+    self.values = values
+  }
+
+  var defaultValueDescription: String { values.map(\.defaultValueDescription).joined(separator: ",") }
 }

@@ -40,7 +40,9 @@ struct RuntimeOptions: ParsableArguments {
       cache: weightsCache.map(WeightsCache.init(folder:)))
   }
 
-  func validate() throws {
+  func validate() throws { try RuntimeOptions.check(threads: threads) }
+
+  static func check(threads: Int) throws {
     guard (1...1024).contains(threads) else { throw ValidationError("--threads must be from 1 to 1024") }
     if threads > ThreadPool.physicalCoreCount {
       Terminal.note(

@@ -63,4 +63,10 @@ void i8k_conv_sums(
     const struct i8k_conv *conv, const void *packed, const int8_t *input, int32_t *sums, size_t stride, void *scratch,
     struct i8k_threads *threads);
 
+// Arithmetic as dense as an instruction set allows, from registers, and reading of memory, on the caller's thread: for
+// measuring what the processor can do. They return the multiply-adds done, and the bytes read of a buffer aligned to 64.
+uint64_t i8k_peak_int8(enum i8k_isa isa, size_t iterations);
+uint64_t i8k_peak_float(enum i8k_isa isa, size_t iterations);
+uint64_t i8k_peak_read(const void *buffer, size_t size);
+
 #endif  // INT8_KERNELS_H

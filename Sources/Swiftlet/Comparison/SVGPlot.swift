@@ -1,6 +1,6 @@
 import Foundation
 
-/// Pieces of the comparison's page: plots as inline SVG, coloured by the page's CSS classes.
+/// Pieces of the reports' pages: plots as inline SVG, coloured by the page's CSS classes.
 enum SVGPlot {
   struct Series {
     let name: String
@@ -159,11 +159,11 @@ enum SVGPlot {
     }
   }
 
-  private static func svg(_ body: String, height: Double, label: String) -> String {
+  static func svg(_ body: String, height: Double, label: String) -> String {
     "<svg viewBox='0 0 \(point(width)) \(point(height))' role='img' aria-label='\(escape(label))'>\(body)</svg>"
   }
 
-  private static func point(_ value: Double) -> String { String(format: "%.1f", value) }
+  static func point(_ value: Double) -> String { String(format: "%.1f", value) }
 
   static func number(_ value: Double) -> String { String(format: "%.3g", value) }
 

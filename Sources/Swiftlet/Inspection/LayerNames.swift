@@ -32,26 +32,10 @@ struct LayerNames {
 }
 
 extension ExportedProgram {
-  /// Multiplications with addition that an operator does: those of convolutions, linear layers and matrix products; 0
-  /// for other operators. Saturates.
+  /// See `MultiplyAdds`.
   func multiplyAdds(of node: Node) -> Int {
-    let parts = node.operatorName.split(separator: ".")
-    guard parts.count > 1, let result = node.outputs.first.map({ graph.spec($0).shape.elementCount }) else { return 0 }
-    func shape(_ name: String) -> [Int]? { node.value(name).map { graph.spec($0).shape.dimensions } }
-    func times(_ a: Int, _ b: Int) -> Int {
-      let (product, overflow) = a.multipliedReportingOverflow(by: b)
-      return overflow ? .max : product
-    }
-    switch parts[1] {
-    case "conv1d", "conv2d", "conv3d":
-      guard let weight = shape("weight") else { return 0 }
-      return times(result, weight.dropFirst().reduce(1, *))
-    case "conv_transpose1d", "conv_transpose2d", "conv_transpose3d":
-      guard let weight = shape("weight"), let input = shape("input") else { return 0 }
-      return times(input.reduce(1, *), weight.dropFirst().reduce(1, *))
-    case "linear": return times(result, shape("weight")?.last ?? 0)
-    case "matmul", "mm", "bmm": return times(result, shape("self")?.last ?? 0)
-    default: return 0
+    MultiplyAdds.count(node.operatorName, result: node.outputs.first.map { graph.spec($0).shape.elementCount }) {
+      node.value($0).map { graph.spec($0).shape.dimensions }
     }
   }
 }
