@@ -20,7 +20,7 @@ struct DynamicFusion {
   /// Sizes that rules refer to, the simplest first.
   private static let atomLimit = 48
   /// Graphs at further sizes, where several rules would do.
-  private static let testLimit = 24
+  private static let testLimit = 32
 
   let source: ExportedProgram
   private let shapes: DynamicShapes
@@ -271,7 +271,8 @@ struct DynamicFusion {
   }
 
   private func noRule(_ values: [Int], _ place: String) -> GraphError {
-    let shown = zip(samples, values).prefix(4).map { "\($1) with \(Program.described($0))" }
+    let changes = values.indices.filter { values[$0] != values[0] }.prefix(2)
+    let shown = ([0] + changes).map { "\(values[$0]) with \(Program.described(samples[$0]))" }
     let rest = samples.count > shown.count ? "; …" : ""
     return GraphError(
       program: source.name, reason: "\(place) is \(shown.joined(separator: "; "))\(rest), which follows no known rule")

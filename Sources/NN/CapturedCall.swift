@@ -128,7 +128,7 @@ struct CapturedCall {
         case .none:
           throw Refusal(
             reason: "dimension \(dim) of its result follows no rule of its inputs' sizes that can be written down "
-              + "(\(inputs.map { "\($0.sizes)" }.joined(separator: ", "))); make the input's size fixed")
+              + "(\(inputs.prefix(4).map { "\($0.sizes)" }.joined(separator: ", "))); make the input's size fixed")
         }
       }
     }

@@ -12,6 +12,17 @@ private struct Quotient {
 
   func size(_ d: Int) -> Int { Quotient.floor(d + offset, divisor) }
 
+  /// From which `d` on the size is as large.
+  func start(_ size: Int) -> Int { size * divisor - offset }
+
+  /// With the smallest and with the largest offset.
+  var ends: (Quotient, Quotient) {
+    (
+      Quotient(divisor: divisor, offsets: offsets.lowerBound...offsets.lowerBound),
+      Quotient(divisor: divisor, offsets: offsets.upperBound...offsets.upperBound)
+    )
+  }
+
   static func floor(_ a: Int, _ b: Int) -> Int { a >= 0 ? a / b : -((b - 1 - a) / b) }
 
   func rule(_ atom: SymbolicSize) -> SymbolicSize {
@@ -25,7 +36,7 @@ extension SizeFitter {
   /// Far from overflow, with the largest divisor.
   private static let largestSize = 1 << 40
   /// Sizes that are looked for with an atom's symbols, for one rule.
-  private static let searchLimit = 512
+  private static let searchLimit = 1 << 14
 
   /// `(d + b)//c + e`
   func quotient(_ index: Int, _ values: [Int]) -> Fit? {
@@ -38,11 +49,10 @@ extension SizeFitter {
     var searches = SizeFitter.searchLimit
     // One from the middle, so that the answer rules about half of the others out.
     let pivot = candidates[candidates.count / 2]
-    for candidate in [pivot] + candidates {
-      let offsets = tests(ofOffsets: candidate, atom, range, &searches)
-      if !offsets.isEmpty { return .ambiguous(rule, tests: offsets) }
-      let others = tests(of: pivot, candidate, atom, range, &searches)
-      if !others.isEmpty { return .ambiguous(rule, tests: others) }
+    let pairs = [pivot.ends] + candidates.map { (pivot, $0) } + candidates.map(\.ends)
+    for (a, b) in pairs {
+      let tests = tests(of: a, b, atom, range, &searches)
+      if !tests.isEmpty { return .ambiguous(rule, tests: tests) }
     }
     return .rule(rule)
   }
@@ -73,50 +83,30 @@ extension SizeFitter {
     }
   }
 
-  /// Samples that tell the offsets of one divisor apart, about halving them.
-  private func tests(
-    ofOffsets quotient: Quotient, _ atom: SymbolicSize, _ range: ClosedRange<Int>, _ searches: inout Int
-  ) -> [[String: Int]] {
-    let (low, high) = (quotient.offsets.lowerBound, quotient.offsets.upperBound)
-    var result: [[String: Int]] = []
-    for distance in 0..<(high - low) where result.count < SizeFitter.testLimit && searches > 0 {
-      // Offsets from this one on give one more where `size + offset` is a multiple of the divisor.
-      let middle = low + 1 + (high - low - 1) / 2
-      let offset = distance % 2 == 0 ? middle + distance / 2 : middle - (distance + 1) / 2
-      guard low < offset, offset <= high else { continue }
-      var size = -Quotient.floor(-(range.lowerBound + offset), quotient.divisor) * quotient.divisor - offset
-      for _ in 0..<4 where range.contains(size) && searches > 0 {
-        searches -= 1
-        if let sample = sample(atom, size) {
-          result.append(sample)
-          break
-        }
-        size += quotient.divisor
-      }
-    }
-    return result
-  }
-
-  /// Samples where two rules differ. Both rise by one at a time: they differ at a step of one of them, if at all.
+  /// Samples where two rules differ: between where one and where the other reaches a size, about in the middle.
   private func tests(
     of a: Quotient, _ b: Quotient, _ atom: SymbolicSize, _ range: ClosedRange<Int>, _ searches: inout Int
   ) -> [[String: Int]] {
     var result: [[String: Int]] = []
-    for quotient in [a, b] {
-      let first = -Quotient.floor(-(range.lowerBound + quotient.offset), quotient.divisor) * quotient.divisor
-      for step in stride(from: first - quotient.offset, through: range.upperBound, by: quotient.divisor) {
-        for size in [step - 1, step] where range.contains(size) && a.size(size) != b.size(size) {
-          guard result.count < SizeFitter.testLimit, searches > 0 else { return result }
-          searches -= 1
-          if let sample = sample(atom, size) { result.append(sample) }
-        }
+    let smallest = min(a.size(range.lowerBound), b.size(range.lowerBound))
+    let largest = max(a.size(range.upperBound), b.size(range.upperBound))
+    for size in smallest...largest {
+      let first = max(min(a.start(size), b.start(size)), range.lowerBound)
+      let last = min(max(a.start(size), b.start(size)) - 1, range.upperBound)
+      guard first <= last else { continue }
+      for part in [first + (last - first) / 2...last, first...last] {
+        guard result.count < SizeFitter.testLimit, searches > 0 else { return result }
+        searches -= 1
+        guard let sample = sample(atom, in: part) else { continue }
+        result.append(sample)
+        break
       }
     }
     return result
   }
 
-  /// Symbols with which an atom has a size, one of them varied; found by bisection, as sizes grow with their symbols.
-  private func sample(_ atom: SymbolicSize, _ size: Int) -> [String: Int]? {
+  /// Symbols with which an atom is in a range, one of them varied; found by bisection, as sizes grow with their symbols.
+  private func sample(_ atom: SymbolicSize, in sizes: ClosedRange<Int>) -> [String: Int]? {
     for symbol in atom.symbols.sorted() {
       guard let range = bounds[symbol] else { continue }
       var symbols = center
@@ -125,10 +115,10 @@ extension SizeFitter {
         let middle = low + (high - low) / 2
         symbols[symbol] = middle
         guard let value = atom.evaluated(symbols) else { return nil }
-        if value < size { low = middle + 1 } else { high = middle }
+        if value < sizes.lowerBound { low = middle + 1 } else { high = middle }
       }
       symbols[symbol] = low
-      if atom.evaluated(symbols) == size { return symbols }
+      if let value = atom.evaluated(symbols), sizes.contains(value) { return symbols }
     }
     return nil
   }

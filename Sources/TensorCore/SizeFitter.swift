@@ -26,7 +26,7 @@ public struct SizeFitter {
   private let settled: Set<String>
 
   static let testLimit = 8
-  private static let scanLimit: UInt = 4096
+  private static let scanLimit = 4096
   private static let largestProduct = 4
   private static let productAtoms = 10
 
@@ -40,10 +40,9 @@ public struct SizeFitter {
     var settled: Set<String> = []
     for symbol in center.keys {
       let values = Set(samples.compactMap { $0[symbol] })
-      guard let low = values.min(), let high = values.max() else { continue }
+      guard let low = values.min(), let high = values.max(), low > .min / 2, high < .max / 2 else { continue }
       bounds[symbol] = low...high
-      let span = high.subtractingReportingOverflow(low)
-      if !span.overflow, span.partialValue == values.count - 1 { settled.insert(symbol) }
+      if high - low == values.count - 1 { settled.insert(symbol) }
     }
     self.bounds = bounds
     self.settled = settled
@@ -76,8 +75,8 @@ public struct SizeFitter {
     for symbol in a.symbols.union(b.symbols).sorted() {
       guard let range = bounds[symbol] else { continue }
       // An odd distance, so that no small divisor stays unseen.
-      let span = UInt(bitPattern: range.upperBound &- range.lowerBound)
-      let step = span < scanLimit ? 1 : Int(span / scanLimit) | 1
+      let span = range.upperBound - range.lowerBound
+      let step = span < scanLimit ? 1 : (span / scanLimit) | 1
       var symbols = center
       for value in stride(from: range.lowerBound, through: range.upperBound, by: step) {
         symbols[symbol] = value

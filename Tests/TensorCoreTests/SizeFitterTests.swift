@@ -71,7 +71,7 @@ struct SizeFitterTests {
     (7, 10, 1000...2000), (3, 2, 3...3000),
   ])
   func stridesOfWideRangesAreExact(_ kernel: Int, _ stride: Int, _ range: ClosedRange<Int>) throws {
-    for (atom, limit) in [("s0", 64), ("s0", 6), ("2*s0 + 1", 64)] {
+    for (atom, limit) in [("s0", 64), ("s0", 6), ("2*s0 + 1", 64), ("12*s0", 6)] {
       let atom = try #require(SymbolicSize(parsing: atom))
       func size(_ input: Int) -> Int { (input - kernel) / stride + 1 }
       let (rule, asked) = try #require(self.rule(range, hint: range.lowerBound + 1, atom: atom, limit: limit, size))
