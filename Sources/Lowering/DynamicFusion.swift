@@ -278,11 +278,16 @@ struct DynamicFusion {
       program: source.name, reason: "\(place) is \(shown.joined(separator: "; "))\(rest), which follows no known rule")
   }
 
-  /// The program at the example's sizes, after a look at the ends of its symbols' ranges.
+  /// The program at the example's sizes, after a look at its symbols' ends and between them.
   private func verified(_ program: ExportedProgram) throws(GraphError) -> ExportedProgram {
     for (symbol, hint) in shapes.hints {
       guard let range = shapes.rangeConstraints[symbol] else { continue }
-      for value in [range.minimum, range.maximum].compactMap({ $0 }) where value != hint {
+      var values = [range.minimum, range.maximum].compactMap { $0 }
+      if values.count == 2, case (let span, let overflow) = values[1].subtractingReportingOverflow(values[0]), !overflow
+      {
+        values += [values[0] + span / 3, values[1] - span / 3]
+      }
+      for value in values where value != hint {
         let symbols = shapes.hints.merging([symbol: value]) { $1 }
         guard (try? sized(symbols)) != nil else { continue }
         do { try Verifier.verify(program.resized(symbols), as: .lowered) } catch {
