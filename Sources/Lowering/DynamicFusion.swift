@@ -15,8 +15,12 @@ struct DynamicFusion {
   private static let symbolLimit = 8
   /// What symbols are at that are 1 in the example.
   private static let middle = 5
+  /// What a symbol is tried at, beyond its range, that has but one value in it where no size is 1.
+  private static let beyond = [3, 5]
   /// Sizes that rules refer to, the simplest first.
   private static let atomLimit = 48
+  /// Graphs at further sizes, where several rules would do.
+  private static let testLimit = 32
 
   let source: ExportedProgram
   private let shapes: DynamicShapes
@@ -30,7 +34,8 @@ struct DynamicFusion {
   ) throws(GraphError) -> (program: ExportedProgram, variants: [ExportedProgram]) {
     var fusion = DynamicFusion(source, shapes)
     try fusion.sample()
-    return try fusion.merged()
+    let program = try fusion.merged()
+    return (program, fusion.variants)
   }
 
   private init(_ source: ExportedProgram, _ shapes: DynamicShapes) {
@@ -39,7 +44,9 @@ struct DynamicFusion {
   }
 
   /// The source with these values of its symbols; throws where it is not valid with them.
-  private func sized(_ symbols: [String: Int]) throws(GraphError) -> ExportedProgram {
+  private func sized(_ symbols: [String: Int], isInRange: Bool = true) throws(GraphError) -> ExportedProgram {
+    var source = source
+    if !isInRange { source.dynamicShapes?.rangeConstraints = [:] }
     let resized = try source.resized(symbols)
     if let large = resized.graph.values.first(where: { $0.spec.byteCount > Program.largestTensor }) {
       throw GraphError(program: source.name, reason: "'\(large.name)' is \(large.spec); too large")
@@ -77,9 +84,35 @@ struct DynamicFusion {
     if variants.isEmpty {
       for edge in edges { try add(edge, edge.dynamicShapes?.hints ?? [:]) }
     }
-    // Rules need more than one size, unless there is only one.
-    guard variants.count > 1 || (failure == nil && !variants.isEmpty) else {
+    guard !variants.isEmpty else {
       throw failure ?? GraphError(program: source.name, reason: "has no sizes in range that it can be lowered at")
+    }
+    for symbol in middle.keys.sorted() where !isVaried(symbol) {
+      try vary(symbol, around: middle, edges)
+      if !isVaried(symbol), let failure { throw failure }
+    }
+  }
+
+  /// Whether rules can tell the symbol from a number, or need not.
+  private func isVaried(_ symbol: String) -> Bool {
+    let range = shapes.rangeConstraints[symbol]
+    return Set(samples.map { $0[symbol] }).count > 1 || (range?.minimum != nil && range?.minimum == range?.maximum)
+  }
+
+  /// Adds variants with other values of a symbol that has but one among the samples: beyond its range, if the graph
+  /// is the same there, otherwise where sizes are 1.
+  private mutating func vary(
+    _ symbol: String, around middle: [String: Int], _ edges: [ExportedProgram]
+  ) throws(GraphError) {
+    for value in DynamicFusion.beyond where value != middle[symbol] {
+      let symbols = middle.merging([symbol: value]) { $1 }
+      guard let resized = try? sized(symbols, isInRange: false), !hasDegenerateSizes(resized) else { continue }
+      try? add(resized, symbols)
+    }
+    guard !isVaried(symbol) else { return }
+    for edge in edges {
+      let symbols = edge.dynamicShapes?.hints ?? [:]
+      if symbols[symbol] != samples[0][symbol] { try add(edge, symbols) }
     }
   }
 
@@ -164,52 +197,97 @@ struct DynamicFusion {
 
   // MARK: Rules of sizes
 
-  private func merged() throws(GraphError) -> (program: ExportedProgram, variants: [ExportedProgram]) {
-    let fitter = SizeFitter(atoms: atoms(), samples: samples)
-    var known: [[Int]: SymbolicSize] = [:]
-    func rule(_ values: [Int], _ place: String) throws(GraphError) -> SymbolicSize {
-      if let size = known[values] { return size }
-      guard let size = fitter.fit(values) else {
-        throw GraphError(
-          program: source.name,
-          reason:
-            "\(place) is \(values) with \(samples.map(Program.described).joined(separator: "; ")), which follows no"
-            + " known rule")
+  private mutating func merged() throws(GraphError) -> ExportedProgram {
+    let last = variants.count + DynamicFusion.testLimit
+    while true {
+      var program = variants[0]
+      let (shapes, tests) = try rules()
+      guard try addTest(tests) else {
+        program.dynamicShapes = shapes
+        return try verified(program)
       }
-      known[values] = size
-      return size
+      guard variants.count < last else {
+        throw GraphError(program: source.name, reason: "the rules that its sizes may follow cannot be told apart")
+      }
     }
-    var program = variants[0]
+  }
+
+  /// Adds the graph at one of these sizes. False where none is possible: there it makes no difference which rule is taken.
+  private mutating func addTest(_ tests: [[String: Int]]) throws(GraphError) -> Bool {
+    for symbols in tests where !samples.contains(symbols) {
+      guard let resized = try? sized(symbols), !hasDegenerateSizes(resized) else { continue }
+      try add(resized, symbols)
+      return true
+    }
+    return false
+  }
+
+  /// How all sizes and integer arguments follow from the symbols, and where other rules, which give the same at all
+  /// samples, differ from those.
+  ///
+  /// What stands in the source too, by its name, follows the source's rule.
+  private func rules() throws(GraphError) -> (DynamicShapes, tests: [[String: Int]]) {
+    let fitter = SizeFitter(atoms: atoms(), samples: samples, limit: DynamicFusion.atomLimit)
+    var known: [[Int]: SymbolicSize] = [:]
+    var tests: [[String: Int]] = []
+    func rule(_ values: [Int], _ own: SymbolicSize?, _ place: String) throws(GraphError) -> SymbolicSize {
+      if let own, zip(samples, values).allSatisfy({ own.evaluated($0) == $1 }) { return own }
+      if let size = known[values] { return size }
+      switch fitter.rule(for: values) {
+      case .rule(let size): known[values] = size
+      case .ambiguous(let size, let differing):
+        known[values] = size
+        tests += differing
+      case .none: throw noRule(values, place)
+      }
+      return known[values]!
+    }
+    let program = variants[0]
     var result = DynamicShapes(
       rangeConstraints: shapes.rangeConstraints, hints: samples[0], guards: shapes.guards)
     for id in program.graph.inputs + program.graph.nodes.flatMap(\.outputs) {
+      let name = program.graph[id].name
       let dimensions = variants.map { $0.graph.spec(id).shape.dimensions }
-      var sizes: [SymbolicSize] = []
-      for axis in dimensions[0].indices {
-        sizes.append(try rule(dimensions.map { $0[axis] }, "dimension \(axis) of '\(program.graph[id].name)'"))
+      let own = shapes.sizes[name].flatMap { $0.count == dimensions[0].count ? $0 : nil }
+      result.sizes[name] = try dimensions[0].indices.map { axis throws(GraphError) in
+        try rule(dimensions.map { $0[axis] }, own?[axis], "dimension \(axis) of '\(name)'")
       }
-      result.sizes[program.graph[id].name] = sizes
     }
     for (index, node) in program.graph.nodes.enumerated() {
       for (position, argument) in node.arguments.enumerated() {
         let integers = variants.compactMap { $0.graph.nodes[index].arguments[position].operand.integers }
-        guard let first = integers.first, integers.contains(where: { $0 != first }) else { continue }
-        var sizes: [SymbolicSize] = []
-        for axis in first.indices {
-          sizes.append(try rule(integers.map { $0[axis] }, "'\(argument.name)' of '\(node.name)'"))
+        guard let first = integers.first else { continue }
+        let own = shapes.arguments[node.name]?[argument.name].flatMap { $0.count == first.count ? $0 : nil }
+        guard own != nil || integers.contains(where: { $0 != first }) else { continue }
+        let sizes = try first.indices.map { axis throws(GraphError) in
+          try rule(integers.map { $0[axis] }, own?[axis], "'\(argument.name)' of '\(node.name)'")
         }
-        result.arguments[node.name, default: [:]][argument.name] = sizes
+        if sizes.contains(where: { !$0.isConstant }) {
+          result.arguments[node.name, default: [:]][argument.name] = sizes
+        }
       }
     }
-    program.dynamicShapes = result
-    return (try verified(program), variants)
+    return (result, tests)
   }
 
-  /// The program at the example's sizes, after a look at the ends of its symbols' ranges.
+  private func noRule(_ values: [Int], _ place: String) -> GraphError {
+    let changes = values.indices.filter { values[$0] != values[0] }.prefix(2)
+    let shown = ([0] + changes).map { "\(values[$0]) with \(Program.described(samples[$0]))" }
+    let rest = samples.count > shown.count ? "; …" : ""
+    return GraphError(
+      program: source.name, reason: "\(place) is \(shown.joined(separator: "; "))\(rest), which follows no known rule")
+  }
+
+  /// The program at the example's sizes, after a look at its symbols' ends and between them.
   private func verified(_ program: ExportedProgram) throws(GraphError) -> ExportedProgram {
     for (symbol, hint) in shapes.hints {
       guard let range = shapes.rangeConstraints[symbol] else { continue }
-      for value in [range.minimum, range.maximum].compactMap({ $0 }) where value != hint {
+      var values = [range.minimum, range.maximum].compactMap { $0 }
+      if values.count == 2, case (let span, let overflow) = values[1].subtractingReportingOverflow(values[0]), !overflow
+      {
+        values += [values[0] + span / 3, values[1] - span / 3]
+      }
+      for value in values where value != hint {
         let symbols = shapes.hints.merging([symbol: value]) { $1 }
         guard (try? sized(symbols)) != nil else { continue }
         do { try Verifier.verify(program.resized(symbols), as: .lowered) } catch {
@@ -224,19 +302,13 @@ struct DynamicFusion {
     return example
   }
 
-  /// The source's symbolic sizes, one for each way to vary, simple ones first.
+  /// The source's symbolic sizes, simple ones first.
   private func atoms() -> [SymbolicSize] {
     var all = Set(shapes.hints.keys.map { SymbolicSize.symbol($0) })
     for sizes in shapes.sizes.values { all.formUnion(sizes) }
     for parameters in shapes.arguments.values { for sizes in parameters.values { all.formUnion(sizes) } }
-    var seen: Set<[Int]> = []
-    let sorted = all.filter { !$0.isConstant }.map { ($0, $0.description) }
-      .sorted { ($0.1.utf8.count, $0.1) < ($1.1.utf8.count, $1.1) }
-    return Array(
-      sorted.map(\.0).filter { atom in
-        let column = samples.compactMap { atom.evaluated($0) }
-        return column.count == samples.count && seen.insert(column).inserted
-      }.prefix(DynamicFusion.atomLimit))
+    return all.filter { !$0.isConstant }.map { ($0, $0.description) }
+      .sorted { ($0.1.utf8.count, $0.1) < ($1.1.utf8.count, $1.1) }.map(\.0)
   }
 }
 

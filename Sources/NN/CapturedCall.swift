@@ -79,36 +79,76 @@ struct CapturedCall {
     }
   }
 
-  /// Asks the operator for its sizes at every sample, and finds the rules.
+  /// The result's sizes with these symbols.
+  private typealias Sample = (symbols: [String: Int], outputs: [TensorSpec])
+
+  /// Further samples that an operator is asked for.
+  private static let testLimit = 96
+
+  /// Asks the operator for its sizes at every sample, and at further ones while several rules would do, and finds the
+  /// rules.
   ///
   /// Throws when it refuses one of them, and when a size follows no rule.
   mutating func inferSizes(_ samples: [[String: Int]]) throws(Refusal) {
     let isVarying = !sizeArguments.isEmpty || inputs.contains { $0.sizes.contains { !$0.isConstant } }
     guard isVarying, !samples.isEmpty else { return }
-    var results: [[TensorSpec]] = []
-    for sample in samples { results.append(try outputs(at: sample)) }
-    let atoms = inputs.flatMap(\.sizes) + sizeArguments.keys.sorted().flatMap { sizeArguments[$0]! }
-    let fitter = SizeFitter(atoms: atoms, samples: samples)
-    for output in outputs.indices {
-      for dim in outputs[output].shape.dimensions.indices {
-        guard let rule = fitter.fit(results.map { $0[output].shape[dim] }) else {
-          throw Refusal(
-            reason: "dimension \(dim) of its result follows no rule of its inputs' sizes that can be written down "
-              + "(\(inputs.map { "\($0.sizes)" }.joined(separator: ", "))); make the input's size fixed")
-        }
-        outputSizes[output][dim] = rule
+    var known: [Sample] = []
+    for symbols in samples {
+      if let outputs = try outputs(at: symbols) { known.append((symbols, outputs)) }
+    }
+    for symbol in samples[0].keys.sorted() where Set(samples.map { $0[symbol] }).count > 1 {
+      guard Set(known.map { $0.symbols[symbol] }).count > 1 else {
+        throw Refusal(reason: "hardly any value in the range of \(symbol) is possible; give the size a smaller bound")
       }
     }
+    for _ in 0..<CapturedCall.testLimit {
+      // One of these: where none is possible, it makes no difference which of the rules is taken.
+      guard let test = try firstPossible(try findRules(known)) else { return }
+      known.append(test)
+    }
+    throw Refusal(
+      reason: "the rules that its result's sizes may follow cannot be told apart; make the input's size fixed")
   }
 
-  private func outputs(at sample: [String: Int]) throws(Refusal) -> [TensorSpec] {
+  private func firstPossible(_ tests: [[String: Int]]) throws(Refusal) -> Sample? {
+    for symbols in tests {
+      if let outputs = try outputs(at: symbols) { return (symbols, outputs) }
+    }
+    return nil
+  }
+
+  /// Takes the simplest rules; returns where others that are right at all samples differ from them.
+  private mutating func findRules(_ known: [Sample]) throws(Refusal) -> [[String: Int]] {
+    let atoms = inputs.flatMap(\.sizes) + sizeArguments.keys.sorted().flatMap { sizeArguments[$0]! }
+    let fitter = SizeFitter(atoms: atoms, samples: known.map(\.symbols))
+    var tests: [[String: Int]] = []
+    for output in outputs.indices {
+      for dim in outputs[output].shape.dimensions.indices {
+        switch fitter.rule(for: known.map { $0.outputs[output].shape[dim] }) {
+        case .rule(let rule): outputSizes[output][dim] = rule
+        case .ambiguous(let rule, let differing):
+          outputSizes[output][dim] = rule
+          tests += differing
+        case .none:
+          throw Refusal(
+            reason: "dimension \(dim) of its result follows no rule of its inputs' sizes that can be written down "
+              + "(\(inputs.prefix(4).map { "\($0.sizes)" }.joined(separator: ", "))); make the input's size fixed")
+        }
+      }
+    }
+    return tests
+  }
+
+  /// Nil where an input would have more elements than there are numbers.
+  private func outputs(at sample: [String: Int]) throws(Refusal) -> [TensorSpec]? {
     let values = sample.sorted { $0.key < $1.key }.map { "\($0.key) = \($0.value)" }.joined(separator: ", ")
     var specs: [TensorSpec] = []
     for input in inputs {
       let dimensions = input.sizes.compactMap { $0.evaluated(sample) }
-      guard dimensions.count == input.sizes.count, let shape = Shape(validating: dimensions) else {
+      guard dimensions.count == input.sizes.count, dimensions.allSatisfy({ $0 >= 0 }) else {
         throw Refusal(reason: "with \(values), an input of \(input.sizes) is impossible", sample: sample)
       }
+      guard let shape = Shape(validating: dimensions) else { return nil }
       var spec = input.spec
       spec.shape = shape
       specs.append(spec)

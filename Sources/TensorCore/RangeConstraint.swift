@@ -12,12 +12,16 @@ public struct RangeConstraint: Hashable, Sendable {
 }
 
 extension RangeConstraint {
+  private static let largestSample = 1 << 28
+
   /// Values in the range to try a rule at: all, where there are not more than `limit`; else the smallest and the largest, those
-  /// around `hint`, and others between, in ascending order. An open end is taken to be 4096 beyond the hint.
+  /// around `hint`, and others between, in ascending order. An open end, as one that no memory holds, is taken to be 4096
+  /// beyond the hint.
   public func samples(around hint: Int, limit: Int) -> [Int] {
     let low = max(minimum ?? 0, 0)
     let farthest = max(hint, low).addingReportingOverflow(4096)
-    let high = maximum ?? (farthest.overflow ? Int.max : farthest.partialValue)
+    let open = farthest.overflow ? Int.max : farthest.partialValue
+    let high = maximum.map { $0 > RangeConstraint.largestSample ? min($0, open) : $0 } ?? open
     guard low <= high else { return [hint] }
     let (span, overflow) = high.subtractingReportingOverflow(low)
     if !overflow, span < limit { return Array(low...high) }

@@ -52,7 +52,8 @@ public indirect enum SymbolicSize: Hashable, Sendable, CustomStringConvertible {
       return a % b != 0 && (a < 0) != (b < 0) ? quotient - 1 : quotient
     case .modulo:
       guard b > 0 else { return nil }
-      return (a % b + b) % b
+      let rest = a % b
+      return rest < 0 ? rest + b : rest
     case .power:
       guard (0...64).contains(b) else { return nil }
       return (0..<b).reduce(1) { result, _ in result.flatMap { checked($0.multipliedReportingOverflow(by: a)) } }
@@ -68,6 +69,7 @@ public indirect enum SymbolicSize: Hashable, Sendable, CustomStringConvertible {
     case .symbol(let name): return name
     case .call(let function, let operands):
       let texts = operands.map { operand in
+        if function == .power, case .int(let value) = operand, value < 0 { return "(\(value))" }
         guard case .call(let inner, _) = operand, inner != .maximum, inner != .minimum else {
           return operand.description
         }
@@ -155,9 +157,7 @@ private struct SymbolicSizeParser {
     guard depth < SymbolicSizeParser.depthLimit, var result = factor(depth: depth + 1) else { return nil }
     while true {
       let function: SymbolicSize.Function
-      if take("**") {
-        function = .power
-      } else if take("*") {
+      if take("*") {
         function = .multiply
       } else if take("//") {
         function = .floorDivide
@@ -178,6 +178,15 @@ private struct SymbolicSizeParser {
       if case .int(let value) = operand { return .int(0 &- value) }
       return .call(.multiply, [.int(-1), operand])
     }
+    guard let base = primary(depth: depth + 1) else { return nil }
+    guard take("**") else { return base }
+    // Binds tighter than a sign before it, and to the right.
+    guard let exponent = factor(depth: depth + 1) else { return nil }
+    return .call(.power, [base, exponent])
+  }
+
+  private mutating func primary(depth: Int) -> SymbolicSize? {
+    guard depth < SymbolicSizeParser.depthLimit else { return nil }
     if take("(") {
       guard let inner = sum(depth: depth + 1), take(")") else { return nil }
       return inner
@@ -207,9 +216,9 @@ private struct SymbolicSizeParser {
     if name == "Integer" { return operands.count == 1 ? operands[0] : nil }
     // Variants with another range of operands; sizes are never negative.
     let variants = ["CleanDiv": "FloorDiv", "PythonMod": "Mod"]
-    guard let function = SymbolicSize.Function(rawValue: variants[name] ?? name), operands.count >= 2 else {
-      return nil
-    }
+    guard let function = SymbolicSize.Function(rawValue: variants[name] ?? name), operands.count >= 2,
+      function != .power || operands.count == 2
+    else { return nil }
     return .call(function, operands)
   }
 }

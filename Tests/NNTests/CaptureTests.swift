@@ -208,8 +208,8 @@ extension CaptureTests {
 
   private final class Repeated: Module {
     let fooBar = Linear(4, 4)
-    let foo_bar = Linear(4, 4)  // swift-format-ignore: AlwaysUseLowerCamelCase
-    override func forward(_ input: SymbolicTensor) throws(ExportError) -> SymbolicTensor { try foo_bar(fooBar(input)) }
+    let fooBAR = Linear(4, 4)
+    override func forward(_ input: SymbolicTensor) throws(ExportError) -> SymbolicTensor { try fooBAR(fooBar(input)) }
   }
 
   private final class Head: Sequential {

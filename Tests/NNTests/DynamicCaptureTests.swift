@@ -134,4 +134,40 @@ struct DynamicCaptureTests {
       [TensorSpec(.float32, [3, 4]), TensorSpec(.float32, [1, 4])], dynamicShapes: [[0: .auto, 1: .auto]])
     #expect(program.dynamicShapes?.symbolicSizes(of: "add")?.map(\.description) == ["s0", "4"])
   }
+
+  /// Far more sizes than an operator is asked for.
+  @Test(arguments: [(400, 160), (10, 5), (160, 100)])
+  func stridesOfWideRangesAreExact(_ kernel: Int, _ stride: Int) throws {
+    let program = try export(
+      Conv1d(1, 2, kernelSize: kernel, stride: stride), [TensorSpec(.float32, [1, 1, 16000])],
+      dynamicShapes: [[2: Dim("samples", min: 16000, max: 48000)]])
+    let sizes = try #require(program.dynamicShapes?.symbolicSizes(of: "conv1d"))
+    for count in Swift.stride(from: 16000, through: 48000, by: 1) {
+      guard sizes[2].evaluated(["s0": count]) != (count - kernel) / stride + 1 else { continue }
+      Issue.record("\(sizes[2]) at \(count)")
+      break
+    }
+  }
+
+  @Test(arguments: [40, 64, 100, 256]) func stepsOfSlicesAreExact(_ step: Int) throws {
+    let program = try export(
+      Lambda { x throws(ExportError) in [try x[0].slice(dim: 0, step: step)] }, [TensorSpec(.float32, [500])],
+      dynamicShapes: [[0: Dim("count", min: 1, max: 990)]])
+    let sizes = try #require(program.dynamicShapes?.symbolicSizes(of: "slice"))
+    #expect((1...990).allSatisfy { sizes[0].evaluated(["s0": $0]) == ($0 + step - 1) / step }, "\(sizes)")
+  }
+
+  @Test func squaresAreSizes() throws {
+    let model = Lambda { x throws(ExportError) in [try x[0].matmul(x[0].transpose(0, 1)).flatten()] }
+    let program = try export(
+      model, [TensorSpec(.float32, [3, 4])], dynamicShapes: [[0: Dim("batch", min: 1, max: 90)]])
+    #expect(program.dynamicShapes?.symbolicSizes(of: "flatten")?[0].description == "s0*s0")
+  }
+
+  @Test(arguments: [Int.max, 1 << 40, 1 << 20]) func rangesBeyondMemoryAreOpen(_ maximum: Int) throws {
+    let program = try export(
+      Linear(4, 2), [TensorSpec(.float32, [2, 4])], dynamicShapes: [[0: Dim("batch", min: 1, max: maximum)]])
+    #expect(program.dynamicShapes?.symbolicSizes(of: "linear")?.map(\.description) == ["s0", "2"])
+    #expect(program.dynamicShapes?.rangeConstraints["s0"] == RangeConstraint(minimum: 1, maximum: maximum))
+  }
 }
