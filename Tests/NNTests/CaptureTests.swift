@@ -243,7 +243,7 @@ extension CaptureTests {
   private final class Keeping: Module {
     var kept: SymbolicTensor?
     override func forward(_ input: SymbolicTensor) throws(ExportError) -> SymbolicTensor {
-      let y = try kept ?? input
+      let y = kept ?? input
       kept = try input.relu()
       return try y.sigmoid()
     }
