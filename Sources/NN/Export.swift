@@ -1,7 +1,8 @@
 import GraphIR
 import TensorCore
 
-/// Captures a model as a graph of ATen operators, as `torch.export.export` does: its `forward` runs once, on symbolic tensors.
+/// Captures a model as a graph of ATen operators, as `torch.export.export` does: its `forward` runs on symbolic tensors,
+/// once, or again for each `Dim.auto` that it turns out to fix.
 ///
 /// Parameters, buffers and constants become inputs of the graph; every node has the stack of modules it was called in.
 /// Parameters that were never loaded are drawn (`Module.resetParameters`).
@@ -78,8 +79,8 @@ private func capture(
   let outputs = try tracer.within(model, at: "") { () throws(ExportError) in try model.forward(users) }
   guard !outputs.isEmpty else { throw tracer.error("returns no tensor") }
   try tracer.checkOwner(of: outputs)
-  for (id, tensor) in tracer.lifted {
-    let target = "lifted_tensor_\(program.inputKinds.count - tensors.count)"
+  for (index, (id, tensor)) in tracer.lifted.enumerated() {
+    let target = "lifted_tensor_\(index)"
     inputs.append(id)
     program.inputKinds.append(.constantTensor(target))
     program.stateDict[target] = tensor

@@ -1,7 +1,7 @@
-/// Sizes that a program cannot take: which program, where in it, and why.
+/// A program that cannot be loaded, or a call or sizes that do not fit it: which program, where in it, and why.
 public struct ProgramError: Error, Hashable, Sendable, CustomStringConvertible {
   public let program: String
-  /// The input or value concerned; empty for the whole program.
+  /// The instruction, input, value or delegate concerned; empty for the whole program.
   public let place: String
   public let reason: String
 

@@ -81,10 +81,10 @@ struct DelegateLoader {
   }
 
   /// The delegate's nodes, read from its bytes. Throws if their number is wrong.
-  func nodes(of delegate: Program.Delegate) throws(RuntimeError) -> [ds_node] {
+  func nodes(of delegate: Program.Delegate) throws(ProgramError) -> [ds_node] {
     let size = MemoryLayout<ds_node>.stride
     guard delegate.processed.count == delegate.nodeCount * size else {
-      throw RuntimeError(
+      throw ProgramError(
         program: program.name, place: "delegate \(delegate.backend)",
         reason: "\(delegate.processed.count) bytes are not \(delegate.nodeCount) nodes of \(size)")
     }

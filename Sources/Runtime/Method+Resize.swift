@@ -8,10 +8,10 @@ extension Method {
   ///
   /// Memory is allocated only where the arena or a kernel's scratch space is too small. Inputs of unchanged shape keep
   /// their elements, the others are filled with zeros. Nothing happens when the shapes are the present ones. After a
-  /// `RuntimeError` the method is as it was.
-  public func resize(inputShapes: [Shape]) throws(RuntimeError) {
+  /// `ProgramError` the method is as it was.
+  public func resize(inputShapes: [Shape]) throws(ProgramError) {
     guard inputShapes.count == program.inputs.count else {
-      throw RuntimeError(
+      throw ProgramError(
         program: program.name, reason: "takes \(program.inputs.count) inputs, not \(inputShapes.count)")
     }
     guard inputShapes != program.inputs.map({ program.values[$0].spec.shape }) else { return }
@@ -19,31 +19,26 @@ extension Method {
   }
 
   /// For an input that is not what it is at the present sizes.
-  func resize(input index: Int, to spec: TensorSpec) throws(RuntimeError) {
+  func resize(input index: Int, to spec: TensorSpec) throws(ProgramError) {
     let value = program.inputs[index]
     var expected = program.values[value].spec
     expected.shape = spec.shape
     guard program.dynamicSizes?.sizes[value] != nil, expected == spec else {
-      throw RuntimeError(
+      throw ProgramError(
         program: program.name, place: "input '\(program.values[value].name)'",
         reason: "must be \(program.describe(value)), not \(spec)")
     }
     try resize([index: spec.shape])
   }
 
-  private func resize(_ shapes: [Int: Shape]) throws(RuntimeError) {
-    var next: Program
-    do {
-      let symbols = try program.symbols(forInputs: shapes)
-      guard symbols != program.dynamicSizes?.symbols else { return }
-      next = try program.resized(symbols)
-    } catch {
-      throw RuntimeError(program: error.program, place: error.place, reason: error.reason)
-    }
+  private func resize(_ shapes: [Int: Shape]) throws(ProgramError) {
+    let symbols = try program.symbols(forInputs: shapes)
+    guard symbols != program.dynamicSizes?.symbols else { return }
+    var next = try program.resized(symbols)
     // A plan of smaller sizes may by chance need more room; that of the largest sizes has room for all.
     if next.arenaByteCount > arenaCapacity, let bound { next = next.placed(as: bound) ?? next }
     let before = (program, operations, steps, memory, constants, walk)
-    do throws(RuntimeError) {
+    do throws(ProgramError) {
       var loading = try MethodLoader(next, options, operators: steps.map(\.delegated), constants: constants)
       try loading.load()
       try MethodMemory.check(next, loading.scratchByteCount)

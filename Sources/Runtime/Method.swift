@@ -56,11 +56,11 @@ public final class Method {
   ///
   /// A node that the executor refuses runs on its portable kernel; `operations` says why. The memory of a program with
   /// dynamic sizes is allocated for the largest in their ranges, where those are bounded and the machine has half of
-  /// it; else it grows when it is needed. Throws a `RuntimeError` when an instruction is not valid or memory is
+  /// it; else it grows when it is needed. Throws a `ProgramError` when an instruction is not valid or memory is
   /// lacking.
   public init(
     _ program: Program, threads: ThreadPool, options: MethodOptions = MethodOptions()
-  ) throws(RuntimeError) {
+  ) throws(ProgramError) {
     self.program = program
     self.threads = threads
     self.options = options
@@ -84,14 +84,14 @@ public final class Method {
   public var arenaCapacity: Int { memory.arena.byteCount }
 
   /// Fixes the addresses of the delegates' operators.
-  func setUpDelegates() throws(RuntimeError) {
+  func setUpDelegates() throws(ProgramError) {
     for (step, operation) in zip(steps, operations) {
       guard let delegated = step.delegated else { continue }
       let status = UnsafeRawPointer(memory.addresses + step.inputs).withMemoryRebound(
         to: UnsafeRawPointer?.self, capacity: max(1, step.outputs - step.inputs)
       ) { xnx_operator_setup(delegated.handle, $0, memory.addresses[step.outputs], threads.handle) }
       guard status == .XNX_OK else {
-        throw RuntimeError(program: program.name, place: operation.node, reason: status.explanation)
+        throw ProgramError(program: program.name, place: operation.node, reason: status.explanation)
       }
     }
   }
@@ -102,9 +102,9 @@ public final class Method {
   /// the tensor's type is not the input's, or its shape not one that the input may have.
   ///
   /// An input that shares a size with a resized one must be set again: it is filled with zeros.
-  public func setInput(_ index: Int, to tensor: Tensor) throws(RuntimeError) {
+  public func setInput(_ index: Int, to tensor: Tensor) throws(ProgramError) {
     guard program.inputs.indices.contains(index) else {
-      throw RuntimeError(program: program.name, reason: "has \(program.inputs.count) inputs, no input \(index)")
+      throw ProgramError(program: program.name, reason: "has \(program.inputs.count) inputs, no input \(index)")
     }
     if tensor.spec != program.values[program.inputs[index]].spec { try resize(input: index, to: tensor.spec) }
     guard case .arena(let offset) = program.values[program.inputs[index]].location else { return }
@@ -112,18 +112,18 @@ public final class Method {
   }
 
   /// One inference on the inputs set before. Allocates nothing.
-  public func execute() throws(RuntimeError) {
+  public func execute() throws(ProgramError) {
     let walk = walk
     var index = 0
     while index < walk.count { index += try run(walk, from: index, limit: walk.count) }
   }
 
   /// One step.
-  func run(_ index: Int) throws(RuntimeError) { _ = try run(walk, from: index, limit: index + 1) }
+  func run(_ index: Int) throws(ProgramError) { _ = try run(walk, from: index, limit: index + 1) }
 
   /// A portable kernel, or delegated steps as far as they stand together. Returns how many.
   @inline(__always)
-  private func run(_ walk: MethodWalk, from index: Int, limit: Int) throws(RuntimeError) -> Int {
+  private func run(_ walk: MethodWalk, from index: Int, limit: Int) throws(ProgramError) -> Int {
     if let kernel = walk.kernels[index] {
       kernel._withUnsafeGuaranteedRef { $0.kernel.run(walk.buffers[index]) }
       return 1
@@ -131,7 +131,7 @@ public final class Method {
     var status = xnx_status.XNX_OK
     let count = xnx_operators_run(walk.operators + index, limit - index, &status)
     guard status == .XNX_OK else {
-      throw RuntimeError(program: program.name, place: operations[index + count].node, reason: status.explanation)
+      throw ProgramError(program: program.name, place: operations[index + count].node, reason: status.explanation)
     }
     return count
   }
@@ -153,9 +153,9 @@ public final class Method {
 
   /// Sets all inputs, resizing the method to theirs where sizes may vary, executes, and copies all outputs. Throws when
   /// the inputs do not fit.
-  public func run(_ inputs: [Tensor]) throws(RuntimeError) -> [Tensor] {
+  public func run(_ inputs: [Tensor]) throws(ProgramError) -> [Tensor] {
     guard inputs.count == program.inputs.count else {
-      throw RuntimeError(program: program.name, reason: "takes \(program.inputs.count) inputs, not \(inputs.count)")
+      throw ProgramError(program: program.name, reason: "takes \(program.inputs.count) inputs, not \(inputs.count)")
     }
     if program.dynamicSizes != nil { try resize(inputShapes: inputs.map(\.shape)) }
     for (index, tensor) in inputs.enumerated() { try setInput(index, to: tensor) }

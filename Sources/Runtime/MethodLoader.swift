@@ -23,7 +23,7 @@ struct MethodLoader {
   ///   - constants: that the portable kernels of that program read.
   init(
     _ program: Program, _ options: MethodOptions, operators: [DelegateOperator?] = [], constants: [Int: Tensor] = [:]
-  ) throws(RuntimeError) {
+  ) throws(ProgramError) {
     self.program = program
     self.options = options
     self.operators = operators
@@ -31,7 +31,7 @@ struct MethodLoader {
     for value in program.values {
       guard case .arena(let offset) = value.location else { continue }
       guard offset >= 0, offset % 64 == 0, offset <= program.arenaByteCount - value.spec.byteCount else {
-        throw RuntimeError(
+        throw ProgramError(
           program: program.name, place: "value '\(value.name)'",
           reason: "lies at \(offset), outside the arena of \(program.arenaByteCount) bytes")
       }
@@ -39,18 +39,18 @@ struct MethodLoader {
     for value in program.values {
       guard let owner = value.owner else { continue }
       guard program.values.indices.contains(owner), program.values[owner].spec.byteCount == value.spec.byteCount else {
-        throw RuntimeError(
+        throw ProgramError(
           program: program.name, place: "value '\(value.name)'",
           reason: "of \(value.spec) is a view of a value of another size")
       }
     }
     let all = program.inputs + program.outputs + program.instructions.flatMap { $0.inputs + $0.outputs }
     if let bad = all.first(where: { !program.values.indices.contains($0) }) {
-      throw RuntimeError(program: program.name, reason: "refers to value \(bad) of \(program.values.count)")
+      throw ProgramError(program: program.name, reason: "refers to value \(bad) of \(program.values.count)")
     }
   }
 
-  mutating func load() throws(RuntimeError) {
+  mutating func load() throws(ProgramError) {
     let loader = DelegateLoader(program)
     defer { loader.deallocate() }
     var nodes: [[ds_node]] = []
@@ -59,7 +59,7 @@ struct MethodLoader {
       var reason = instruction.reason
       if let call = instruction.delegateCall {
         guard nodes.indices.contains(call.delegate), nodes[call.delegate].indices.contains(call.node) else {
-          throw RuntimeError(program: program.name, place: instruction.node, reason: "refers to no delegate node")
+          throw ProgramError(program: program.name, place: instruction.node, reason: "refers to no delegate node")
         }
         let node = nodes[call.delegate][call.node]
         if operators.indices.contains(index), let known = operators[index], loader.resize(known, node) {
@@ -107,9 +107,9 @@ struct MethodLoader {
       shapes == call.outputs.map(\.shape), "gives \(shapes), but is to give \(call.outputs.map(\.shape))")
   }
 
-  private mutating func appendKernel(_ instruction: Program.Instruction, reason: String) throws(RuntimeError) {
+  private mutating func appendKernel(_ instruction: Program.Instruction, reason: String) throws(ProgramError) {
     guard let op = OperatorSet.named(instruction.operatorName) else {
-      throw RuntimeError(
+      throw ProgramError(
         program: program.name, place: instruction.node, reason: "unknown operator \(instruction.operatorName)")
     }
     var tensors: [Tensor?] = []
@@ -129,7 +129,7 @@ struct MethodLoader {
       if program.dynamicSizes != nil { try MethodLoader.checkOutputs(of: call, op) }
       kernel = try op.prepare(call)
     } catch {
-      throw RuntimeError(program: program.name, place: instruction.node, reason: error.description)
+      throw ProgramError(program: program.name, place: instruction.node, reason: error.description)
     }
     scratchByteCount = max(scratchByteCount, kernel.scratchByteCount)
     steps.append(

@@ -61,10 +61,10 @@ final class MethodMemory {
   }
 
   /// An allocation that fails ends the process, so what a file asks for is compared with the machine first.
-  static func check(_ program: Program, _ scratchByteCount: Int) throws(RuntimeError) {
+  static func check(_ program: Program, _ scratchByteCount: Int) throws(ProgramError) {
     let needed = program.arenaByteCount.addingReportingOverflow(scratchByteCount)
     guard let installed, needed.overflow || needed.partialValue > installed else { return }
-    throw RuntimeError(
+    throw ProgramError(
       program: program.name,
       reason: "needs \(program.arenaByteCount) bytes for activations and \(scratchByteCount) for scratch;"
         + " the machine has \(installed)")

@@ -1,3 +1,5 @@
+import ProgramFormat
+
 /// Times the operations of a method one by one.
 public struct Profiler {
   private let method: Method
@@ -10,7 +12,7 @@ public struct Profiler {
   }
 
   /// One inference with a clock read between operations.
-  public mutating func execute() throws(RuntimeError) {
+  public mutating func execute() throws(ProgramError) {
     let clock = ContinuousClock()
     var last = clock.now
     for index in seconds.indices {

@@ -1,3 +1,4 @@
+import ProgramFormat
 import XNNExecutor
 
 #if canImport(Glibc)
@@ -14,12 +15,12 @@ public final class ThreadPool: @unchecked Sendable {
   public let threadCount: Int
 
   /// - Parameter threadCount: at least 1; 1 runs on the caller's thread.
-  public init(threadCount: Int) throws(RuntimeError) {
+  public init(threadCount: Int) throws(ProgramError) {
     self.threadCount = max(1, threadCount)
     var handle: OpaquePointer?
     let status = xnx_threads_create(self.threadCount, &handle)
     guard status == .XNX_OK else {
-      throw RuntimeError(program: "thread pool", reason: "\(self.threadCount) threads: \(status.explanation)")
+      throw ProgramError(program: "thread pool", reason: "\(self.threadCount) threads: \(status.explanation)")
     }
     self.handle = handle
   }

@@ -30,7 +30,7 @@ public struct WeightsCache: Sendable {
   /// A cache that cannot be read or written only costs time. Throws as `Method.init` does.
   public func method(
     _ program: Program, from path: String, threads: ThreadPool, kernels: MethodOptions.Kernels = .auto
-  ) throws(RuntimeError) -> Method {
+  ) throws(ProgramError) -> Method {
     guard let key = key(program, path, kernels) else {
       return try Method(program, threads: threads, options: MethodOptions(kernels: kernels))
     }

@@ -73,10 +73,10 @@ extension EndToEnd {
 
     @Test func aWrongInputIsRefusedByName() throws {
       let method = try load(Self.quantizedResNet8())
-      #expect(throws: RuntimeError.self) {
+      #expect(throws: ProgramError.self) {
         try method.run([Tensor([Float](repeating: 0, count: 3), shape: [1, 3, 1, 1])])
       }
-      #expect(throws: RuntimeError.self) { try method.run([]) }
+      #expect(throws: ProgramError.self) { try method.run([]) }
     }
   }
 }

@@ -14,10 +14,14 @@ open class Recurrent: Module {
   private let dropout: Double
   private let isBidirectional: Bool
 
-  init(
-    gates: Int, _ inputSize: Int, _ hiddenSize: Int, numLayers: Int, bias: Bool, batchFirst: Bool, dropout: Double,
-    bidirectional: Bool
+  /// Gates of a cell, whose weights lie below each other.
+  open class var gates: Int { 1 }
+
+  public init(
+    _ inputSize: Int, _ hiddenSize: Int, numLayers: Int = 1, bias: Bool = true, batchFirst: Bool = false,
+    dropout: Double = 0, bidirectional: Bool = false
   ) {
+    let rows = Self.gates * hiddenSize
     self.hiddenSize = hiddenSize
     self.numLayers = numLayers
     self.hasBias = bias
@@ -29,8 +33,8 @@ open class Recurrent: Module {
       ["", "_reverse"].prefix(bidirectional ? 2 : 1).flatMap { direction in
         let inputs = layer == 0 ? inputSize : hiddenSize * (bidirectional ? 2 : 1)
         let shapes: [(String, Shape)] = [
-          ("weight_ih", [gates * hiddenSize, inputs]), ("weight_hh", [gates * hiddenSize, hiddenSize]),
-          ("bias_ih", [gates * hiddenSize]), ("bias_hh", [gates * hiddenSize]),
+          ("weight_ih", [rows, inputs]), ("weight_hh", [rows, hiddenSize]),
+          ("bias_ih", [rows]), ("bias_hh", [rows]),
         ]
         return shapes.prefix(bias ? 4 : 2).map { ("\($0.0)_l\(layer)\(direction)", Parameter($0.1, draw)) }
       }
@@ -77,14 +81,7 @@ open class Recurrent: Module {
 
 /// Long short-term memory (Hochreiter and Schmidhuber 1997), gates in PyTorch's order: input, forget, cell, output.
 open class LSTM: Recurrent {
-  public init(
-    _ inputSize: Int, _ hiddenSize: Int, numLayers: Int = 1, bias: Bool = true, batchFirst: Bool = false,
-    dropout: Double = 0, bidirectional: Bool = false
-  ) {
-    super.init(
-      gates: 4, inputSize, hiddenSize, numLayers: numLayers, bias: bias, batchFirst: batchFirst, dropout: dropout,
-      bidirectional: bidirectional)
-  }
+  open override class var gates: Int { 4 }
 
   /// Input, or input, h₀ and c₀ → output, hₙ, cₙ
   open override func forward(_ inputs: [SymbolicTensor]) throws(ExportError) -> [SymbolicTensor] {
@@ -94,14 +91,7 @@ open class LSTM: Recurrent {
 
 /// Gated recurrent unit (Cho et al. 2014), gates in PyTorch's order: reset, update, new.
 open class GRU: Recurrent {
-  public init(
-    _ inputSize: Int, _ hiddenSize: Int, numLayers: Int = 1, bias: Bool = true, batchFirst: Bool = false,
-    dropout: Double = 0, bidirectional: Bool = false
-  ) {
-    super.init(
-      gates: 3, inputSize, hiddenSize, numLayers: numLayers, bias: bias, batchFirst: batchFirst, dropout: dropout,
-      bidirectional: bidirectional)
-  }
+  open override class var gates: Int { 3 }
 
   /// Input, or input and h₀ → output, hₙ
   open override func forward(_ inputs: [SymbolicTensor]) throws(ExportError) -> [SymbolicTensor] {

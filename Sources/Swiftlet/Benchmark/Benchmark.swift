@@ -169,7 +169,7 @@ private struct BenchmarkSubject {
 extension Method {
   /// Resizes the method to a batch: what varies in the first dimension of its first input.
   ///
-  /// Throws a `UsageError` where that dimension is fixed, a `ProgramError` or `RuntimeError` for a batch outside its
+  /// Throws a `UsageError` where that dimension is fixed, a `ProgramError` for a batch outside its
   /// range.
   public func resize(batch: Int) throws {
     guard let input = program.inputs.first, let batchSize = program.dynamicSizes?.sizes[input]?.first,
