@@ -138,6 +138,7 @@ static bool is_small(const struct xnx_operands *operands, const struct xnx_opera
   const double elements = (double)XNX_PARALLEL_ELEMENTS;
   const double in = (double)xnx_element_count(operands->inputs[0]), out = (double)xnx_element_count(operands->output);
   if (node->kind == DS_CONVOLUTION_2D || node->kind == DS_FULLY_CONNECTED) {
+    if (op->is_native && op->type == DS_FLOAT32) return false;  // its kernels decide
     const struct ds_value *filter = operands->inputs[1];
     const bool is_gemm = op->is_native && !op->as.native.conv.depthwise;
     const double products = (double)(is_gemm ? XNX_PARALLEL_NATIVE : XNX_PARALLEL_PRODUCTS);

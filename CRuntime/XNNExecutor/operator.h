@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include "DelegateSchema.h"
+#include "FloatKernels.h"
 #include "Int8Kernels.h"
 #include "XNNExecutor.h"
 
@@ -75,7 +76,10 @@ struct xnx_pad {
 
 // A convolution on kernels of ours.
 struct xnx_native {
-  struct i8k_conv conv;
+  union {
+    struct i8k_conv conv;
+    struct f32k_conv float_conv;  // native_float.c
+  };
   const void *packed;
   size_t packed_size;
   void *owned;  // the packed weights, unless they were given
@@ -197,6 +201,13 @@ enum xnx_status xnx_reshape_native(struct xnx_operator *op);
 enum xnx_status xnx_pack_native(
     const struct xnx_operands *operands, const int32_t *bias, const float *scales, struct xnx_operator *op);
 void xnx_delete_native(struct xnx_operator *op);
+
+// native_float.c
+// The same for an f32 convolution.
+enum xnx_status xnx_create_native_float(
+    const struct xnx_operands *operands, const struct ds_window *window, struct xnx_bounds bounds,
+    struct xnx_operator *op);
+enum xnx_status xnx_reshape_native_float(struct xnx_operator *op);
 
 // dynamic.c
 void xnx_delete_dynamic(struct xnx_operator *op);
