@@ -22,7 +22,7 @@ INLINE void store_up_to(float *output, vec x, size_t count) {
 
 // `rows` rows by `vectors` vectors of channels.
 INLINE void gemm_of(const struct f32k_tile *t, const int rows, const int vectors) {
-  const size_t depth = t->depth, taps = t->taps;
+  const size_t depth = t->depth, taps = t->taps, ahead = t->ahead;
   const float *w = t->weights;
   vec sums[MAX_ROWS][2];
   UNROLL for (int v = 0; v < vectors; v++) {
@@ -36,6 +36,7 @@ INLINE void gemm_of(const struct f32k_tile *t, const int rows, const int vectors
     for (size_t k = 0; k < depth; k++, w += vectors * LANES) {
       vec weights[2];
       UNROLL for (int v = 0; v < vectors; v++) weights[v] = load(w + v * LANES);
+      UNROLL for (int v = 0; v < vectors; v++) __builtin_prefetch(w + ahead + v * LANES, 0, 2);
       UNROLL for (int m = 0; m < rows; m++) {
         const vec input = broadcast(x[m][k]);
         UNROLL for (int v = 0; v < vectors; v++) sums[m][v] = multiply_add(input, weights[v], sums[m][v]);

@@ -6,8 +6,8 @@
 
 enum {
   MAX_POINTERS = 2048,             // of a chunk, on the stack
-  MAX_GATHERED = 8192,             // elements of a tile, likewise
-  MAX_GATHERED_CHANNELS = 7,
+  MAX_COPIES = 8192,               // elements under the windows of a tile, likewise
+  MAX_LINE_CHANNELS = 7,
   MAX_INPUT_ROWS = 512,            // under the window of depthwise convolutions, likewise
   MIN_WINOGRAD_CHANNELS = 16,
   MAX_WINOGRAD_CHANNELS = 4096,    // so that the points of the least number of tiles stay small
@@ -30,8 +30,8 @@ struct f32k_shape f32k_shape_of(const struct f32k_conv *conv) {
   shape.direct = shape.taps == 1 && conv->stride_height == 1 && conv->stride_width == 1 && conv->pad_top == 0 &&
                  conv->pad_left == 0 && conv->out_height == conv->in_height && conv->out_width == conv->in_width;
   shape.winograd = f32k_conv_is_winograd(conv);
-  shape.gathered = shape.taps > 1 && groups == 1 && shape.depth <= MAX_GATHERED_CHANNELS &&
-                   shape.taps <= MAX_GATHERED / F32K_MAX_ROWS / shape.depth;
+  shape.by_lines = shape.taps > 1 && groups == 1 && conv->dilation_width == 1 && shape.depth <= MAX_LINE_CHANNELS &&
+                   shape.taps <= MAX_COPIES / F32K_MAX_ROWS / shape.depth;
   return shape;
 }
 
@@ -79,7 +79,7 @@ static size_t zero_bytes(const struct f32k_conv *conv) {
 
 size_t f32k_conv_scratch_size(const struct f32k_conv *conv, size_t threads) {
   const struct f32k_shape shape = f32k_shape_of(conv);
-  if (shape.direct || shape.gathered) return 0;
+  if (shape.direct || shape.by_lines) return 0;
   return zero_bytes(conv) + (shape.winograd ? f32k_winograd_scratch_size(conv, threads) : 0);
 }
 
@@ -97,26 +97,39 @@ struct run {
   size_t group_blocks, blocks, piece_blocks, pieces;  // of output channels: in a group; in all; in a piece; pieces
 };
 
-// The place of the image that the first tap of an output's window is on, before padding: unsigned, so that a place before
-// the image wraps around to one far behind it.
+// A place of the output, and the place of the image that the first tap of its window is on, before padding: unsigned, so
+// that a place before the image wraps around to one far behind it.
 struct place {
+  size_t out_y, out_x;
   const float *image;
   size_t y, x;
 };
 
-static struct place place_of(const struct run *run, size_t pixel) {
+static struct place place_at(const struct run *run, size_t pixel) {
   const struct f32k_conv *conv = run->conv;
   const size_t row = pixel / conv->out_width, image = row / conv->out_height;
+  const size_t out_y = row % conv->out_height, out_x = pixel % conv->out_width;
   return (struct place){
-      run->input + image * conv->in_height * conv->in_width * conv->in_channels,
-      row % conv->out_height * conv->stride_height - conv->pad_top,
-      pixel % conv->out_width * conv->stride_width - conv->pad_left};
+      out_y, out_x, run->input + image * conv->in_height * conv->in_width * conv->in_channels,
+      out_y * conv->stride_height - conv->pad_top, out_x * conv->stride_width - conv->pad_left};
+}
+
+static void advance(const struct f32k_conv *conv, struct place *place) {
+  place->x += conv->stride_width;
+  if (++place->out_x < conv->out_width) return;
+  place->out_x = 0;
+  place->x = -conv->pad_left;
+  place->y += conv->stride_height;
+  if (++place->out_y < conv->out_height) return;
+  place->out_y = 0;
+  place->y = -conv->pad_top;
+  place->image += conv->in_height * conv->in_width * conv->in_channels;
 }
 
 static void point(const struct run *run, size_t pixel, size_t rows, const float **pointers) {
   const struct f32k_conv *conv = run->conv;
-  for (size_t i = 0; i < rows; i++) {
-    const struct place place = place_of(run, pixel + i);
+  struct place place = place_at(run, pixel);
+  for (size_t i = 0; i < rows; i++, advance(conv, &place)) {
     for (size_t ky = 0; ky < conv->kernel_height; ky++) {
       const size_t y = place.y + ky * conv->dilation_height;
       for (size_t kx = 0; kx < conv->kernel_width; kx++) {
@@ -128,31 +141,39 @@ static void point(const struct run *run, size_t pixel, size_t rows, const float 
   }
 }
 
-// The elements under the windows of some rows, one window after the other.
-static void gather(const struct run *run, size_t pixel, size_t rows, float *to) {
+static bool is_inside(const struct f32k_conv *conv, struct place place) {
+  const size_t height = (conv->kernel_height - 1) * conv->dilation_height + 1;
+  return place.y < conv->in_height && height <= conv->in_height - place.y && place.x < conv->in_width &&
+         conv->kernel_width <= conv->in_width - place.x;
+}
+
+// The elements under a window, with zeros around the image.
+static void gather(const struct f32k_conv *conv, struct place place, float *to) {
+  const size_t c = conv->in_channels, width = conv->kernel_width;
+  size_t first = 0, end = width;  // of the columns inside
+  while (first < end && place.x + first >= conv->in_width) first++;
+  while (end > first && place.x + end - 1 >= conv->in_width) end--;
+  memset(to, 0, conv->kernel_height * width * c * sizeof *to);
+  for (size_t ky = 0; ky < conv->kernel_height && first < end; ky++) {
+    const size_t y = place.y + ky * conv->dilation_height;
+    if (y >= conv->in_height) continue;
+    const float *from = place.image + (y * conv->in_width + place.x + first) * c;
+    memcpy(to + (ky * width + first) * c, from, (end - first) * c * sizeof *to);
+  }
+}
+
+// Pointers to the lines of some windows; those that are not whole inside the image are copied.
+static void point_at_lines(const struct run *run, size_t pixel, size_t rows, const float **pointers, float *copies) {
   const struct f32k_conv *conv = run->conv;
-  const size_t c = conv->in_channels, bytes = c * sizeof *to;
-  for (size_t i = 0; i < rows; i++) {
-    const struct place place = place_of(run, pixel + i);
-    const bool inside = conv->dilation_width == 1 && place.x < conv->in_width &&
-                        conv->kernel_width <= conv->in_width - place.x;
-    for (size_t ky = 0; ky < conv->kernel_height; ky++) {
-      const size_t y = place.y + ky * conv->dilation_height;
-      const size_t line = y * conv->in_width;
-      if (y < conv->in_height && inside) {
-        memcpy(to, place.image + (line + place.x) * c, conv->kernel_width * bytes);
-        to += conv->kernel_width * c;
-        continue;
-      }
-      for (size_t kx = 0; kx < conv->kernel_width; kx++, to += c) {
-        const size_t x = place.x + kx * conv->dilation_width;
-        if (y < conv->in_height && x < conv->in_width) {
-          memcpy(to, place.image + (line + x) * c, bytes);
-        } else {
-          memset(to, 0, bytes);
-        }
-      }
-    }
+  const size_t c = conv->in_channels, height = conv->kernel_height, length = conv->kernel_width * c;
+  struct place place = place_at(run, pixel);
+  for (size_t i = 0; i < rows; i++, pointers += height, advance(conv, &place)) {
+    const bool inside = is_inside(conv, place);
+    if (!inside) gather(conv, place, copies);
+    const float *first = inside ? place.image + (place.y * conv->in_width + place.x) * c : copies;
+    const size_t stride = inside ? conv->dilation_height * conv->in_width * c : length;
+    for (size_t ky = 0; ky < height; ky++) pointers[ky] = first + ky * stride;
+    if (!inside) copies += height * length;
   }
 }
 
@@ -196,24 +217,29 @@ static void multiply(const struct run *run, struct rows rows, struct rows blocks
       struct f32k_tile tile = tile_of(run, rows.first + of_tile.first, b);
       tile.rows = of_tile.end - of_tile.first;
       if (!shape->direct) tile.pointers = pointers + of_tile.first * shape->taps;
+      // The next block follows, and by then it is wanted.
+      if (i + 1 == tiles && b + 1 < blocks.end) {
+        tile.ahead = f32k_round_up(tile.channels, run->kernels->lanes) * shape->taps * shape->depth;
+      }
       run->kernels->gemm(&tile);
     }
   }
 }
 
-static void multiply_gathered(const struct run *run, struct rows rows, struct rows blocks) {
-  float gathered[MAX_GATHERED];
+static void multiply_lines(const struct run *run, struct rows rows, struct rows blocks) {
+  const float *pointers[MAX_POINTERS];
+  float copies[MAX_COPIES];
   const size_t tiles = f32k_divided(rows.end - rows.first, run->kernels->max_rows);
   for (size_t i = 0; i < tiles; i++) {
     const struct rows of_tile = part(rows.end - rows.first, tiles, i);
     const size_t pixel = rows.first + of_tile.first, count = of_tile.end - of_tile.first;
-    gather(run, pixel, count, gathered);
+    point_at_lines(run, pixel, count, pointers, copies);
     for (size_t b = blocks.first; b < blocks.end; b++) {
       struct f32k_tile tile = tile_of(run, pixel, b);
       tile.rows = count;
-      tile.input = gathered;
-      tile.depth = tile.input_stride = run->shape.taps * run->shape.depth;
-      tile.taps = 1;
+      tile.pointers = pointers;
+      tile.taps = run->conv->kernel_height;
+      tile.depth = run->conv->kernel_width * run->shape.depth;
       run->kernels->gemm(&tile);
     }
   }
@@ -226,8 +252,8 @@ static void gemm_chunk(void *context, size_t index) {
   const size_t first = index % run->pieces * run->piece_blocks;
   const struct rows blocks = {first, f32k_min(run->blocks, first + run->piece_blocks)};
   const size_t most = run->shape.direct ? rows.end - rows.first : MAX_POINTERS / run->shape.taps;
-  if (run->shape.gathered) {
-    multiply_gathered(run, rows, blocks);
+  if (run->shape.by_lines) {
+    multiply_lines(run, rows, blocks);
     return;
   }
   for (size_t row = rows.first; row < rows.end; row += most) {

@@ -24,6 +24,7 @@ struct f32k_tile {
   float *output;
   size_t output_stride;  // between rows
   float min, max;
+  size_t ahead;  // elements from each weight to one that is wanted next, to be fetched from memory; or 0
 };
 
 // Up to two rows of the output of a depthwise convolution, over all columns and channels.
@@ -71,7 +72,7 @@ struct f32k_shape {
   size_t groups, outputs, packed_outputs;  // outputs of each; with whole vectors
   size_t taps, depth;
   bool direct;    // one tap, rows one after another
-  bool gathered;  // few channels: the elements under the window are copied to one tap
+  bool by_lines;  // few channels: a tap is a line of the window
   bool winograd;
   size_t pixels;  // places of the output, over the batch
 };

@@ -133,6 +133,7 @@ static void multiply(
       tile.rows = count * (i + 1) / tiles - row;
       tile.input = inputs + p * l->in_stride + row * l->depth;
       tile.output = outputs + p * l->out_stride + row * width;
+      tile.ahead = i + 1 == tiles ? depth * width : 0;  // the next point; of the last the next block
       run->kernels->gemm(&tile);
     }
   }

@@ -81,11 +81,8 @@ struct xnx_threads {
   _Atomic(pthreadpool_t) pool;
 };
 
-// What is left to the library in an int8 program is smaller than waking its threads is worth.
-static bool needs_library_threads(const struct xnx_operator *op) {
-  const bool product = op->kind == DS_CONVOLUTION_2D || op->kind == DS_FULLY_CONNECTED;
-  return op->kernel == NULL && (op->type == DS_FLOAT32 || product);
-}
+// What is left to the library where convolutions are ours is smaller than waking its threads is worth.
+static bool needs_library_threads(const struct xnx_operator *op) { return op->kernel == NULL && !op->is_alone; }
 
 static enum xnx_status create_library_threads(struct xnx_threads *threads) {
   if (threads->count == 1 || threads->pool != NULL) return XNX_OK;
@@ -173,6 +170,8 @@ enum xnx_status xnx_operator_create(
   }
   op->packed_bytes += library_bytes;
   op->is_small = is_small(&operands, op);
+  const bool product = op->kind == DS_CONVOLUTION_2D || op->kind == DS_FULLY_CONNECTED;
+  op->is_alone = !product && (op->type != DS_FLOAT32 || xnx_is_native_float(options));
   *operator_out = op;
   return XNX_OK;
 }

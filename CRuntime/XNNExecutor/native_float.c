@@ -63,19 +63,21 @@ static enum xnx_status pack(const struct xnx_operands *operands, struct xnx_oper
   return XNX_OK;
 }
 
+bool xnx_is_native_float(const struct xnx_options *options) {
+  return options->kernels == XNX_KERNELS_NATIVE || (options->kernels == XNX_KERNELS_AUTO && f32k_isa() == F32K_AVX512);
+}
+
 enum xnx_status xnx_create_native_float(
     const struct xnx_operands *operands, const struct ds_window *window, struct xnx_bounds bounds,
     struct xnx_operator *op) {
-  const enum xnx_kernels kernels = operands->options->kernels;
-  const enum f32k_isa isa = f32k_isa();
-  if (kernels == XNX_KERNELS_XNNPACK || (kernels == XNX_KERNELS_AUTO && isa != F32K_AVX512)) return XNX_UNSUPPORTED;
+  if (!xnx_is_native_float(operands->options)) return XNX_UNSUPPORTED;
   const struct xnx_image *input = &op->input_image, *output = &op->output_image;
   const bool depthwise = window->groups > 1 && (size_t)window->groups == input->channels;
   if (depthwise && output->channels != input->channels) return XNX_UNSUPPORTED;
   // The filters of a group are padded to 16: of fewer than 4 they would take more than the program's memory allows.
   if (window->groups > 1 && !depthwise && output->channels / (size_t)window->groups < 4) return XNX_UNSUPPORTED;
   op->as.native.float_conv = (struct f32k_conv){
-      .isa = isa,
+      .isa = f32k_isa(),
       .depthwise = depthwise,
       .groups = (size_t)window->groups,
       .kernel_height = (size_t)window->kernel_height,

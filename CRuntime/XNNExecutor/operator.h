@@ -65,6 +65,11 @@ struct xnx_maximum {
   int8_t min, max;
 };
 
+struct xnx_float_maximum {
+  struct ds_window window;
+  struct xnx_bounds bounds;
+};
+
 struct xnx_quantize {
   float inverse_scale;
   int32_t zero_point;
@@ -125,6 +130,7 @@ struct xnx_operator {
   bool ready;
   bool is_native;
   bool is_small;            // runs faster without other threads
+  bool is_alone;            // the library's threads are not used: its parts run on ours
   pthreadpool_t pool;       // of the library's operators, since setup; NULL: the caller's thread alone
   struct i8k_threads *own;  // of our kernels, likewise
   size_t packed_bytes;
@@ -133,6 +139,7 @@ struct xnx_operator {
   union {
     struct xnx_average average;
     struct xnx_maximum maximum;
+    struct xnx_float_maximum float_maximum;
     struct xnx_quantize quantize;
     struct xnx_pad pad;
     struct xnx_matrices matrices;
@@ -202,7 +209,13 @@ enum xnx_status xnx_pack_native(
     const struct xnx_operands *operands, const int32_t *bias, const float *scales, struct xnx_operator *op);
 void xnx_delete_native(struct xnx_operator *op);
 
+// kernels_float.c
+void xnx_kernel_max_pooling_float(const struct xnx_operator *op, struct i8k_threads *threads);
+void xnx_kernel_average_pooling_float(const struct xnx_operator *op, struct i8k_threads *threads);
+
 // native_float.c
+// Whether f32 operators are to run on kernels of ours, where there are such.
+bool xnx_is_native_float(const struct xnx_options *options);
 // The same for an f32 convolution.
 enum xnx_status xnx_create_native_float(
     const struct xnx_operands *operands, const struct ds_window *window, struct xnx_bounds bounds,
