@@ -302,7 +302,8 @@ static void run_conv(const struct i8k_conv *conv, struct run run, struct i8k_thr
   run.kernels = i8k_kernels_of(conv->isa);
   run.shape = i8k_shape_of(conv);
   run.requantize = (struct i8k_requantize){
-      (float)(conv->min - conv->out_zero_point), (float)(conv->max - conv->out_zero_point), conv->out_zero_point};
+      (float)(conv->min - conv->out_zero_point), (float)(conv->max - conv->out_zero_point), conv->out_zero_point,
+      conv->min, conv->max};
   const struct i8k_shape *shape = &run.shape;
   const size_t image = shape->copied ? shape->padded_height * shape->padded_width : conv->in_height * conv->in_width;
   run.unit_bytes = shape->images * image * conv->in_channels;

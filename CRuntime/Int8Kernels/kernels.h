@@ -10,10 +10,10 @@ enum {
   I8K_DEPTHWISE_BLOCK = 64,  // channels
 };
 
-// float: bounds less the output's zero point.
 struct i8k_requantize {
-  float min, max;
+  float min, max;  // bounds less the output's zero point
   int32_t zero_point;
+  int8_t lower, upper;  // bounds
 };
 
 // Some rows (places of the output) by one block of channels; for depthwise by all channels.
