@@ -178,31 +178,40 @@ static void copy_row(void *context, size_t index) {
       run->input + (n * conv->in_height + y) * length, length);
 }
 
-// `rows` places of a unit from `pixel` on. `moved` has space for their pointers.
-static struct i8k_tile tile_at(
-    const struct run *run, size_t unit, size_t pixel, size_t rows, const int8_t **moved) {
-  const struct i8k_shape *shape = &run->shape;
-  const int8_t *const *pointers = run->scratch;
-  pointers += (pixel - unit * shape->unit) * shape->taps;
-  if (unit > 0) {
-    const size_t offset = unit * run->unit_bytes;
-    for (size_t i = 0; i < rows * shape->taps; i++) {
-      moved[i] = pointers[i] == run->zero ? pointers[i] : pointers[i] + offset;
-    }
-    pointers = moved;
-  }
+static struct i8k_tile tile_of(const struct run *run) {
   return (struct i8k_tile){
-      .rows = rows,
-      .taps = shape->taps,
-      .depth = shape->depth,
-      .pointers = shape->direct ? NULL : pointers,
-      .input = shape->direct ? run->input + pixel * run->conv->in_channels : NULL,
+      .taps = run->shape.taps,
+      .depth = run->shape.depth,
       .input_stride = run->conv->in_channels,
-      .output = run->output != NULL ? run->output + pixel * run->conv->out_channels : NULL,
       .output_stride = run->conv->out_channels,
-      .sums = run->sums != NULL ? run->sums + pixel * run->sums_stride : NULL,
       .sums_stride = run->sums_stride,
       .requantize = &run->requantize};
+}
+
+// Sets the tile to `rows` places of a unit from `pixel` on. `moved` has space for their pointers.
+static void place_tile(
+    const struct run *run, size_t unit, size_t pixel, size_t rows, const int8_t **moved, struct i8k_tile *tile) {
+  const struct i8k_shape *shape = &run->shape;
+  tile->rows = rows;
+  if (shape->direct) {
+    tile->input = run->input + pixel * run->conv->in_channels;
+  } else {
+    const int8_t *const *pointers = run->scratch;
+    pointers += (pixel - unit * shape->unit) * shape->taps;
+    if (unit > 0) {
+      const size_t offset = unit * run->unit_bytes;
+      for (size_t i = 0; i < rows * shape->taps; i++) {
+        moved[i] = pointers[i] == run->zero ? pointers[i] : pointers[i] + offset;
+      }
+      pointers = moved;
+    }
+    tile->pointers = pointers;
+  }
+  if (run->sums != NULL) {
+    tile->sums = run->sums + pixel * run->sums_stride;
+  } else {
+    tile->output = run->output + pixel * run->conv->out_channels;
+  }
 }
 
 struct rows {
@@ -218,50 +227,51 @@ static struct rows rows_of(const struct run *run, size_t chunk) {
   return (struct rows){unit, first, last > first ? last - first : 0};
 }
 
-// One chunk of rows by one piece of the channels. Tiles have nearly equal numbers of rows.
+// One block of channels by some rows, in `tiles` of nearly equal numbers of rows.
+static void gemm_block(const struct run *run, size_t block, const struct rows *rows, size_t tiles) {
+  const struct i8k_shape *shape = &run->shape;
+  const size_t group = block / run->group_blocks, of_group = block % run->group_blocks * I8K_BLOCK;
+  const size_t channel = group * shape->outputs + of_group;
+  const size_t packed_channel = group * i8k_round_up(shape->outputs, I8K_HALF_BLOCK) + of_group;
+  const size_t height = rows->count / tiles, higher = rows->count % tiles, input_channel = group * shape->depth;
+  struct i8k_tile tile = tile_of(run);
+  tile.block = run->packed + packed_channel * (8 + shape->taps * i8k_round_up(shape->depth, 4));
+  tile.channels = i8k_min(I8K_BLOCK, shape->outputs - of_group);
+  tile.offset = input_channel;
+  size_t pixel = rows->first;
+  for (size_t i = 0; i < tiles; i++, pixel += tile.rows) {
+    const int8_t *moved[MAX_MOVED];
+    place_tile(run, rows->unit, pixel, height + (i < higher), moved, &tile);
+    if (shape->direct) tile.input += input_channel;
+    if (tile.sums != NULL) {
+      tile.sums += channel;
+    } else {
+      tile.output += channel;
+    }
+    run->kernels->gemm(&tile);
+  }
+}
+
+// One chunk of rows by one piece of the channels.
 static void gemm_chunk(void *context, size_t index) {
   const struct run *run = context;
   const struct rows rows = rows_of(run, index / run->pieces);
   const size_t tiles = divided(rows.count, run->kernels->max_rows);
-  const struct i8k_shape *shape = &run->shape;
-  const size_t block_depth = 8 + shape->taps * i8k_round_up(shape->depth, 4);
-  const size_t first_block = index % run->pieces * run->piece_blocks;
-  const size_t end_block = i8k_min(run->blocks, first_block + run->piece_blocks);
-  for (size_t b = first_block; b < end_block; b++) {
-    const size_t group = b / run->group_blocks, of_group = b % run->group_blocks * I8K_BLOCK;
-    const size_t channel = group * shape->outputs + of_group;
-    const size_t packed_channel = group * i8k_round_up(shape->outputs, I8K_HALF_BLOCK) + of_group;
-    size_t pixel = rows.first;
-    for (size_t i = 0; i < tiles; i++) {
-      const int8_t *moved[MAX_MOVED];
-      struct i8k_tile tile = tile_at(run, rows.unit, pixel, rows.count / tiles + (i < rows.count % tiles), moved);
-      tile.block = run->packed + packed_channel * block_depth;
-      tile.channels = i8k_min(I8K_BLOCK, shape->outputs - of_group);
-      if (shape->direct) {
-        tile.input += group * shape->depth;
-      } else {
-        tile.offset = group * shape->depth;
-      }
-      if (tile.sums != NULL) {
-        tile.sums += channel;
-      } else {
-        tile.output += channel;
-      }
-      run->kernels->gemm(&tile);
-      pixel += tile.rows;
-    }
-  }
+  const size_t first = index % run->pieces * run->piece_blocks;
+  const size_t end = i8k_min(run->blocks, first + run->piece_blocks);
+  for (size_t b = first; b < end && tiles > 0; b++) gemm_block(run, b, &rows, tiles);
 }
 
 static void depthwise_chunk(void *context, size_t index) {
   const struct run *run = context;
   const struct rows rows = rows_of(run, index);
   const size_t most = rows.unit > 0 ? MAX_MOVED / run->shape.taps : rows.count;
+  struct i8k_tile tile = tile_of(run);
+  tile.block = run->packed;
+  tile.channels = run->conv->out_channels;
   for (size_t i = 0; i < rows.count; i += most) {
     const int8_t *moved[MAX_MOVED];
-    struct i8k_tile tile = tile_at(run, rows.unit, rows.first + i, i8k_min(most, rows.count - i), moved);
-    tile.block = run->packed;
-    tile.channels = run->conv->out_channels;
+    place_tile(run, rows.unit, rows.first + i, i8k_min(most, rows.count - i), moved, &tile);
     run->kernels->depthwise(&tile);
   }
 }
