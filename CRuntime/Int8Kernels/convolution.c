@@ -23,12 +23,19 @@ static size_t divided(size_t a, size_t b) { return (a + b - 1) / b; }
 
 struct i8k_shape i8k_shape_of(const struct i8k_conv *conv) {
   const size_t groups = conv->depthwise ? 1 : conv->groups;
-  const size_t c = conv->in_channels / groups, height = conv->kernel_height, width = conv->kernel_width;
+  const size_t height = conv->kernel_height, width = conv->kernel_width, places = conv->out_height * conv->out_width;
   struct i8k_shape shape = {
-      .groups = groups, .outputs = conv->out_channels / groups,
-      .taps = height * width, .depth = c, .pixels = conv->batch * conv->out_height * conv->out_width};
-  const size_t places = conv->out_height * conv->out_width;
-  shape.images = conv->batch;
+      .groups = groups, .outputs = conv->out_channels, .taps = height * width, .depth = conv->in_channels,
+      .pixels = conv->batch * places, .images = conv->batch, .unit = conv->batch * places};
+  if (groups > 1) {
+    shape.outputs /= groups;
+    shape.depth /= groups;
+  }
+  const size_t c = shape.depth;
+  shape.direct = !conv->depthwise && shape.taps == 1 && conv->pad_top == 0 && conv->pad_left == 0 &&
+                 conv->stride_height == 1 && conv->stride_width == 1 && conv->out_height == conv->in_height &&
+                 conv->out_width == conv->in_width;
+  if (shape.direct) return shape;
   const size_t reach_y = (conv->out_height - 1) * conv->stride_height + (height - 1) * conv->dilation_height + 1;
   const size_t reach_x = (conv->out_width - 1) * conv->stride_width + (width - 1) * conv->dilation_width + 1;
   const size_t inner_height = conv->pad_top + conv->in_height, inner_width = conv->pad_left + conv->in_width;
@@ -36,8 +43,6 @@ struct i8k_shape i8k_shape_of(const struct i8k_conv *conv) {
       conv->pad_top > 0 || conv->pad_left > 0 || reach_y > inner_height || reach_x > inner_width;
   shape.padded_height = reach_y > inner_height ? reach_y : inner_height;
   shape.padded_width = reach_x > inner_width ? reach_x : inner_width;
-  shape.direct =
-      !conv->depthwise && shape.taps == 1 && !padded && conv->stride_height == 1 && conv->stride_width == 1;
   shape.by_rows = !conv->depthwise && groups == 1 && width > 1 && width <= 64 && conv->dilation_width == 1 &&
                   c <= MAX_BY_ROWS_CHANNELS && i8k_round_up(width * c, 4) < width * i8k_round_up(c, 4) &&
                   shape.padded_height <= MAX_COPIED / shape.padded_width / c / conv->batch;
@@ -46,9 +51,7 @@ struct i8k_shape i8k_shape_of(const struct i8k_conv *conv) {
     shape.depth = width * c;
     shape.copied = padded;
   }
-  if (!shape.direct && shape.taps <= MAX_MOVED_TAPS) {
-    shape.images = i8k_min(conv->batch, (POINTED_PIXELS + places - 1) / places);
-  }
+  if (shape.taps <= MAX_MOVED_TAPS) shape.images = i8k_min(conv->batch, divided(POINTED_PIXELS, places));
   shape.unit = shape.images * places;
   return shape;
 }
@@ -230,10 +233,12 @@ static struct rows rows_of(const struct run *run, size_t chunk) {
 // One block of channels by some rows, in `tiles` of nearly equal numbers of rows.
 static void gemm_block(const struct run *run, size_t block, const struct rows *rows, size_t tiles) {
   const struct i8k_shape *shape = &run->shape;
-  const size_t group = block / run->group_blocks, of_group = block % run->group_blocks * I8K_BLOCK;
+  const size_t group = run->shape.groups == 1 ? 0 : block / run->group_blocks;
+  const size_t of_group = (block - group * run->group_blocks) * I8K_BLOCK;
   const size_t channel = group * shape->outputs + of_group;
   const size_t packed_channel = group * i8k_round_up(shape->outputs, I8K_HALF_BLOCK) + of_group;
-  const size_t height = rows->count / tiles, higher = rows->count % tiles, input_channel = group * shape->depth;
+  const size_t height = tiles == 1 ? rows->count : rows->count / tiles, higher = rows->count - height * tiles;
+  const size_t input_channel = group * shape->depth;
   struct i8k_tile tile = tile_of(run);
   tile.block = run->packed + packed_channel * (8 + shape->taps * i8k_round_up(shape->depth, 4));
   tile.channels = i8k_min(I8K_BLOCK, shape->outputs - of_group);
@@ -290,6 +295,13 @@ static void run_depthwise(struct run *run, size_t units, struct i8k_threads *thr
 }
 
 static void run_gemm(struct run *run, size_t units, struct i8k_threads *threads) {
+  run->group_blocks = divided(run->shape.outputs, I8K_BLOCK);
+  run->blocks = run->shape.groups * run->group_blocks;
+  if (units == 1 && run->shape.unit <= run->kernels->max_rows && threads == NULL) {
+    const struct rows rows = {0, 0, run->shape.pixels};
+    for (size_t b = 0; b < run->blocks; b++) gemm_block(run, b, &rows, 1);
+    return;
+  }
   const size_t tiles = divided(run->shape.unit, run->kernels->max_rows);
   const size_t weights = run->shape.taps * run->shape.depth * run->conv->out_channels;
   run->unit_chunks = divided(tiles, CHUNK_TILES);
@@ -297,8 +309,6 @@ static void run_gemm(struct run *run, size_t units, struct i8k_threads *threads)
     run->unit_chunks = chunks_for(run, units, run->unit_chunks, tiles, i8k_threads_count(threads));
   }
   const size_t chunks = units * run->unit_chunks;
-  run->group_blocks = divided(run->shape.outputs, I8K_BLOCK);
-  run->blocks = run->shape.groups * run->group_blocks;
   run->pieces =
       threads == NULL || chunks >= PARALLEL_TASKS ? 1 : i8k_min(run->blocks, divided(PARALLEL_TASKS, chunks));
   run->piece_blocks = divided(run->blocks, run->pieces);
@@ -318,11 +328,13 @@ static void run_conv(const struct i8k_conv *conv, struct run run, struct i8k_thr
   const size_t image = shape->copied ? shape->padded_height * shape->padded_width : conv->in_height * conv->in_width;
   run.unit_bytes = shape->images * image * conv->in_channels;
   if (!shape->direct && !shape->by_rows) run.zero = (const int8_t *)run.scratch + pointer_bytes(shape);
-  const size_t per_pixel = shape->taps * (conv->depthwise ? 1 : shape->depth) * conv->out_channels;  // products
-  const size_t least = conv->depthwise ? PARALLEL_DEPTHWISE : PARALLEL_PRODUCTS;
-  if (shape->pixels < least / per_pixel + 1) threads = NULL;
+  if (threads != NULL) {
+    const size_t per_pixel = shape->taps * (conv->depthwise ? 1 : shape->depth) * conv->out_channels;  // products
+    const size_t least = conv->depthwise ? PARALLEL_DEPTHWISE : PARALLEL_PRODUCTS;
+    if (shape->pixels < least / per_pixel + 1) threads = NULL;
+  }
   if (shape->copied) i8k_parallelize(threads, conv->batch * conv->in_height, copy_row, &run);
-  const size_t units = divided(shape->pixels, shape->unit);
+  const size_t units = shape->pixels == shape->unit ? 1 : divided(shape->pixels, shape->unit);
   if (conv->depthwise) {
     run_depthwise(&run, units, threads);
   } else {
