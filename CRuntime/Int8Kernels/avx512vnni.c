@@ -33,25 +33,23 @@ VNNI_INLINE __m512i requantize(__m512i sums, __m512 scales, const struct i8k_req
 }
 
 // Four vectors of sums become one of bytes, each vector's 16 in a row: clamped, rounded half to even, plus zero point.
-// The definition clamps before it rounds; bounds are integers, so that it makes no difference. Saturated to int16 the
-// quanta with the zero point are still beyond int8 on the same side. The conversion would turn 2^31 and more into
-// negative numbers: hence the float minimum.
+// The definition clamps before it rounds; bounds are integers, so that it makes no difference. Saturated to int16, and
+// again with the zero point added, quanta beyond int8 stay beyond it. The conversion to integers would turn 2^31 and
+// more into negative numbers, but scales below 1 leave less of any int32.
 struct narrowing {
-  __m512 most;
   __m512i zero_point, lower, upper, order;
 };
 
 VNNI_INLINE struct narrowing narrowing_of(const struct i8k_requantize *q) {
   return (struct narrowing){
-      .most = _mm512_set1_ps(32768.0f),
       .zero_point = _mm512_set1_epi16((short)q->zero_point),
       .lower = _mm512_set1_epi8(q->lower),
       .upper = _mm512_set1_epi8(q->upper),
       .order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15)};
 }
 
-VNNI_INLINE __m512i quanta(__m512i sums, __m512 scales, const struct narrowing *n) {
-  return _mm512_cvtps_epi32(_mm512_min_ps(_mm512_mul_ps(_mm512_cvtepi32_ps(sums), scales), n->most));
+VNNI_INLINE __m512i quanta(__m512i sums, __m512 scales) {
+  return _mm512_cvtps_epi32(_mm512_mul_ps(_mm512_cvtepi32_ps(sums), scales));
 }
 
 VNNI_INLINE __m512i narrowed(__m512i a, __m512i b, __m512i c, __m512i d, const struct narrowing *n) {
@@ -67,13 +65,14 @@ VNNI_INLINE void store_rows_of_32(const struct i8k_tile *t, __m512i sums[MAX_ROW
   const __m512 scale0 = _mm512_load_ps(scales), scale1 = _mm512_load_ps(scales + 16);
   const bool whole = t->channels == I8K_BLOCK;
   const __mmask32 mask = ~UINT32_C(0) >> (I8K_BLOCK - t->channels);
+  int8_t *output = t->output;
+  const size_t stride = t->output_stride;  // a store might change the tile, for all that the compiler knows
   UNROLL for (int m = 0; m < rows; m += 2) {
     const int next = m + 1 < rows ? m + 1 : m;
     const __m512i bytes = narrowed(
-        quanta(sums[m][0], scale0, &n), quanta(sums[m][1], scale1, &n), quanta(sums[next][0], scale0, &n),
-        quanta(sums[next][1], scale1, &n), &n);
-    UNROLL for (int i = m; i <= next; i++) {
-      int8_t *output = t->output + (size_t)i * t->output_stride;
+        quanta(sums[m][0], scale0), quanta(sums[m][1], scale1), quanta(sums[next][0], scale0),
+        quanta(sums[next][1], scale1), &n);
+    UNROLL for (int i = m; i <= next; i++, output += stride) {
       const __m256i row = i == m ? _mm512_castsi512_si256(bytes) : _mm512_extracti64x4_epi64(bytes, 1);
       if (whole) {
         _mm256_storeu_si256((__m256i *)(void *)output, row);
@@ -87,19 +86,21 @@ VNNI_INLINE void store_rows_of_32(const struct i8k_tile *t, __m512i sums[MAX_ROW
 VNNI_INLINE void store_rows_of_16(const struct i8k_tile *t, __m512i sums[MAX_ROWS][2], const int rows) {
   const struct narrowing n = narrowing_of(t->requantize);
   const __m512 scale = _mm512_load_ps((const float *)t->block + I8K_HALF_BLOCK);
+  const bool whole = t->channels == I8K_HALF_BLOCK;
   const __mmask16 mask = (__mmask16)(0xFFFFu >> (I8K_HALF_BLOCK - t->channels));
+  int8_t *output = t->output;
+  const size_t stride = t->output_stride;
   UNROLL for (int m = 0; m < rows; m += 4) {
     const int last = rows - 1;
     const int row[4] = {m, m + 1 < rows ? m + 1 : last, m + 2 < rows ? m + 2 : last, m + 3 < rows ? m + 3 : last};
     const __m512i bytes = narrowed(
-        quanta(sums[row[0]][0], scale, &n), quanta(sums[row[1]][0], scale, &n), quanta(sums[row[2]][0], scale, &n),
-        quanta(sums[row[3]][0], scale, &n), &n);
+        quanta(sums[row[0]][0], scale), quanta(sums[row[1]][0], scale), quanta(sums[row[2]][0], scale),
+        quanta(sums[row[3]][0], scale), &n);
     const __m128i parts[4] = {
         _mm512_castsi512_si128(bytes), _mm512_extracti32x4_epi32(bytes, 1), _mm512_extracti32x4_epi32(bytes, 2),
         _mm512_extracti32x4_epi32(bytes, 3)};
-    UNROLL for (int i = 0; i < 4 && m + i < rows; i++) {
-      int8_t *output = t->output + (size_t)(m + i) * t->output_stride;
-      if (t->channels == I8K_HALF_BLOCK) {
+    UNROLL for (int i = 0; i < 4 && m + i < rows; i++, output += stride) {
+      if (whole) {
         _mm_storeu_si128((__m128i *)(void *)output, parts[i]);
       } else {
         _mm_mask_storeu_epi8(output, mask, parts[i]);
