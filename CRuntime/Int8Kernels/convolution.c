@@ -297,8 +297,17 @@ static void run_depthwise(struct run *run, size_t units, struct i8k_threads *thr
 static void run_gemm(struct run *run, size_t units, struct i8k_threads *threads) {
   run->group_blocks = divided(run->shape.outputs, I8K_BLOCK);
   run->blocks = run->shape.groups * run->group_blocks;
-  if (units == 1 && run->shape.unit <= run->kernels->max_rows && threads == NULL) {
-    const struct rows rows = {0, 0, run->shape.pixels};
+  const struct rows rows = {0, 0, run->shape.pixels};
+  const bool is_row = rows.count == 1 && run->shape.direct && run->shape.groups == 1 && run->output != NULL;
+  if (is_row && run->shape.outputs >= I8K_BLOCK && run->kernels->row != NULL && threads == NULL) {
+    struct i8k_tile tile = tile_of(run);
+    place_tile(run, 0, 0, 1, NULL, &tile);
+    tile.block = run->packed;
+    tile.channels = run->shape.outputs;
+    run->kernels->row(&tile);
+    return;
+  }
+  if (units == 1 && rows.count <= run->kernels->max_rows && threads == NULL) {
     for (size_t b = 0; b < run->blocks; b++) gemm_block(run, b, &rows, 1);
     return;
   }

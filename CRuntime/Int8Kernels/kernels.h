@@ -42,6 +42,7 @@ struct i8k_kernels {
   int32_t input_offset;  // added to each input by the kernels; the bias takes it back
   bool interleaved;
   void (*gemm)(const struct i8k_tile *tile);
+  void (*row)(const struct i8k_tile *tile);  // one row, without pointers, by any channels; or NULL
   void (*depthwise)(const struct i8k_tile *tile);
 };
 
