@@ -10,7 +10,8 @@ enum {
   MAX_MOVED = 1024,                 // pointers of a tile that are moved to other images, on the stack
   MAX_MOVED_TAPS = MAX_MOVED / 16,  // of one place: a build's max_rows is below 16
   MAX_COPIED = 1 << 26,             // bytes of the padded image
-  MAX_BY_ROWS_CHANNELS = 32,        // above, a copy costs more than it saves
+  BY_ROWS_CHANNELS = 16,            // up to here, rows of a window are worth the copy for longer taps alone
+  MAX_BY_ROWS_CHANNELS = 32,        // up to here, where single pixels would be rounded up to more
   CHUNK_TILES = 8,                  // tiles of rows by which a thread goes on
   CHUNK_PIXELS = 128,               // the same for depthwise
   PARALLEL_PRODUCTS = 1 << 20,      // below: handing out the work costs more than the threads save
@@ -44,7 +45,8 @@ struct i8k_shape i8k_shape_of(const struct i8k_conv *conv) {
   shape.padded_height = reach_y > inner_height ? reach_y : inner_height;
   shape.padded_width = reach_x > inner_width ? reach_x : inner_width;
   shape.by_rows = !conv->depthwise && groups == 1 && width > 1 && width <= 64 && conv->dilation_width == 1 &&
-                  c <= MAX_BY_ROWS_CHANNELS && i8k_round_up(width * c, 4) < width * i8k_round_up(c, 4) &&
+                  (c <= BY_ROWS_CHANNELS ||
+                   (c <= MAX_BY_ROWS_CHANNELS && i8k_round_up(width * c, 4) < width * i8k_round_up(c, 4))) &&
                   shape.padded_height <= MAX_COPIED / shape.padded_width / c / conv->batch;
   if (shape.by_rows) {
     shape.taps = height;
