@@ -8,14 +8,7 @@
 #include <immintrin.h>
 #endif
 
-// Compiled twice, the right one chosen at load: SwiftPM builds for the oldest x86-64.
-#if defined(__x86_64__) && defined(__linux__)
-#define XNX_DISPATCHED __attribute__((target_clones("avx2", "default")))
-#else
-#define XNX_DISPATCHED
-#endif
-
-// The same for integers alone: with AVX-512 the compiler may fuse a multiplication of floats with an addition.
+// XNX_DISPATCHED for integers alone: with AVX-512 the compiler may fuse a multiplication of floats with an addition.
 #if defined(__x86_64__) && defined(__linux__)
 #define XNX_DISPATCHED_INTEGERS __attribute__((target_clones("avx512bw", "avx2", "default")))
 #else
@@ -104,6 +97,10 @@ XNX_DISPATCHED static void quantize_elements(
     x = x > max ? max : x;
     output[i] = (int8_t)(round_even(x) + q.zero_point);
   }
+}
+
+void xnx_quantize_elements(const float *input, int8_t *output, size_t count, struct xnx_quantize quantize) {
+  quantize_elements(input, output, count, quantize);
 }
 
 static void quantize(const struct xnx_operator *op, size_t start, size_t count) {
