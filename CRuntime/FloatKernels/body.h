@@ -101,119 +101,140 @@ TARGET static void gemm(const struct f32k_tile *tile) {
   }
 }
 
-// Output rows by neighbouring columns by one vector of channels.
-struct columns {
-  const float *const *rows;
-  const struct f32k_conv *conv;
-  const float *weights;  // biases, then taps
-  float *output;
-  size_t output_stride, channel, count;  // count: of channels
-};
-
-// All taps are inside. `rows` > 1 with stride 1: each element of the input is read once for all sums that it is in.
+// Output rows by neighbouring columns by one vector of channels, of which `count` are there. Each element of the input is
+// read once for all sums that it is in. `checked`: some columns under the windows may be outside the image, some channels
+// not there.
 INLINE void columns_of(
-    const struct columns *d, size_t x, const int rows, const int columns, const int kernel, const int stride) {
-  const size_t c = d->conv->in_channels;
-  vec sums[2][4];
+    const struct f32k_rows *d, const float *weights, size_t x, size_t channel, size_t count, const int rows,
+    const int columns, const int kernel, const int stride, const bool checked) {
+  const struct f32k_conv *conv = d->conv;
+  const size_t c = conv->in_channels, start = x * (size_t)stride - conv->pad_left;
+  vec sums[2][4], w[25];
   UNROLL for (int i = 0; i < rows; i++) {
-    UNROLL for (int j = 0; j < columns; j++) sums[i][j] = load(d->weights);
+    UNROLL for (int j = 0; j < columns; j++) sums[i][j] = load(weights);
   }
-  const size_t start = (x * (size_t)stride - d->conv->pad_left) * c + d->channel;
-  UNROLL for (int y = 0; y < rows - 1 + kernel; y++) {
-    const float *row = d->rows[y] + start;
-    UNROLL for (int column = 0; column < (columns - 1) * stride + kernel; column++) {
-      const float *at = row + (size_t)column * c;
-      const vec input = d->count < LANES ? load_part(at, d->count) : load(at);
+  UNROLL for (int i = 0; i < kernel * kernel; i++) w[i] = load(weights + (1 + i) * LANES);
+  UNROLL for (int column = 0; column < (columns - 1) * stride + kernel; column++) {
+    const size_t in_x = start + (size_t)column;
+    if (checked && in_x >= conv->in_width) continue;
+    UNROLL for (int y = 0; y < (rows - 1) * stride + kernel; y++) {
+      const float *at = d->rows[y] + in_x * c + channel;
+      const vec input = checked && count < LANES ? load_part(at, count) : load(at);
       UNROLL for (int i = 0; i < rows; i++) {
         UNROLL for (int j = 0; j < columns; j++) {
-          const int ky = y - i, kx = column - j * stride;
+          const int ky = y - i * stride, kx = column - j * stride;
           if (ky < 0 || ky >= kernel || kx < 0 || kx >= kernel) continue;
-          sums[i][j] = multiply_add(input, load(d->weights + (1 + ky * kernel + kx) * LANES), sums[i][j]);
+          sums[i][j] = multiply_add(input, w[ky * kernel + kx], sums[i][j]);
         }
       }
     }
   }
-  float *output = d->output + x * c + d->channel;
+  float *output = d->output + x * c + channel;
+  const float min = conv->min, max = conv->max;
   UNROLL for (int i = 0; i < rows; i++) {
     UNROLL for (int j = 0; j < columns; j++) {
-      const vec y = clamp(sums[i][j], d->conv->min, d->conv->max);
-      store_up_to(output + (size_t)i * d->output_stride + (size_t)j * c, y, d->count);
+      float *at = output + ((size_t)i * conv->out_width + (size_t)j) * c;
+      if (checked) {
+        store_up_to(at, clamp(sums[i][j], min, max), count);
+      } else {
+        store(at, clamp(sums[i][j], min, max));
+      }
     }
   }
 }
+
+// All channels of neighbouring columns: they lie one after the other in memory.
+INLINE void group_of(
+    const struct f32k_rows *d, size_t x, const bool inside, const int rows, const int columns, const int kernel,
+    const int stride) {
+  const size_t channels = d->conv->in_channels, block = (size_t)(LANES * (1 + kernel * kernel));
+  const float *weights = d->packed;
+  size_t c = 0;
+  if (inside && columns == 4) {
+    for (; c + LANES <= channels; c += LANES, weights += block) {
+      columns_of(d, weights, x, c, LANES, rows, columns, kernel, stride, false);
+    }
+  }
+  for (; c < channels; c += LANES, weights += block) {
+    columns_of(d, weights, x, c, f32k_min(LANES, channels - c), rows, columns, kernel, stride, true);
+  }
+}
+
+INLINE void window_of(const struct f32k_rows *d, const int rows, const int kernel, const int stride) {
+  const struct f32k_conv *conv = d->conv;
+  for (size_t x = 0; x < conv->out_width; x += 4) {
+    const size_t start = x * (size_t)stride, end = start + (size_t)(3 * stride + kernel);
+    const bool inside = start >= conv->pad_left && end <= conv->pad_left + conv->in_width;
+    const size_t left = conv->out_width - x;
+    if (left >= 4) {
+      group_of(d, x, inside, rows, 4, kernel, stride);
+    } else if (left == 3) {
+      group_of(d, x, inside, rows, 3, kernel, stride);
+    } else if (left == 2) {
+      group_of(d, x, inside, rows, 2, kernel, stride);
+    } else {
+      group_of(d, x, inside, rows, 1, kernel, stride);
+    }
+  }
+}
+
+TARGET static void window_3_1_2(const struct f32k_rows *d) { window_of(d, 2, 3, 1); }
+TARGET static void window_3_1_1(const struct f32k_rows *d) { window_of(d, 1, 3, 1); }
+TARGET static void window_3_2_2(const struct f32k_rows *d) { window_of(d, 2, 3, 2); }
+TARGET static void window_3_2_1(const struct f32k_rows *d) { window_of(d, 1, 3, 2); }
+TARGET static void window_5_1_2(const struct f32k_rows *d) { window_of(d, 2, 5, 1); }
+TARGET static void window_5_1_1(const struct f32k_rows *d) { window_of(d, 1, 5, 1); }
+TARGET static void window_5_2_2(const struct f32k_rows *d) { window_of(d, 2, 5, 2); }
+TARGET static void window_5_2_1(const struct f32k_rows *d) { window_of(d, 1, 5, 2); }
 
 // One place of any window: taps in columns from `first` up to `end`.
-INLINE void place_of(const struct columns *d, size_t x, size_t row, size_t first, size_t end) {
+INLINE void place_of(const struct f32k_rows *d, size_t x, size_t row, size_t first, size_t end) {
   const struct f32k_conv *conv = d->conv;
-  vec sum = load(d->weights);
-  for (size_t ky = 0; ky < conv->kernel_height; ky++) {
-    const float *input = d->rows[row * conv->stride_height + ky * conv->dilation_height] + d->channel;
+  const size_t c = conv->in_channels, start = x * conv->stride_width - conv->pad_left;
+  const float *weights = d->packed;
+  float *output = d->output + (row * conv->out_width + x) * c;
+  for (size_t channel = 0; channel < c; channel += LANES) {
+    const size_t count = f32k_min(LANES, c - channel);
+    vec sum = load(weights);
     for (size_t kx = first; kx < end; kx++) {
-      const float *at = input + (x * conv->stride_width + kx * conv->dilation_width - conv->pad_left) * conv->in_channels;
-      const vec value = d->count < LANES ? load_part(at, d->count) : load(at);
-      sum = multiply_add(value, load(d->weights + (1 + ky * conv->kernel_width + kx) * LANES), sum);
+      const size_t offset = (start + kx * conv->dilation_width) * c + channel;
+      for (size_t ky = 0; ky < conv->kernel_height; ky++) {
+        const float *at = d->rows[row * conv->stride_height + ky * conv->dilation_height] + offset;
+        const vec input = count < LANES ? load_part(at, count) : load(at);
+        sum = multiply_add(input, load(weights + (1 + ky * conv->kernel_width + kx) * LANES), sum);
+      }
     }
+    store_up_to(output + channel, clamp(sum, conv->min, conv->max), count);
+    weights += LANES * (1 + conv->kernel_height * conv->kernel_width);
   }
-  float *output = d->output + row * d->output_stride + x * conv->in_channels + d->channel;
-  store_up_to(output, clamp(sum, conv->min, conv->max), d->count);
 }
 
-INLINE void place(const struct columns *d, size_t x, size_t rows) {
+TARGET static void any_window(const struct f32k_rows *d) {
   const struct f32k_conv *conv = d->conv;
-  const size_t left = x * conv->stride_width, step = conv->dilation_width;
-  const size_t first = left < conv->pad_left ? f32k_divided(conv->pad_left - left, step) : 0;
-  const size_t right = conv->pad_left + conv->in_width;
-  const size_t end = left < right ? f32k_min(conv->kernel_width, f32k_divided(right - left, step)) : 0;
-  for (size_t row = 0; row < rows; row++) place_of(d, x, row, first, end);
-}
-
-// The columns from x to end, which have all their taps.
-INLINE void inner(const struct columns *d, size_t x, size_t end, const int rows, const int kernel, const int stride) {
-  for (; x + 4 <= end; x += 4) columns_of(d, x, rows, 4, kernel, stride);
-  if (x + 2 <= end) {
-    columns_of(d, x, rows, 2, kernel, stride);
-    x += 2;
+  const size_t step = conv->dilation_width, right = conv->pad_left + conv->in_width;
+  for (size_t x = 0; x < conv->out_width; x++) {
+    const size_t left = x * conv->stride_width;
+    const size_t first = left < conv->pad_left ? f32k_divided(conv->pad_left - left, step) : 0;
+    const size_t end = left < right ? f32k_min(conv->kernel_width, f32k_divided(right - left, step)) : 0;
+    for (size_t row = 0; row < d->count; row++) place_of(d, x, row, first, end);
   }
-  if (x < end) columns_of(d, x, rows, 1, kernel, stride);
 }
 
-TARGET static void depthwise_3_1_2(const struct columns *d, size_t x, size_t end) { inner(d, x, end, 2, 3, 1); }
-TARGET static void depthwise_3_1_1(const struct columns *d, size_t x, size_t end) { inner(d, x, end, 1, 3, 1); }
-TARGET static void depthwise_3_2_1(const struct columns *d, size_t x, size_t end) { inner(d, x, end, 1, 3, 2); }
-TARGET static void depthwise_5_1_2(const struct columns *d, size_t x, size_t end) { inner(d, x, end, 2, 5, 1); }
-TARGET static void depthwise_5_1_1(const struct columns *d, size_t x, size_t end) { inner(d, x, end, 1, 5, 1); }
-TARGET static void depthwise_5_2_1(const struct columns *d, size_t x, size_t end) { inner(d, x, end, 1, 5, 2); }
-
-typedef void (*inner_function)(const struct columns *d, size_t x, size_t end);
-
-// NULL for windows that are not among the common ones.
-static inner_function inner_for(const struct f32k_conv *conv, size_t rows) {
+static void depthwise(const struct f32k_rows *d) {
+  const struct f32k_conv *conv = d->conv;
   const size_t kernel = conv->kernel_width, stride = conv->stride_width;
-  if (conv->kernel_height != kernel || conv->stride_height != stride) return NULL;
-  if (conv->dilation_height != 1 || conv->dilation_width != 1) return NULL;
-  if (kernel == 3 && stride == 1) return rows == 2 ? depthwise_3_1_2 : depthwise_3_1_1;
-  if (kernel == 3 && stride == 2) return depthwise_3_2_1;
-  if (kernel == 5 && stride == 1) return rows == 2 ? depthwise_5_1_2 : depthwise_5_1_1;
-  if (kernel == 5 && stride == 2) return depthwise_5_2_1;
-  return NULL;
-}
-
-TARGET static void depthwise(const struct f32k_rows *rows) {
-  const struct f32k_conv *conv = rows->conv;
-  const size_t reach = (conv->kernel_width - 1) * conv->dilation_width + 1, width = conv->pad_left + conv->in_width;
-  const size_t first = f32k_min(f32k_divided(conv->pad_left, conv->stride_width), conv->out_width);
-  const size_t whole = width < reach ? 0 : f32k_min((width - reach) / conv->stride_width + 1, conv->out_width);
-  const inner_function function = inner_for(conv, rows->count);
-  const size_t end = function == NULL ? first : f32k_max(first, whole);
-  const size_t block = LANES * (1 + conv->kernel_height * conv->kernel_width);
-  struct columns d = {
-      .rows = rows->rows, .conv = conv, .weights = rows->packed, .output = rows->output,
-      .output_stride = conv->out_width * conv->out_channels};
-  for (; d.channel < conv->in_channels; d.channel += LANES, d.weights += block) {
-    d.count = f32k_min(LANES, conv->in_channels - d.channel);
-    for (size_t x = 0; x < first; x++) place(&d, x, rows->count);
-    if (first < end) function(&d, first, end);
-    for (size_t x = end; x < conv->out_width; x++) place(&d, x, rows->count);
+  const bool square = conv->kernel_height == kernel && conv->stride_height == stride && conv->dilation_height == 1 &&
+                      conv->dilation_width == 1;
+  if (square && kernel == 3 && stride == 1) {
+    (d->count == 2 ? window_3_1_2 : window_3_1_1)(d);
+  } else if (square && kernel == 3 && stride == 2) {
+    (d->count == 2 ? window_3_2_2 : window_3_2_1)(d);
+  } else if (square && kernel == 5 && stride == 1) {
+    (d->count == 2 ? window_5_1_2 : window_5_1_1)(d);
+  } else if (square && kernel == 5 && stride == 2) {
+    (d->count == 2 ? window_5_2_2 : window_5_2_1)(d);
+  } else {
+    any_window(d);
   }
 }
 

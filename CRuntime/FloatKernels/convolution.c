@@ -141,10 +141,13 @@ static void point(const struct run *run, size_t pixel, size_t rows, const float 
   }
 }
 
-static bool is_inside(const struct f32k_conv *conv, struct place place) {
+// How many of the windows from `place` on in its row of the output are whole inside the image.
+static size_t count_inside(const struct f32k_conv *conv, struct place place, size_t rows) {
   const size_t height = (conv->kernel_height - 1) * conv->dilation_height + 1;
-  return place.y < conv->in_height && height <= conv->in_height - place.y && place.x < conv->in_width &&
-         conv->kernel_width <= conv->in_width - place.x;
+  if (place.y >= conv->in_height || height > conv->in_height - place.y) return 0;
+  if (place.x >= conv->in_width || conv->kernel_width > conv->in_width - place.x) return 0;
+  const size_t whole = (conv->in_width - place.x - conv->kernel_width) / conv->stride_width + 1;
+  return f32k_min(rows, f32k_min(whole, conv->out_width - place.out_x));
 }
 
 // The elements under a window, with zeros around the image.
@@ -166,14 +169,21 @@ static void gather(const struct f32k_conv *conv, struct place place, float *to) 
 static void point_at_lines(const struct run *run, size_t pixel, size_t rows, const float **pointers, float *copies) {
   const struct f32k_conv *conv = run->conv;
   const size_t c = conv->in_channels, height = conv->kernel_height, length = conv->kernel_width * c;
-  struct place place = place_at(run, pixel);
-  for (size_t i = 0; i < rows; i++, pointers += height, advance(conv, &place)) {
-    const bool inside = is_inside(conv, place);
-    if (!inside) gather(conv, place, copies);
-    const float *first = inside ? place.image + (place.y * conv->in_width + place.x) * c : copies;
-    const size_t stride = inside ? conv->dilation_height * conv->in_width * c : length;
-    for (size_t ky = 0; ky < height; ky++) pointers[ky] = first + ky * stride;
-    if (!inside) copies += height * length;
+  const size_t line = conv->dilation_height * conv->in_width * c;
+  size_t count;
+  for (size_t i = 0; i < rows; i += count) {
+    const struct place place = place_at(run, pixel + i);
+    count = count_inside(conv, place, rows - i);
+    if (count == 0) {
+      gather(conv, place, copies);
+      for (size_t ky = 0; ky < height; ky++, copies += length) *pointers++ = copies;
+      count = 1;
+      continue;
+    }
+    const float *first = place.image + (place.y * conv->in_width + place.x) * c;
+    for (size_t j = 0; j < count; j++, first += conv->stride_width * c) {
+      for (size_t ky = 0; ky < height; ky++) *pointers++ = first + ky * line;
+    }
   }
 }
 
@@ -295,7 +305,7 @@ static void run_gemm(struct run *run, struct i8k_threads *threads) {
   i8k_parallelize(threads, run->chunks * run->pieces, gemm_chunk, run);
 }
 
-// Some rows of the output, two at a time where that saves reading the input twice.
+// Some rows of the output, two at a time: that saves reading the input twice, and gives more sums at a time.
 static void depthwise_chunk(void *context, size_t index) {
   const struct run *run = context;
   const struct f32k_conv *conv = run->conv;
@@ -303,7 +313,7 @@ static void depthwise_chunk(void *context, size_t index) {
   size_t count;
   for (size_t row = rows.first; row < rows.end; row += count) {
     const size_t image = row / conv->out_height, y = row % conv->out_height;
-    count = conv->stride_height == 1 && row + 1 < rows.end && y + 1 < conv->out_height ? 2 : 1;
+    count = row + 1 < rows.end && y + 1 < conv->out_height ? 2 : 1;
     const float *inputs[MAX_INPUT_ROWS];
     const size_t height = (count - 1) * conv->stride_height + (conv->kernel_height - 1) * conv->dilation_height + 1;
     const size_t length = conv->in_width * conv->in_channels;

@@ -29,8 +29,9 @@ struct f32k_tile {
 
 // Up to two rows of the output of a depthwise convolution, over all columns and channels.
 struct f32k_rows {
-  const float *const *rows;  // of the input, or of zeros: tap y of output row i is rows[i * stride_height + y * dilation_height]
-  size_t count;              // 1 or 2; 2 with stride_height 1 only
+  // Of the input, or of zeros: tap y of output row i is rows[i * stride_height + y * dilation_height].
+  const float *const *rows;
+  size_t count;              // 1 or 2
   const struct f32k_conv *conv;
   const void *packed;
   float *output;
