@@ -1,12 +1,6 @@
 // f32 pooling of the executor's own, so that a program whose convolutions are ours needs no other threads than ours.
 #include "operator.h"
 
-// Compiled for each, the right one chosen at load: SwiftPM builds for the oldest x86-64.
-#if defined(__x86_64__) && defined(__linux__)
-#define XNX_DISPATCHED __attribute__((target_clones("avx512f", "avx2", "default")))
-#else
-#define XNX_DISPATCHED
-#endif
 
 enum { CHANNELS = 64 };
 
