@@ -220,18 +220,24 @@ static void multiply(const struct run *run, struct rows rows, struct rows blocks
   const struct f32k_shape *shape = &run->shape;
   const float *pointers[MAX_POINTERS];
   if (!shape->direct) point(run, rows.first, rows.end - rows.first, pointers);
-  const size_t tiles = f32k_divided(rows.end - rows.first, run->kernels->max_rows);
+  const size_t count = rows.end - rows.first, tiles = f32k_divided(count, run->kernels->max_rows);
+  const size_t least = count / tiles, more = count % tiles;  // so many tiles have a row more
   for (size_t b = blocks.first; b < blocks.end; b++) {
+    struct f32k_tile tile = tile_of(run, rows.first, b);
+    if (!shape->direct) tile.pointers = pointers;
     for (size_t i = 0; i < tiles; i++) {
-      const struct rows of_tile = part(rows.end - rows.first, tiles, i);
-      struct f32k_tile tile = tile_of(run, rows.first + of_tile.first, b);
-      tile.rows = of_tile.end - of_tile.first;
-      if (!shape->direct) tile.pointers = pointers + of_tile.first * shape->taps;
+      tile.rows = least + (i < more);
       // The next block follows, and by then it is wanted.
       if (i + 1 == tiles && b + 1 < blocks.end) {
         tile.ahead = f32k_round_up(tile.channels, run->kernels->lanes) * shape->taps * shape->depth;
       }
       run->kernels->gemm(&tile);
+      tile.output += tile.rows * tile.output_stride;
+      if (shape->direct) {
+        tile.input += tile.rows * tile.input_stride;
+      } else {
+        tile.pointers += tile.rows * shape->taps;
+      }
     }
   }
 }

@@ -127,14 +127,16 @@ static void multiply(
       .taps = 1, .depth = depth, .input_stride = l->depth, .bias = no_bias,
       .weights = run->packed + run->packed_outputs + channel * F32K_POINTS * depth, .channels = width,
       .output_stride = width, .min = -__builtin_inff(), .max = __builtin_inff()};
+  const size_t least = count / tiles, more = count % tiles;  // so many tiles have a row more
   for (size_t p = 0; p < F32K_POINTS; p++, tile.weights += depth * width) {
+    tile.input = inputs + p * l->in_stride;
+    tile.output = outputs + p * l->out_stride;
     for (size_t i = 0; i < tiles; i++) {
-      const size_t row = count * i / tiles;
-      tile.rows = count * (i + 1) / tiles - row;
-      tile.input = inputs + p * l->in_stride + row * l->depth;
-      tile.output = outputs + p * l->out_stride + row * width;
+      tile.rows = least + (i < more);
       tile.ahead = i + 1 == tiles ? depth * width : 0;  // the next point; of the last the next block
       run->kernels->gemm(&tile);
+      tile.input += tile.rows * l->depth;
+      tile.output += tile.rows * width;
     }
   }
   write_tiles(run, first, count, channel, channels, outputs);
@@ -178,12 +180,13 @@ void f32k_winograd_run(
   run.points = (float *)scratch + l->scratch / sizeof(float);
   run.slots = (atomic_flag *)(void *)(run.points + count * (l->in_size + l->out_size));
   for (size_t i = 0; i < count; i++) atomic_flag_clear_explicit(&run.slots[i], memory_order_relaxed);
+  const size_t channel_blocks = f32k_divided(conv->out_channels, 2 * lanes), tasks = TASKS_PER_THREAD * count;
   run.blocks = f32k_divided(l->tiles, l->block);
-  if (count > 1) {
-    const size_t smaller = f32k_divided(l->tiles, MIN_TILES);
-    if (run.blocks < TASKS_PER_THREAD * count) run.blocks = f32k_min(smaller, TASKS_PER_THREAD * count);
+  if (count > 1 && run.blocks < tasks) {
+    const size_t least = channel_blocks < 2 * count ? run.kernels->max_rows : MIN_TILES;
+    run.blocks = f32k_max(run.blocks, f32k_min(f32k_divided(l->tiles, least), tasks));
   }
-  if (count == 1 || run.blocks >= TASKS_PER_THREAD * count) {
+  if (count == 1 || run.blocks >= tasks || channel_blocks < 2 * count) {
     i8k_parallelize(threads, run.blocks, whole_block, &run);
     return;
   }
@@ -192,6 +195,6 @@ void f32k_winograd_run(
     run.first = l->tiles * i / run.blocks;
     run.count = l->tiles * (i + 1) / run.blocks - run.first;
     i8k_parallelize(threads, f32k_divided(run.count, TRANSFORMED), transform_piece, &run);
-    i8k_parallelize(threads, f32k_divided(conv->out_channels, 2 * lanes), multiply_piece, &run);
+    i8k_parallelize(threads, channel_blocks, multiply_piece, &run);
   }
 }

@@ -1,7 +1,6 @@
 // f32 pooling of the executor's own, so that a program whose convolutions are ours needs no other threads than ours.
 #include "operator.h"
 
-
 enum { CHANNELS = 64 };
 
 // The window's part inside the image: `height` rows, `row_stride` apart, of `width` pixels of all channels.
