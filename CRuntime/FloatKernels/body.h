@@ -1,5 +1,5 @@
-// The kernels, for any vector. The file that includes this defines: TARGET, INLINE; LANES, MAX_ROWS, GEMM_ROWS(X), which
-// is X(1) to X(MAX_ROWS); vec, a clang vector of LANES floats; and load, load_part, store, store_part, broadcast,
+// The kernels, for any vector. The file that includes this defines: TARGET, INLINE; LANES, MAX_ROWS, GEMM_ROWS(X),
+// which is X(1) to X(MAX_ROWS); vec, a clang vector of LANES floats; and load, load_part, store, store_part, broadcast,
 // multiply_add(a, b, sum), at_least and at_most, which keep NaN. The parts are `count` lanes, 1 to LANES.
 #ifndef F32K_BODY_H
 #define F32K_BODY_H
@@ -52,7 +52,7 @@ INLINE void gemm_of(const struct f32k_tile *t, const int rows, const int vectors
   }
 }
 
-// One row and one tap by `blocks` whole blocks: as many sums as it takes for memory, not their latency, to be the limit.
+// One row and one tap by `blocks` whole blocks: so many sums that memory is the limit, not their latency.
 INLINE void row_of(const struct f32k_tile *t, size_t channel, const int blocks) {
   const size_t depth = t->depth;
   const float *x = t->input, *w = t->weights + channel * depth;
@@ -101,9 +101,9 @@ TARGET static void gemm(const struct f32k_tile *tile) {
   }
 }
 
-// Output rows by neighbouring columns by one vector of channels, of which `count` are there. Each element of the input is
-// read once for all sums that it is in. `checked`: some columns under the windows may be outside the image, some channels
-// not there.
+// Output rows by neighbouring columns by one vector of channels, of which `count` are there. Each element of the input
+// is read once for all sums that it is in. `checked`: some columns under the windows may be outside the image, some
+// channels not there.
 INLINE void columns_of(
     const struct f32k_rows *d, const float *weights, size_t x, size_t channel, size_t count, const int rows,
     const int columns, const int kernel, const int stride, const bool checked) {
@@ -238,8 +238,8 @@ static void depthwise(const struct f32k_rows *d) {
   }
 }
 
-// Winograd's F(2x2, 3x3), as by Lavin and Gray ("Fast Algorithms for Convolutional Neural Networks", 2015): the input is
-// B^T d B, the output A^T m A.
+// Winograd's F(2x2, 3x3), as by Lavin and Gray ("Fast Algorithms for Convolutional Neural Networks", 2015): the input
+// is B^T d B, the output A^T m A.
 INLINE void input_points(vec d[4]) {
   const vec a = d[0] - d[2], b = d[1] + d[2], c = d[2] - d[1], e = d[1] - d[3];
   d[0] = a, d[1] = b, d[2] = c, d[3] = e;

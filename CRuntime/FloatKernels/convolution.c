@@ -1,5 +1,5 @@
-// Convolutions as products of matrices whose rows are gathered through pointers made on the way, and depthwise ones row
-// by row, split over threads.
+// Convolutions as products of matrices whose rows are found through pointers made on the way, and depthwise ones row by
+// row, split over threads.
 #include <string.h>
 
 #include "kernels.h"
@@ -97,8 +97,8 @@ struct run {
   size_t group_blocks, blocks, piece_blocks, pieces;  // of output channels: in a group; in all; in a piece; pieces
 };
 
-// A place of the output, and the place of the image that the first tap of its window is on, before padding: unsigned, so
-// that a place before the image wraps around to one far behind it.
+// A place of the output, and the place of the image that the first tap of its window is on, before padding: unsigned,
+// so that a place before the image wraps around to one far behind it.
 struct place {
   size_t out_y, out_x;
   const float *image;

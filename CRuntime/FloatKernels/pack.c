@@ -42,8 +42,8 @@ static void pack_winograd_block(const float *filter, float *to, size_t count, si
       for (size_t k = 0; k < length; k++) {
         float columns[3][4];
         for (size_t x = 0; x < 3; x++) {
-          filter_points((const float[3]){source[x * depth + k], source[(3 + x) * depth + k], source[(6 + x) * depth + k]},
-                        columns[x]);
+          const float *g = source + x * depth + k;
+          filter_points((const float[3]){g[0], g[3 * depth], g[6 * depth]}, columns[x]);
         }
         for (size_t y = 0; y < 4; y++) {
           float row[4];

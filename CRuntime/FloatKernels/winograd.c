@@ -1,7 +1,7 @@
 // Convolutions of 3 by 3 by Winograd's F(2x2, 3x3): tiles of 4 by 4 places of the input become 16 points, each point is
-// a product of matrices (tiles, in) (in, out), and 16 points become 2 by 2 places of the output. Some tiles are taken at a
-// time, so that their points stay in the cache: whole by one thread where there are enough of them, else all threads
-// divide them by tiles and then by channels.
+// a product of matrices (tiles, in) (in, out), and 16 points become 2 by 2 places of the output. Some tiles are taken
+// at a time, so that their points stay in the cache: whole by one thread where there are enough of them, else all
+// threads divide them by tiles and then by channels.
 #include <stdatomic.h>
 #include <string.h>
 

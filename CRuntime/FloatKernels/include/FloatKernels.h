@@ -1,5 +1,6 @@
-// f32 convolutions of our own: one output is bias + sum(x * w), clamped. The order of summation is fixed by channels and
-// window alone, so that neither threads nor the sizes of images change a bit. Allocates nothing: the caller owns buffers.
+// f32 convolutions of our own: one output is bias + sum(x * w), clamped. The order of summation is fixed by channels
+// and window alone, so that neither threads nor the sizes of images change a bit. Allocates nothing: the caller owns
+// buffers.
 #ifndef FLOAT_KERNELS_H
 #define FLOAT_KERNELS_H
 
@@ -18,9 +19,9 @@ enum f32k_isa f32k_isa(void);
 bool f32k_isa_available(enum f32k_isa isa);
 const char *f32k_isa_name(enum f32k_isa isa);
 
-// A convolution of (N, H, W, C) with filter (O, H, W, I), in groups of channels, or depthwise (a group for each channel,
-// in_channels == out_channels; `groups` is not looked at). Sizes are at least 1 and consistent, channels are multiples of
-// `groups`; padding is filled with zeros. NaN stays NaN.
+// A convolution of (N, H, W, C) with filter (O, H, W, I), in groups of channels, or depthwise (a group for each
+// channel, in_channels == out_channels; `groups` is not looked at). Sizes are at least 1 and consistent, channels are
+// multiples of `groups`; padding is filled with zeros. NaN stays NaN.
 struct f32k_conv {
   enum f32k_isa isa;
   bool depthwise;
