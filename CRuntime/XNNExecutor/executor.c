@@ -82,11 +82,8 @@ struct xnx_threads {
   _Atomic(pthreadpool_t) pool;
 };
 
-// What is left to the library in an int8 program is smaller than waking its threads is worth.
-static bool needs_library_threads(const struct xnx_operator *op) {
-  const bool product = op->kind == DS_CONVOLUTION_2D || op->kind == DS_FULLY_CONNECTED;
-  return op->kernel == NULL && (op->type == DS_FLOAT32 || product);
-}
+// What is left to the library where convolutions are ours is smaller than waking its threads is worth.
+static bool needs_library_threads(const struct xnx_operator *op) { return op->kernel == NULL && !op->is_alone; }
 
 static enum xnx_status create_library_threads(struct xnx_threads *threads) {
   if (threads->count == 1 || threads->pool != NULL) return XNX_OK;
@@ -139,6 +136,7 @@ static bool is_small(const struct xnx_operands *operands, const struct xnx_opera
   const double elements = (double)XNX_PARALLEL_ELEMENTS;
   const double in = (double)xnx_element_count(operands->inputs[0]), out = (double)xnx_element_count(operands->output);
   if (node->kind == DS_CONVOLUTION_2D || node->kind == DS_FULLY_CONNECTED) {
+    if (op->is_native && op->type == DS_FLOAT32) return false;  // its kernels decide
     const struct ds_value *filter = operands->inputs[1];
     const bool is_gemm = op->is_native && !op->as.native.conv.depthwise;
     const double products = (double)(is_gemm ? XNX_PARALLEL_NATIVE : XNX_PARALLEL_PRODUCTS);
@@ -173,6 +171,8 @@ enum xnx_status xnx_operator_create(
   }
   op->packed_bytes += library_bytes;
   op->is_small = is_small(&operands, op);
+  const bool product = op->kind == DS_CONVOLUTION_2D || op->kind == DS_FULLY_CONNECTED;
+  op->is_alone = !product && (op->type != DS_FLOAT32 || xnx_is_native_float(options));
   *operator_out = op;
   return XNX_OK;
 }

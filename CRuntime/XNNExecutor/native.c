@@ -122,7 +122,7 @@ void *xnx_operator_take_packed(xnx_operator *op) {
   return owned;
 }
 
-int xnx_operator_is_native(const xnx_operator *op) { return op->is_native; }
+int xnx_operator_is_native(const xnx_operator *op) { return op->kernel != NULL; }
 
 const char *xnx_kernel_isa(void) { return i8k_isa_name(i8k_isa()); }
 

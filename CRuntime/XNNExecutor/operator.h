@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include "DelegateSchema.h"
+#include "FloatKernels.h"
 #include "Int8Kernels.h"
 #include "XNNExecutor.h"
 
@@ -71,6 +72,11 @@ struct xnx_maximum {
   int8_t min, max;
 };
 
+struct xnx_float_maximum {
+  struct ds_window window;
+  struct xnx_bounds bounds;
+};
+
 struct xnx_quantize {
   float inverse_scale;
   int32_t zero_point;
@@ -89,7 +95,10 @@ struct xnx_pad {
 
 // A convolution on kernels of ours.
 struct xnx_native {
-  struct i8k_conv conv;
+  union {
+    struct i8k_conv conv;
+    struct f32k_conv float_conv;  // native_float.c
+  };
   const void *packed;
   size_t packed_size;
   void *owned;  // the packed weights, unless they were given
@@ -135,6 +144,7 @@ struct xnx_operator {
   bool ready;
   bool is_native;
   bool is_small;            // runs faster without other threads
+  bool is_alone;            // the library's threads are not used: its parts run on ours
   pthreadpool_t pool;       // of the library's operators, since setup; NULL: the caller's thread alone
   struct i8k_threads *own;  // of our kernels, likewise
   size_t packed_bytes;
@@ -143,6 +153,7 @@ struct xnx_operator {
   union {
     struct xnx_average average;
     struct xnx_maximum maximum;
+    struct xnx_float_maximum float_maximum;
     struct xnx_quantize quantize;
     struct xnx_convert convert;
     struct xnx_pad pad;
@@ -214,6 +225,19 @@ enum xnx_status xnx_reshape_native(struct xnx_operator *op);
 enum xnx_status xnx_pack_native(
     const struct xnx_operands *operands, const int32_t *bias, const float *scales, struct xnx_operator *op);
 void xnx_delete_native(struct xnx_operator *op);
+
+// kernels_float.c
+void xnx_kernel_max_pooling_float(const struct xnx_operator *op, struct i8k_threads *threads);
+void xnx_kernel_average_pooling_float(const struct xnx_operator *op, struct i8k_threads *threads);
+
+// native_float.c
+// Whether f32 operators are to run on kernels of ours, where there are such.
+bool xnx_is_native_float(const struct xnx_options *options);
+// The same for an f32 convolution.
+enum xnx_status xnx_create_native_float(
+    const struct xnx_operands *operands, const struct ds_window *window, struct xnx_bounds bounds,
+    struct xnx_operator *op);
+enum xnx_status xnx_reshape_native_float(struct xnx_operator *op);
 
 // dynamic.c
 void xnx_delete_dynamic(struct xnx_operator *op);
