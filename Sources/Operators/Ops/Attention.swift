@@ -132,8 +132,8 @@ private struct Attention: Sendable {
     while first < rows {
       let count = min(Attention.blockRows, rows - first)
       gemm.multiply(
-        q + first &* depth, rowCount: count, rowStride: depth, packed: buffers.scratch, group: 0, output: block,
-        outputStride: keys)
+        GemmRows(q + first &* depth, count: count, length: depth, stride: depth), packed: buffers.scratch, group: 0,
+        output: block, outputStride: keys)
       for row in 0..<count {
         let line = block + row &* keys
         for j in 0..<keys { line[j] *= scale }

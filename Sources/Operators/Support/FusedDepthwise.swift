@@ -136,8 +136,7 @@ struct FusedDepthwise: Sendable {
             values += columnStep
           }
         }
-        sums.replace(with: lower, where: sums .< lower)
-        sums.replace(with: upper, where: sums .> upper)
+        sums = clamped(sums, lower, upper)
         let target = output + (pixel &* channels &+ channel)
         for lane in 0..<min(4, channels &- channel) { target[lane] = sums[lane] }
         channel &+= 4

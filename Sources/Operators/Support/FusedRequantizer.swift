@@ -33,10 +33,7 @@ struct Requantizer: Sendable {
 
   @inline(__always)
   func round(_ value: SIMD4<Float>) -> SIMD4<Int8> {
-    var clamped = value
-    clamped.replace(with: lower, where: clamped .< lower)
-    clamped.replace(with: upper, where: clamped .> upper)
-    let bits = unsafeBitCast(clamped + Requantizer.magic, to: SIMD4<Int32>.self)
+    let bits = unsafeBitCast(clamped(value, lower, upper) + Requantizer.magic, to: SIMD4<Int32>.self)
     return SIMD4<Int8>(truncatingIfNeeded: bits &- Requantizer.magicBits &+ zeroPoint)
   }
 
