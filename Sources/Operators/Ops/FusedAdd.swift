@@ -42,64 +42,78 @@ extension Operator {
   }
 }
 
-/// The int8 sum, or difference, of two tensors with parameters of their own.
+/// The int8 sum, or difference, of two tensors with parameters of their own. Each operand's term is looked up: SSE2
+/// multiplies no 32-bit integers.
 private struct Int8Sum: Sendable {
-  private let zeroPointA, zeroPointB: Int32
-  private let ratioA, ratioB: Float
-  /// 1 or −1, for the second operand.
-  private let sign: Int32
   private let requantizer: Requantizer
-  private let bounds: (lower: Int32, upper: Int32)
+  private let terms: Terms
+
+  /// What each quantum of the operands adds, indexed by the quantum + 128.
+  private enum Terms: Sendable {
+    case fixedPoint(a: [Int32], b: [Int32], shift: Int32)
+    case floatingPoint(a: [Float], b: [Float])
+  }
 
   init(
     _ call: OperatorCall, _ a: TensorSpec, _ b: TensorSpec, _ output: TensorSpec, sign: Int32
   ) throws(OperatorError) {
-    self.sign = sign
     let (a, b) = (try call.int8Parameters(a, "self"), try call.int8Parameters(b, "other"))
     let scale = try call.int8Parameters(output, "output").scale
-    (ratioA, ratioB) = (a.scale / scale, b.scale / scale)
+    let (ratioA, ratioB) = (a.scale / scale, b.scale / scale)
     // 2⁶⁴ keeps the float path clear of infinities, whose difference is NaN.
     try call.check(
       ratioA < 0x1p64 && ratioB < 0x1p64,
       "the scales \(a.scale) and \(b.scale) are too large for the output scale \(scale)")
-    (zeroPointA, zeroPointB) = (a.zeroPoint, b.zeroPoint)
     requantizer = try call.requantizer(output)
-    bounds = (Int32(requantizer.lower), Int32(requantizer.upper))
+    if min(ratioA, ratioB) >= 0x1p-10 && max(ratioA, ratioB) < 0x1p8 {
+      let shift = 20 - Int32(max(ratioA, ratioB).exponent)
+      let power = Float(sign: .plus, exponent: Int(shift), significand: 1)
+      let multiplierA = Int32((ratioA * power).rounded(.toNearestOrEven))
+      let multiplierB = sign &* Int32((ratioB * power).rounded(.toNearestOrEven))
+      // Sums stay below 2³¹: 2 · 255 · 2²¹ + 2²⁹.
+      let half: Int32 = 1 &<< (shift &- 1)
+      terms = .fixedPoint(
+        a: (-128...127).map { half &+ ($0 &- a.zeroPoint) &* multiplierA },
+        b: (-128...127).map { ($0 &- b.zeroPoint) &* multiplierB }, shift: shift)
+    } else {
+      terms = .floatingPoint(
+        a: (-128...127).map { Float(Int32($0) &- a.zeroPoint) * ratioA },
+        b: (-128...127).map { Float(Int32($0) &- b.zeroPoint) * (Float(sign) * ratioB) })
+    }
   }
-
-  private var isFixedPoint: Bool { min(ratioA, ratioB) >= 0x1p-10 && max(ratioA, ratioB) < 0x1p8 }
 
   func run(
     _ a: UnsafePointer<Int8>, _ b: UnsafePointer<Int8>, _ target: UnsafeMutablePointer<Int8>, _ count: Int
   ) {
-    if isFixedPoint { fixedPoint(a, b, target, count) } else { floatingPoint(a, b, target, count) }
-  }
-
-  /// Sums stay below 2³¹: 2 · 255 · 2²¹ + 2²⁹.
-  private func fixedPoint(
-    _ a: UnsafePointer<Int8>, _ b: UnsafePointer<Int8>, _ target: UnsafeMutablePointer<Int8>, _ count: Int
-  ) {
-    let shift = 20 - Int32(max(ratioA, ratioB).exponent)
-    let power = Float(sign: .plus, exponent: Int(shift), significand: 1)
-    let multiplierA = Int32((ratioA * power).rounded(.toNearestOrEven))
-    let multiplierB = sign &* Int32((ratioB * power).rounded(.toNearestOrEven))
-    let bias = (1 &<< (shift &- 1)) &- zeroPointA &* multiplierA &- zeroPointB &* multiplierB
-    let (lower, upper, zeroPoint) = (bounds.lower, bounds.upper, requantizer.zeroPoint)
-    for i in 0..<count {
-      let sum = bias &+ Int32(a[i]) &* multiplierA &+ Int32(b[i]) &* multiplierB
-      let quantum = max(lower, min(upper, sum &>> shift))
-      target[i] = Int8(truncatingIfNeeded: quantum &+ zeroPoint)
+    let requantizer = requantizer
+    switch terms {
+    case .fixedPoint(let termsA, let termsB, let shift):
+      let (lower, upper) = (Int32(requantizer.lower), Int32(requantizer.upper))
+      map(a, b, target, count, termsA, termsB) { sum in
+        Int8(truncatingIfNeeded: max(lower, min(upper, sum &>> shift)) &+ requantizer.zeroPoint)
+      } adding: {
+        $0 &+ $1
+      }
+    case .floatingPoint(let termsA, let termsB):
+      map(a, b, target, count, termsA, termsB) {
+        requantizer.round($0)
+      } adding: {
+        $0 + $1
+      }
     }
   }
 
-  private func floatingPoint(
-    _ a: UnsafePointer<Int8>, _ b: UnsafePointer<Int8>, _ target: UnsafeMutablePointer<Int8>, _ count: Int
+  @inline(__always)
+  private func map<Term>(
+    _ a: UnsafePointer<Int8>, _ b: UnsafePointer<Int8>, _ target: UnsafeMutablePointer<Int8>, _ count: Int,
+    _ termsA: [Term], _ termsB: [Term], quantum: (Term) -> Int8, adding: (Term, Term) -> Term
   ) {
-    let (zeroPointA, zeroPointB, ratioA, ratioB) = (zeroPointA, zeroPointB, ratioA, Float(sign) * ratioB)
-    let requantizer = requantizer
-    for i in 0..<count {
-      let (x, y) = (Float(Int32(a[i]) &- zeroPointA), Float(Int32(b[i]) &- zeroPointB))
-      target[i] = requantizer.round(x * ratioA + y * ratioB)
+    termsA.withUnsafeBufferPointer { termsA in
+      termsB.withUnsafeBufferPointer { termsB in
+        guard let centreA = termsA.baseAddress.map({ $0 + 128 }), let centreB = termsB.baseAddress.map({ $0 + 128 })
+        else { return }
+        for i in 0..<count { target[i] = quantum(adding(centreA[Int(a[i])], centreB[Int(b[i])])) }
+      }
     }
   }
 }
