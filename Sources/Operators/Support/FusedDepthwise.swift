@@ -64,13 +64,11 @@ struct FusedDepthwise: Sendable {
           rows: rows.end &- rows.first, columns: columns.end &- columns.first, zeroPoint: zeroPoint,
           bias: base.load(as: SIMD8<Int32>.self))
         let scales = (base + 32).load(as: SIMD8<Float>.self)
-        let low = requantizer.requantize(sums.lowHalf, scale: scales.lowHalf)
+        let real = SIMD8<Float>(sums) * scales
+        let quanta = requantizer.round(real.lowHalf, real.highHalf)
         let count = channels &- channel
-        Int8Gemm.store(low, at: target + channel, count: min(4, count))
-        if count > 4 {
-          let high = requantizer.requantize(sums.highHalf, scale: scales.highHalf)
-          Int8Gemm.store(high, at: target + (channel &+ 4), count: min(4, count &- 4))
-        }
+        Int8Gemm.store(quanta.lowHalf, at: target + channel, count: min(4, count))
+        if count > 4 { Int8Gemm.store(quanta.highHalf, at: target + (channel &+ 4), count: min(4, count &- 4)) }
         channel &+= 8
         base += blockSize
       }

@@ -69,12 +69,13 @@ struct Int8Gemm: Sendable {
     outputStride: Int
   ) {
     let requantizer = requantizer
-    forEachRow(rows, packed, group) { row, channel, count, sums, base in
+    forEachPair(rows, packed, group) { row, isPair, channel, count, sums, base in
       let biases = base.load(as: SIMD4<Int32>.self)
       let scales = (base + 16).load(as: SIMD4<Float>.self)
-      Int8Gemm.store(
-        requantizer.requantize(sums &+ biases, scale: scales), at: output + (row &* outputStride &+ channel),
-        count: count)
+      let quanta = requantizer.round(SIMD4<Float>(sums.0 &+ biases) * scales, SIMD4<Float>(sums.1 &+ biases) * scales)
+      let target = output + (row &* outputStride &+ channel)
+      Int8Gemm.store(quanta.lowHalf, at: target, count: count)
+      if isPair { Int8Gemm.store(quanta.highHalf, at: target + outputStride, count: count) }
     }
   }
 
@@ -84,21 +85,29 @@ struct Int8Gemm: Sendable {
     _ rows: GemmRows<Int16>, scales rowScales: UnsafePointer<Float>, scaleStep: Int, packed: UnsafeRawPointer,
     group: Int, bounds: (lower: Float, upper: Float), output: UnsafeMutablePointer<Float>, outputStride: Int
   ) {
-    forEachRow(rows, packed, group) { row, channel, count, sums, base in
+    forEachPair(rows, packed, group) { row, isPair, channel, count, sums, base in
       let biases = base.load(as: SIMD4<Float>.self)
-      let scales = (base + 16).load(as: SIMD4<Float>.self) * rowScales[row &* scaleStep]
-      let real = clamped(SIMD4<Float>(sums) * scales + biases, bounds.lower, bounds.upper)
-      let target = output + (row &* outputStride &+ channel)
-      for lane in 0..<count { target[lane] = real[lane] }
+      let scales = (base + 16).load(as: SIMD4<Float>.self)
+      func store(_ sums: SIMD4<Int32>, _ row: Int) {
+        let real = SIMD4<Float>(sums) * (scales * rowScales[row &* scaleStep]) + biases
+        let bounded = clamped(real, bounds.lower, bounds.upper)
+        let target = output + (row &* outputStride &+ channel)
+        for lane in 0..<count { target[lane] = bounded[lane] }
+      }
+      store(sums.0, row)
+      if isPair { store(sums.1, row &+ 1) }
     }
   }
 
-  /// Calls `body` for each row and each block of up to four channels: the row, the block's first channel and how many it
-  /// has, their sums without bias, and the packed block.
+  /// Calls `body` for each two rows (a last one may be alone) and each block of up to four channels: the first row, the
+  /// block's first channel and how many it has, the sums of both rows without bias, and the packed block.
   @inline(__always)
-  private func forEachRow(
+  private func forEachPair(
     _ rows: GemmRows<Int16>, _ packed: UnsafeRawPointer, _ group: Int,
-    _ body: (_ row: Int, _ channel: Int, _ count: Int, _ sums: SIMD4<Int32>, _ base: UnsafeRawPointer) -> Void
+    _ body: (
+      _ row: Int, _ isPair: Bool, _ channel: Int, _ count: Int, _ sums: (SIMD4<Int32>, SIMD4<Int32>),
+      _ base: UnsafeRawPointer
+    ) -> Void
   ) {
     let (runs, steps, runStep, rowCount) = (runs, runSteps, rows.runStep, rows.count)
     for block in 0..<blocks {
@@ -107,12 +116,11 @@ struct Int8Gemm: Sendable {
       var cursor = GemmRows<Int16>.Cursor(rows)
       var row = 0
       while row < rowCount {
-        let hasSecond = row &+ 1 < rowCount
+        let isPair = row &+ 1 < rowCount
         let first = cursor.advance()
         let sums = Int8Gemm.tile(
-          first, hasSecond ? cursor.advance() : first, base + 32, runs: runs, steps: steps, runStep: runStep)
-        body(row, block &* 4, valid, sums.0, base)
-        if hasSecond { body(row &+ 1, block &* 4, valid, sums.1, base) }
+          first, isPair ? cursor.advance() : first, base + 32, runs: runs, steps: steps, runStep: runStep)
+        body(row, isPair, block &* 4, valid, sums, base)
         row &+= 2
       }
     }
@@ -128,8 +136,7 @@ struct Int8Gemm: Sendable {
   }
 
   /// Two rows times four channels. Products are added in pairs of neighbours, which is one instruction (pmaddwd).
-  /// A function of its own, so that the sums stay in registers.
-  @inline(never)
+  @inline(__always)
   private static func tile(
     _ a: UnsafePointer<Int16>, _ b: UnsafePointer<Int16>, _ weights: UnsafeRawPointer, runs: Int, steps: Int,
     runStep: Int
@@ -149,33 +156,20 @@ struct Int8Gemm: Sendable {
         let x = (runA + step &* 16).loadUnaligned(as: SIMD8<Int16>.self)
         let y = (runB + step &* 16).loadUnaligned(as: SIMD8<Int16>.self)
         let (w0, w1, w2, w3) = (weights[0], weights[1], weights[2], weights[3])
-        a0 &+= pairs(x, w0)
-        b0 &+= pairs(y, w0)
-        a1 &+= pairs(x, w1)
-        b1 &+= pairs(y, w1)
-        a2 &+= pairs(x, w2)
-        b2 &+= pairs(y, w2)
-        a3 &+= pairs(x, w3)
-        b3 &+= pairs(y, w3)
+        a0 &+= productSums(x, w0)
+        b0 &+= productSums(y, w0)
+        a1 &+= productSums(x, w1)
+        b1 &+= productSums(y, w1)
+        a2 &+= productSums(x, w2)
+        b2 &+= productSums(y, w2)
+        a3 &+= productSums(x, w3)
+        b3 &+= productSums(y, w3)
         weights += 4
       }
       runA += runStep &* 2
       runB += runStep &* 2
     }
     return (totals(a0, a1, a2, a3), totals(b0, b1, b2, b3))
-  }
-
-  @inline(__always)
-  private static func pairs(_ a: SIMD8<Int16>, _ b: SIMD8<Int16>) -> SIMD4<Int32> {
-    let products = widened(a) &* widened(b)
-    return products.evenHalf &+ products.oddHalf
-  }
-
-  /// Lane by lane: the generic conversion is a call wherever the optimizer does not happen to inline it.
-  @inline(__always)
-  private static func widened(_ a: SIMD8<Int16>) -> SIMD8<Int32> {
-    SIMD8<Int32>(
-      Int32(a[0]), Int32(a[1]), Int32(a[2]), Int32(a[3]), Int32(a[4]), Int32(a[5]), Int32(a[6]), Int32(a[7]))
   }
 
   /// The sum over the lanes of each argument.
@@ -188,4 +182,18 @@ struct Int8Gemm: Sendable {
     let halves = SIMD8(lowHalf: ab.evenHalf &+ ab.oddHalf, highHalf: cd.evenHalf &+ cd.oddHalf)
     return halves.evenHalf &+ halves.oddHalf
   }
+}
+
+/// The sums of the products of neighbours, 0 and 1, 2 and 3, …: one instruction (pmaddwd).
+@inline(__always)
+func productSums(_ a: SIMD8<Int16>, _ b: SIMD8<Int16>) -> SIMD4<Int32> {
+  let products = widened(a) &* widened(b)
+  return products.evenHalf &+ products.oddHalf
+}
+
+/// Lane by lane: the generic conversion is a call wherever the optimizer does not happen to inline it.
+@inline(__always)
+private func widened(_ a: SIMD8<Int16>) -> SIMD8<Int32> {
+  SIMD8<Int32>(
+    Int32(a[0]), Int32(a[1]), Int32(a[2]), Int32(a[3]), Int32(a[4]), Int32(a[5]), Int32(a[6]), Int32(a[7]))
 }
