@@ -105,10 +105,9 @@ extension OperatorCall {
 
   /// The matrix product whose scales are the weight's.
   func dynamicGemm(groups: Int, outputs: Int, runs: Int, runLength: Int) throws(OperatorError) -> Int8Gemm {
-    let scales = try weightScales(spec("weight"))
-    return Int8Gemm(
+    Int8Gemm(
       groups: groups, outputsPerGroup: outputs / groups, runs: runs, runLength: runLength,
-      scales: scales.count == outputs ? scales : [Float](repeating: scales[0], count: outputs),
+      scales: try weightScales(spec("weight")),
       requantizer: Requantizer(Int8Parameters(scale: 1, zeroPoint: 0)))
   }
 

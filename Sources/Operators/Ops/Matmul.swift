@@ -34,9 +34,10 @@ extension Operator {
       "'self' \(summand.shape) cannot be broadcast to \(product.output)")
     let (beta, alpha) = (Float(try call.float("beta")), Float(try call.float("alpha")))
     let loops = broadcastLoops(product.output, product.output, summand.shape)
-    return KernelPlan(TensorSpec(.float32, product.output)) {
-      PreparedKernel { buffers in
-        multiply(product, buffers, zero: Float(0)) { $0 + $1 * $2 }
+    return KernelPlan(TensorSpec(.float32, product.output)) { () throws(OperatorError) in
+      let gemm = try product.gemm(call)
+      return PreparedKernel(scratchByteCount: try gemm.packedByteCount(call)) { buffers in
+        multiply(product, gemm, buffers)
         let target = buffers.output(as: Float.self)
         // NaN in a summand that is multiplied by 0 does not count, as in PyTorch.
         loops.map(UnsafePointer(target), buffers.input(summand), target) {
@@ -52,32 +53,46 @@ private func productPlan(_ call: OperatorCall, _ product: MatrixProduct) throws(
   try call.check(
     a.dataType == b.dataType && (a.dataType == .float32 || a.dataType == .int32),
     "the operands must both be float32 or int32, not \(a.spec) and \(b.spec)")
-  return KernelPlan(TensorSpec(a.dataType, product.output)) {
-    if a.dataType == .int32 {
-      return PreparedKernel { buffers in
-        multiply(product, buffers, zero: Int32(0)) { $0 &+ $1 &* $2 }
-      }
-    }
-    return PreparedKernel { buffers in multiply(product, buffers, zero: Float(0)) { $0 + $1 * $2 } }
+  return KernelPlan(TensorSpec(a.dataType, product.output)) { () throws(OperatorError) in
+    if a.dataType == .int32 { return PreparedKernel { multiplyIntegers(product, $0) } }
+    let gemm = try product.gemm(call)
+    return PreparedKernel(scratchByteCount: try gemm.packedByteCount(call)) { multiply(product, gemm, $0) }
   }
 }
 
-@inline(__always)
-private func multiply<Element>(
-  _ product: MatrixProduct, _ buffers: KernelBuffers, zero: Element,
-  adding multiplyAdd: (_ sum: Element, _ x: Element, _ y: Element) -> Element
-) {
+extension MatrixProduct {
+  fileprivate func gemm(_ call: OperatorCall) throws(OperatorError) -> FloatGemm {
+    try call.check(
+      depth <= sizeLimit && columns <= sizeLimit, "a matrix of \(depth) by \(columns) is too large")
+    return FloatGemm(groups: 1, outputsPerGroup: columns, depth: depth, lower: -.infinity, upper: .infinity)
+  }
+}
+
+/// Products are added in the order of the depth.
+private func multiply(_ product: MatrixProduct, _ gemm: FloatGemm, _ buffers: KernelBuffers) {
+  product.forEachMatrix { x, y, z in
+    let first = buffers.input(product.first, as: Float.self) + x
+    gemm.pack(
+      buffers.input(product.second, as: Float.self) + y, steps: (output: 1, product: product.columns), bias: nil,
+      into: buffers.scratch)
+    gemm.multiply(
+      GemmRows(first, count: product.rows, length: product.depth, stride: product.depth), packed: buffers.scratch,
+      group: 0, output: buffers.output(as: Float.self) + z, outputStride: product.columns)
+  }
+}
+
+private func multiplyIntegers(_ product: MatrixProduct, _ buffers: KernelBuffers) {
   product.forEachMatrix { x, y, z in
     let (x, y) = (
-      buffers.input(product.first, as: Element.self) + x, buffers.input(product.second, as: Element.self) + y
+      buffers.input(product.first, as: Int32.self) + x, buffers.input(product.second, as: Int32.self) + y
     )
-    let target = buffers.output(as: Element.self) + z
+    let target = buffers.output(as: Int32.self) + z
     for i in 0..<product.rows {
       let line = target + i &* product.columns
-      line.update(repeating: zero, count: product.columns)
+      line.update(repeating: 0, count: product.columns)
       for k in 0..<product.depth {
-        let (value, other): (Element, UnsafePointer<Element>) = (x[i &* product.depth &+ k], y + k &* product.columns)
-        for j in 0..<product.columns { line[j] = multiplyAdd(line[j], value, other[j]) }
+        let (value, other) = (x[i &* product.depth &+ k], y + k &* product.columns)
+        for j in 0..<product.columns { line[j] &+= value &* other[j] }
       }
     }
   }

@@ -23,16 +23,28 @@ struct FloatGemm: Sendable {
 
   /// Packs weights `[groups · outputsPerGroup][depth]`. `bias` may be absent (0).
   func pack(_ weights: UnsafePointer<Float>, bias: UnsafePointer<Float>?, into packed: UnsafeMutableRawPointer) {
+    pack(weights, steps: (output: depth, product: 1), bias: bias, into: packed)
+  }
+
+  /// As above, of weights whose outputs, and the products of each, are so many elements apart.
+  func pack(
+    _ weights: UnsafePointer<Float>, steps: (output: Int, product: Int), bias: UnsafePointer<Float>?,
+    into packed: UnsafeMutableRawPointer
+  ) {
     for group in 0..<groups {
       for block in 0..<blocks {
         let base = packed + (group &* blocks &+ block) &* blockByteCount
-        let target = base.assumingMemoryBound(to: Float.self)
-        for lane in 0..<8 {
-          let channel = block &* 8 &+ lane
-          let isReal = channel < outputsPerGroup
-          let output = group &* outputsPerGroup &+ channel
-          target[lane] = isReal ? bias?[output] ?? 0 : 0
-          for k in 0..<depth { target[8 &+ k &* 8 &+ lane] = isReal ? weights[output &* depth &+ k] : 0 }
+        var target = base.assumingMemoryBound(to: Float.self)
+        let count = min(8, outputsPerGroup &- block &* 8)
+        let first = group &* outputsPerGroup &+ block &* 8
+        for lane in 0..<8 { target[lane] = lane < count ? bias?[first &+ lane] ?? 0 : 0 }
+        target += 8
+        var source = weights + first &* steps.output
+        for _ in 0..<depth {
+          for lane in 0..<count { target[lane] = source[lane &* steps.output] }
+          for lane in count..<8 { target[lane] = 0 }
+          target += 8
+          source += steps.product
         }
       }
     }

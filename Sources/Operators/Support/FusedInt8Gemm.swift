@@ -16,7 +16,7 @@ struct Int8Gemm: Sendable {
   let outputsPerGroup: Int
   /// Products per sum: so many runs of so many.
   let runs, runLength: Int
-  /// Requantization scale per output channel of all groups.
+  /// Requantization scale per output channel of all groups, or one for all.
   let scales: [Float]
   let requantizer: Requantizer
 
@@ -38,6 +38,14 @@ struct Int8Gemm: Sendable {
 
   /// Packs weights `[groups · outputsPerGroup][runs][runLength]`. `bias` may be absent (0).
   func pack(_ weights: UnsafePointer<Int8>, bias: UnsafePointer<Int32>?, into packed: UnsafeMutableRawPointer) {
+    pack(weights, steps: (output: runs * runLength, product: 1), zeroPoint: 0, bias: bias, into: packed)
+  }
+
+  /// As above, of weights with a zero point whose outputs, and the products of each, are so many elements apart.
+  func pack(
+    _ weights: UnsafePointer<Int8>, steps distance: (output: Int, product: Int), zeroPoint: Int16,
+    bias: UnsafePointer<Int32>?, into packed: UnsafeMutableRawPointer
+  ) {
     let (runs, length, steps) = (runs, runLength, runSteps)
     for group in 0..<groups {
       for block in 0..<blocks {
@@ -50,11 +58,13 @@ struct Int8Gemm: Sendable {
           let isReal = channel < outputsPerGroup
           let output = group &* outputsPerGroup &+ channel
           biases[lane] = isReal ? bias?[output] ?? 0 : 0
-          blockScales[lane] = isReal ? scales[output] : 0
+          blockScales[lane] = isReal ? scales[scales.count == 1 ? 0 : output] : 0
           for run in 0..<runs {
-            let (start, source) = (run &* steps &* 32 &+ lane &* 8, (output &* runs &+ run) &* length)
+            let start = run &* steps &* 32 &+ lane &* 8
+            let source = output &* distance.output &+ run &* length &* distance.product
             for k in 0..<steps &* 8 {
-              target[start &+ (k / 8) &* 32 &+ k % 8] = isReal && k < length ? Int16(weights[source &+ k]) : 0
+              target[start &+ (k / 8) &* 32 &+ k % 8] =
+                isReal && k < length ? Int16(weights[source &+ k &* distance.product]) &- zeroPoint : 0
             }
           }
         }
