@@ -54,7 +54,7 @@ private func productPlan(_ call: OperatorCall, _ product: MatrixProduct) throws(
     a.dataType == b.dataType && (a.dataType == .float32 || a.dataType == .int32),
     "the operands must both be float32 or int32, not \(a.spec) and \(b.spec)")
   return KernelPlan(TensorSpec(a.dataType, product.output)) { () throws(OperatorError) in
-    if a.dataType == .int32 { return PreparedKernel { multiplyIntegers(product, $0) } }
+    if a.dataType == .int32 { return PreparedKernel { multiply(product, $0, zero: Int32(0)) { $0 &+ $1 &* $2 } } }
     let gemm = try product.gemm(call)
     return PreparedKernel(scratchByteCount: try gemm.packedByteCount(call)) { multiply(product, gemm, $0) }
   }
@@ -70,6 +70,8 @@ extension MatrixProduct {
 
 /// Products are added in the order of the depth.
 private func multiply(_ product: MatrixProduct, _ gemm: FloatGemm, _ buffers: KernelBuffers) {
+  // Packing would take as long as the product of few rows.
+  if product.rows < 4 { return multiply(product, buffers, zero: Float(0)) { $0 + $1 * $2 } }
   product.forEachMatrix { x, y, z in
     let first = buffers.input(product.first, as: Float.self) + x
     gemm.pack(
@@ -81,18 +83,23 @@ private func multiply(_ product: MatrixProduct, _ gemm: FloatGemm, _ buffers: Ke
   }
 }
 
-private func multiplyIntegers(_ product: MatrixProduct, _ buffers: KernelBuffers) {
+/// Row by row, without packing.
+@inline(__always)
+private func multiply<Element>(
+  _ product: MatrixProduct, _ buffers: KernelBuffers, zero: Element,
+  adding multiplyAdd: (_ sum: Element, _ x: Element, _ y: Element) -> Element
+) {
   product.forEachMatrix { x, y, z in
     let (x, y) = (
-      buffers.input(product.first, as: Int32.self) + x, buffers.input(product.second, as: Int32.self) + y
+      buffers.input(product.first, as: Element.self) + x, buffers.input(product.second, as: Element.self) + y
     )
-    let target = buffers.output(as: Int32.self) + z
+    let target = buffers.output(as: Element.self) + z
     for i in 0..<product.rows {
       let line = target + i &* product.columns
-      line.update(repeating: 0, count: product.columns)
+      line.update(repeating: zero, count: product.columns)
       for k in 0..<product.depth {
-        let (value, other) = (x[i &* product.depth &+ k], y + k &* product.columns)
-        for j in 0..<product.columns { line[j] &+= value &* other[j] }
+        let (value, other): (Element, UnsafePointer<Element>) = (x[i &* product.depth &+ k], y + k &* product.columns)
+        for j in 0..<product.columns { line[j] = multiplyAdd(line[j], value, other[j]) }
       }
     }
   }

@@ -16,24 +16,21 @@ func sum(_ values: UnsafePointer<Float>, count: Int) -> Float {
   return total
 }
 
-/// The greatest of `count` floats, of those that are numbers; −∞ where there is none.
+/// The greatest of `count` floats that are `step` apart, of those that are numbers; −∞ where there is none.
 @inline(__always)
-func greatest(_ values: UnsafePointer<Float>, count: Int) -> Float {
-  // Four chains of comparisons: one waits for the last comparison before each.
-  var lanes = SIMD4<Float>(repeating: -.infinity)
-  var i = 0
-  while i &+ 4 <= count {
-    let next = UnsafeRawPointer(values + i).loadUnaligned(as: SIMD4<Float>.self)
-    lanes = SIMD4(
-      next[0] > lanes[0] ? next[0] : lanes[0], next[1] > lanes[1] ? next[1] : lanes[1],
-      next[2] > lanes[2] ? next[2] : lanes[2], next[3] > lanes[3] ? next[3] : lanes[3])
-    i &+= 4
+func greatest(_ values: UnsafePointer<Float>, count: Int, step: Int = 1) -> Float {
+  func greater(_ a: Float, _ b: Float) -> Float { a > b ? a : b }
+  // Four chains of comparisons: in one, each waits for the one before.
+  var (m0, m1, m2, m3) = (-Float.infinity, -Float.infinity, -Float.infinity, -Float.infinity)
+  var (next, left) = (values, count)
+  while left >= 4 {
+    m0 = greater(next[0], m0)
+    m1 = greater(next[step], m1)
+    m2 = greater(next[2 &* step], m2)
+    m3 = greater(next[3 &* step], m3)
+    next += 4 &* step
+    left &-= 4
   }
-  var maximum = -Float.infinity
-  for lane in 0..<4 { maximum = lanes[lane] > maximum ? lanes[lane] : maximum }
-  while i < count {
-    maximum = values[i] > maximum ? values[i] : maximum
-    i &+= 1
-  }
-  return maximum
+  for i in 0..<left { m0 = greater(next[i &* step], m0) }
+  return greater(greater(m0, m1), greater(m2, m3))
 }

@@ -203,7 +203,14 @@ func productSums(_ a: SIMD8<Int16>, _ b: SIMD8<Int16>) -> SIMD4<Int32> {
 
 /// Lane by lane: the generic conversion is a call wherever the optimizer does not happen to inline it.
 @inline(__always)
-private func widened(_ a: SIMD8<Int16>) -> SIMD8<Int32> {
+func widened(_ a: SIMD8<Int16>) -> SIMD8<Int32> {
   SIMD8<Int32>(
     Int32(a[0]), Int32(a[1]), Int32(a[2]), Int32(a[3]), Int32(a[4]), Int32(a[5]), Int32(a[6]), Int32(a[7]))
+}
+
+/// Int8 operands, given by their bits, less a zero point. By way of unsigned numbers: the compiler extends signs from
+/// registers of any content, and each step of a loop then waits for the one before.
+@inline(__always)
+func centred(_ bits: SIMD8<UInt8>, _ zeroPoint: Int16) -> SIMD8<Int16> {
+  SIMD8<Int16>(truncatingIfNeeded: bits ^ SIMD8(repeating: 128)) &- (zeroPoint &+ 128)
 }
