@@ -157,6 +157,7 @@ enum xnx_status xnx_operator_create(
   enum xnx_status status = operands_of(node, values, value_count, &operands);
   if (status != XNX_OK) return status;
   operands.options = options;
+  operands.threads = options->threads == NULL ? NULL : options->threads->own;
 
   struct xnx_operator *op = calloc(1, sizeof *op);
   if (op == NULL) return XNX_OUT_OF_MEMORY;

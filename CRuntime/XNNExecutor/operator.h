@@ -55,6 +55,7 @@ struct xnx_operands {
   const struct ds_value *inputs[DS_MAX_INPUTS];  // NULL for DS_NO_VALUE
   const struct ds_value *output;
   const struct xnx_options *options;
+  struct i8k_threads *threads;  // for packing
 };
 
 // (sum of q - zero_point) * scale, rounded half to even, + output zero point, within [min, max].
@@ -101,7 +102,7 @@ struct xnx_native {
   };
   const void *packed;
   size_t packed_size;
-  void *owned;  // the packed weights, unless they were given
+  void *owned;  // the packed weights, unless they or their memory were given
   void *scratch;
   size_t scratch_size;
 };
@@ -221,6 +222,9 @@ enum xnx_status xnx_create_native(
     const struct xnx_operands *operands, const struct ds_window *window, struct xnx_quantization in,
     struct xnx_quantization out, struct xnx_bounds bounds, const float *scales, struct xnx_operator *op);
 enum xnx_status xnx_reshape_native(struct xnx_operator *op);
+// Memory for the packed weights of as.native, of packed_size: that of the options, or the operator's own. NULL: there is
+// none.
+void *xnx_packed_memory(const struct xnx_operands *operands, struct xnx_operator *op);
 // Packs the filter of as.native, or takes packed weights that were given.
 enum xnx_status xnx_pack_native(
     const struct xnx_operands *operands, const int32_t *bias, const float *scales, struct xnx_operator *op);

@@ -42,6 +42,12 @@ struct xnx_options {
   // are used in place, and must outlive the operator; of another size they are not.
   const void *packed;
   size_t packed_size;
+  // Where to put the weights that are packed here, aligned to 64, and how much room there is; NULL: memory of their own.
+  // They are put nowhere else where they fit, and must then not be freed before the operator.
+  void *memory;
+  size_t memory_size;
+  // Pack the weights, when none of their operators runs; may be NULL.
+  xnx_threads *threads;
 };
 
 // Creates the operator of `node`. `values` is the program's whole value table; the node's indices are checked against
