@@ -141,15 +141,6 @@ static void point(const struct run *run, size_t pixel, size_t rows, const float 
   }
 }
 
-// How many of the windows from `place` on in its row of the output are whole inside the image.
-static size_t count_inside(const struct f32k_conv *conv, struct place place, size_t rows) {
-  const size_t height = (conv->kernel_height - 1) * conv->dilation_height + 1;
-  if (place.y >= conv->in_height || height > conv->in_height - place.y) return 0;
-  if (place.x >= conv->in_width || conv->kernel_width > conv->in_width - place.x) return 0;
-  const size_t whole = (conv->in_width - place.x - conv->kernel_width) / conv->stride_width + 1;
-  return f32k_min(rows, f32k_min(whole, conv->out_width - place.out_x));
-}
-
 // The elements under a window, with zeros around the image.
 static void gather(const struct f32k_conv *conv, struct place place, float *to) {
   const size_t c = conv->in_channels, width = conv->kernel_width;
@@ -165,31 +156,46 @@ static void gather(const struct f32k_conv *conv, struct place place, float *to) 
   }
 }
 
-// Pointers to the lines of some windows; those that are not whole inside the image are copied.
-static void point_at_lines(const struct run *run, size_t pixel, size_t rows, const float **pointers, float *copies) {
-  const struct f32k_conv *conv = run->conv;
-  const size_t c = conv->in_channels, height = conv->kernel_height, length = conv->kernel_width * c;
-  const size_t line = conv->dilation_height * conv->in_width * c;
-  size_t count;
-  for (size_t i = 0; i < rows; i += count) {
-    const struct place place = place_at(run, pixel + i);
-    count = count_inside(conv, place, rows - i);
-    if (count == 0) {
-      gather(conv, place, copies);
-      for (size_t ky = 0; ky < height; ky++, copies += length) *pointers++ = copies;
-      count = 1;
-      continue;
-    }
-    const float *first = place.image + (place.y * conv->in_width + place.x) * c;
-    for (size_t j = 0; j < count; j++, first += conv->stride_width * c) {
-      for (size_t ky = 0; ky < height; ky++) *pointers++ = first + ky * line;
-    }
-  }
-}
-
 struct rows {
   size_t first, end;
 };
+
+// The columns of the output whose windows are inside the image.
+static struct rows inner_columns(const struct f32k_conv *conv) {
+  const size_t width = conv->pad_left + conv->in_width, first = f32k_divided(conv->pad_left, conv->stride_width);
+  const size_t end = width < conv->kernel_width ? 0 : (width - conv->kernel_width) / conv->stride_width + 1;
+  return (struct rows){first, f32k_min(end, conv->out_width)};
+}
+
+// Pointers to the lines of `rows` windows from `place` on, which goes on to the next; those that are not whole inside
+// the image are copied.
+static void point_at_lines(
+    const struct f32k_conv *conv, struct rows inner, struct place *place, size_t rows, const float **pointers,
+    float *copies) {
+  const size_t c = conv->in_channels, height = conv->kernel_height, length = conv->kernel_width * c;
+  const size_t line = conv->dilation_height * conv->in_width * c, step = conv->stride_width * c;
+  const size_t reach = (height - 1) * conv->dilation_height + 1;
+  while (rows > 0) {
+    const bool inside = place->y < conv->in_height && reach <= conv->in_height - place->y &&
+                        place->out_x >= inner.first && place->out_x < inner.end;
+    if (!inside) {
+      gather(conv, *place, copies);
+      for (size_t ky = 0; ky < height; ky++, copies += length) *pointers++ = copies;
+      advance(conv, place);
+      rows--;
+      continue;
+    }
+    const size_t count = f32k_min(rows, inner.end - place->out_x);
+    const float *first = place->image + (place->y * conv->in_width + place->x) * c;
+    for (size_t i = 0; i < count; i++, first += step) {
+      for (size_t ky = 0; ky < height; ky++) *pointers++ = first + ky * line;
+    }
+    rows -= count;
+    place->out_x += count - 1;
+    place->x += (count - 1) * conv->stride_width;
+    advance(conv, place);
+  }
+}
 
 static struct rows part(size_t count, size_t parts, size_t index) {
   return (struct rows){count * index / parts, count * (index + 1) / parts};
@@ -245,11 +251,12 @@ static void multiply(const struct run *run, struct rows rows, struct rows blocks
 static void multiply_lines(const struct run *run, struct rows rows, struct rows blocks) {
   const float *pointers[MAX_POINTERS];
   float copies[MAX_COPIES];
-  const size_t tiles = f32k_divided(rows.end - rows.first, run->kernels->max_rows);
-  for (size_t i = 0; i < tiles; i++) {
-    const struct rows of_tile = part(rows.end - rows.first, tiles, i);
-    const size_t pixel = rows.first + of_tile.first, count = of_tile.end - of_tile.first;
-    point_at_lines(run, pixel, count, pointers, copies);
+  const struct rows inner = inner_columns(run->conv);
+  struct place place = place_at(run, rows.first);
+  size_t count;
+  for (size_t pixel = rows.first; pixel < rows.end; pixel += count) {
+    count = f32k_min(run->kernels->max_rows, rows.end - pixel);
+    point_at_lines(run->conv, inner, &place, count, pointers, copies);
     for (size_t b = blocks.first; b < blocks.end; b++) {
       struct f32k_tile tile = tile_of(run, pixel, b);
       tile.rows = count;

@@ -3,7 +3,7 @@
 
 #include "kernels.h"
 
-enum { STEP = 16 };  // elements of the filters that are moved together
+enum { STEP = 16, WINOGRAD_STEP = 8 };  // elements of the filters that are moved together
 
 size_t f32k_conv_packed_size(const struct f32k_conv *conv) {
   const struct f32k_shape shape = f32k_shape_of(conv);
@@ -31,14 +31,14 @@ static inline void filter_points(const float g[3], float u[4]) {
   u[3] = g[2];
 }
 
-// G g G^T of each filter: to[point][k][channel] from[channel][3][3][k].
+// G g G^T of each filter: to[point][k][channel] from[channel][3][3][k]. By way of a buffer, since the points lie at
+// distances that share sets of the cache.
 static void pack_winograd_block(const float *filter, float *to, size_t count, size_t width, size_t depth) {
-  if (count < width) memset(to, 0, width * F32K_POINTS * depth * sizeof *to);
-  for (size_t k0 = 0; k0 < depth; k0 += STEP) {
-    const size_t length = f32k_min(STEP, depth - k0);
+  float buffer[F32K_POINTS][WINOGRAD_STEP * F32K_MAX_BLOCK] = {{0}};
+  for (size_t k0 = 0; k0 < depth; k0 += WINOGRAD_STEP) {
+    const size_t length = f32k_min(WINOGRAD_STEP, depth - k0);
     for (size_t c = 0; c < count; c++) {
       const float *source = filter + c * 9 * depth + k0;
-      float points[F32K_POINTS][STEP];
       for (size_t k = 0; k < length; k++) {
         float columns[3][4];
         for (size_t x = 0; x < 3; x++) {
@@ -48,13 +48,12 @@ static void pack_winograd_block(const float *filter, float *to, size_t count, si
         for (size_t y = 0; y < 4; y++) {
           float row[4];
           filter_points((const float[3]){columns[0][y], columns[1][y], columns[2][y]}, row);
-          for (size_t x = 0; x < 4; x++) points[y * 4 + x][k] = row[x];
+          for (size_t x = 0; x < 4; x++) buffer[y * 4 + x][k * width + c] = row[x];
         }
       }
-      for (size_t p = 0; p < F32K_POINTS; p++) {
-        float *target = to + (p * depth + k0) * width + c;
-        for (size_t k = 0; k < length; k++) target[k * width] = points[p][k];
-      }
+    }
+    for (size_t p = 0; p < F32K_POINTS; p++) {
+      memcpy(to + (p * depth + k0) * width, buffer[p], length * width * sizeof *to);
     }
   }
 }
