@@ -12,14 +12,10 @@ enum {
   MAX_COPIED = 1 << 26,             // bytes of the padded image
   MAX_BY_ROWS_CHANNELS = 32,        // above, a copy costs more than it saves
   CHUNK_TILES = 8,                  // tiles of rows by which a thread goes on
-  CHUNK_PIXELS = 128,               // the same for depthwise
   PARALLEL_PRODUCTS = 1 << 20,      // below: handing out the work costs more than the threads save
-  PARALLEL_DEPTHWISE = 1 << 16,     // the same: these run at a tenth of the speed
   PARALLEL_TASKS = 16,              // so many at least, where there are tiles and blocks for them
   SHARED_WEIGHTS = 1 << 19,         // bytes: more are divided, since they are not in a core's cache
 };
-
-static size_t divided(size_t a, size_t b) { return (a + b - 1) / b; }
 
 struct i8k_shape i8k_shape_of(const struct i8k_conv *conv) {
   const size_t groups = conv->depthwise ? 1 : conv->groups;
@@ -46,7 +42,7 @@ struct i8k_shape i8k_shape_of(const struct i8k_conv *conv) {
     shape.depth = width * c;
     shape.copied = padded;
   }
-  if (!shape.direct && shape.taps <= MAX_MOVED_TAPS) {
+  if (!conv->depthwise && !shape.direct && shape.taps <= MAX_MOVED_TAPS) {
     shape.images = i8k_min(conv->batch, (POINTED_PIXELS + places - 1) / places);
   }
   shape.unit = shape.images * places;
@@ -67,7 +63,11 @@ bool i8k_conv_supports(const struct i8k_conv *conv) {
   if (!fits(conv->out_height, conv->out_width, bytes_limit)) return false;
   if (!fits(conv->out_height * conv->out_width, conv->batch, bytes_limit)) return false;
   const struct i8k_shape shape = i8k_shape_of(conv);
-  if (!shape.direct && !fits(shape.unit, shape.taps, MAX_POINTERS)) return false;
+  if (conv->depthwise) {
+    if (!fits(conv->in_width, conv->in_channels, bytes_limit)) return false;
+  } else if (!shape.direct && !fits(shape.unit, shape.taps, MAX_POINTERS)) {
+    return false;
+  }
   // Weights, and 8 bytes for bias and scale; rounding up adds at most 64 channels.
   const size_t depth = conv->depthwise ? 1 : i8k_round_up(shape.depth, 4);
   return fits(shape.taps + 4, depth, bytes_limit) &&
@@ -76,7 +76,7 @@ bool i8k_conv_supports(const struct i8k_conv *conv) {
 
 bool i8k_conv_packs_alike(const struct i8k_conv *a, const struct i8k_conv *b) {
   const struct i8k_shape p = i8k_shape_of(a), q = i8k_shape_of(b);
-  return p.taps == q.taps && p.depth == q.depth && p.by_rows == q.by_rows && p.groups == q.groups &&
+  return p.taps == q.taps && a->kernel_height == b->kernel_height && p.depth == q.depth && p.by_rows == q.by_rows && p.groups == q.groups &&
          a->out_channels == b->out_channels;
 }
 
@@ -90,6 +90,7 @@ static size_t zero_bytes(const struct i8k_shape *shape, size_t channels) {
 }
 
 size_t i8k_conv_scratch_size(const struct i8k_conv *conv) {
+  if (conv->depthwise) return i8k_round_up(conv->in_width * conv->in_channels + 64, 64);  // a row of zero points
   const struct i8k_shape shape = i8k_shape_of(conv);
   const size_t image = shape.padded_height * shape.padded_width * conv->in_channels * conv->batch;
   return pointer_bytes(&shape) + zero_bytes(&shape, conv->in_channels) +
@@ -135,7 +136,8 @@ static void point_at_pixels(
 
 void i8k_conv_setup(const struct i8k_conv *conv, const int8_t *input, void *scratch) {
   const struct i8k_shape shape = i8k_shape_of(conv);
-  if (shape.direct) return;
+  if (conv->depthwise) memset(scratch, conv->in_zero_point, i8k_conv_scratch_size(conv));
+  if (conv->depthwise || shape.direct) return;
   const int8_t **pointers = scratch;
   int8_t *rest = (int8_t *)scratch + pointer_bytes(&shape);
   if (shape.by_rows) {
@@ -222,7 +224,7 @@ static struct rows rows_of(const struct run *run, size_t chunk) {
 static void gemm_chunk(void *context, size_t index) {
   const struct run *run = context;
   const struct rows rows = rows_of(run, index / run->pieces);
-  const size_t tiles = divided(rows.count, run->kernels->max_rows);
+  const size_t tiles = i8k_divided(rows.count, run->kernels->max_rows);
   const struct i8k_shape *shape = &run->shape;
   const size_t block_depth = 8 + shape->taps * i8k_round_up(shape->depth, 4);
   const size_t first_block = index % run->pieces * run->piece_blocks;
@@ -253,46 +255,27 @@ static void gemm_chunk(void *context, size_t index) {
   }
 }
 
-static void depthwise_chunk(void *context, size_t index) {
-  const struct run *run = context;
-  const struct rows rows = rows_of(run, index);
-  const size_t most = rows.unit > 0 ? MAX_MOVED / run->shape.taps : rows.count;
-  for (size_t i = 0; i < rows.count; i += most) {
-    const int8_t *moved[MAX_MOVED];
-    struct i8k_tile tile = tile_at(run, rows.unit, rows.first + i, i8k_min(most, rows.count - i), moved);
-    tile.block = run->packed;
-    tile.channels = run->conv->out_channels;
-    run->kernels->depthwise(&tile);
-  }
-}
-
 // Chunks for some threads: each thread gets the same part of every image, so that it finds most of an operator's input
 // in its core's cache.
 static size_t chunks_for(const struct run *run, size_t units, size_t chunks, size_t most, size_t threads) {
   if (threads == 1 || units * chunks >= PARALLEL_TASKS) return chunks;
-  return i8k_min(i8k_round_up(divided(most, divided(most, divided(PARALLEL_TASKS, units))), threads), run->shape.unit);
-}
-
-static void run_depthwise(struct run *run, size_t units, struct i8k_threads *threads) {
-  const size_t chunks = divided(run->shape.unit, CHUNK_PIXELS);
-  run->unit_chunks = chunks_for(run, units, chunks, run->shape.unit, i8k_threads_count(threads));
-  i8k_parallelize(threads, units * run->unit_chunks, depthwise_chunk, run);
+  return i8k_min(i8k_round_up(i8k_divided(most, i8k_divided(most, i8k_divided(PARALLEL_TASKS, units))), threads), run->shape.unit);
 }
 
 static void run_gemm(struct run *run, size_t units, struct i8k_threads *threads) {
-  const size_t tiles = divided(run->shape.unit, run->kernels->max_rows);
+  const size_t tiles = i8k_divided(run->shape.unit, run->kernels->max_rows);
   const size_t weights = run->shape.taps * run->shape.depth * run->conv->out_channels;
-  run->unit_chunks = divided(tiles, CHUNK_TILES);
+  run->unit_chunks = i8k_divided(tiles, CHUNK_TILES);
   if (weights <= SHARED_WEIGHTS) {
     run->unit_chunks = chunks_for(run, units, run->unit_chunks, tiles, i8k_threads_count(threads));
   }
   const size_t chunks = units * run->unit_chunks;
-  run->group_blocks = divided(run->shape.outputs, I8K_BLOCK);
+  run->group_blocks = i8k_divided(run->shape.outputs, I8K_BLOCK);
   run->blocks = run->shape.groups * run->group_blocks;
   run->pieces =
-      threads == NULL || chunks >= PARALLEL_TASKS ? 1 : i8k_min(run->blocks, divided(PARALLEL_TASKS, chunks));
-  run->piece_blocks = divided(run->blocks, run->pieces);
-  run->pieces = divided(run->blocks, run->piece_blocks);
+      threads == NULL || chunks >= PARALLEL_TASKS ? 1 : i8k_min(run->blocks, i8k_divided(PARALLEL_TASKS, chunks));
+  run->piece_blocks = i8k_divided(run->blocks, run->pieces);
+  run->pieces = i8k_divided(run->blocks, run->piece_blocks);
   i8k_parallelize(threads, chunks * run->pieces, gemm_chunk, run);
 }
 
@@ -303,20 +286,18 @@ static void run_conv(const struct i8k_conv *conv, struct run run, struct i8k_thr
   run.shape = i8k_shape_of(conv);
   run.requantize = (struct i8k_requantize){
       (float)(conv->min - conv->out_zero_point), (float)(conv->max - conv->out_zero_point), conv->out_zero_point};
+  if (conv->depthwise) {
+    i8k_depthwise_run(conv, run.requantize, run.packed, run.input, run.output, run.scratch, threads);
+    return;
+  }
   const struct i8k_shape *shape = &run.shape;
   const size_t image = shape->copied ? shape->padded_height * shape->padded_width : conv->in_height * conv->in_width;
   run.unit_bytes = shape->images * image * conv->in_channels;
   if (!shape->direct && !shape->by_rows) run.zero = (const int8_t *)run.scratch + pointer_bytes(shape);
-  const size_t per_pixel = shape->taps * (conv->depthwise ? 1 : shape->depth) * conv->out_channels;  // products
-  const size_t least = conv->depthwise ? PARALLEL_DEPTHWISE : PARALLEL_PRODUCTS;
-  if (shape->pixels < least / per_pixel + 1) threads = NULL;
+  const size_t per_pixel = shape->taps * shape->depth * conv->out_channels;  // products
+  if (shape->pixels < PARALLEL_PRODUCTS / per_pixel + 1) threads = NULL;
   if (shape->copied) i8k_parallelize(threads, conv->batch * conv->in_height, copy_row, &run);
-  const size_t units = divided(shape->pixels, shape->unit);
-  if (conv->depthwise) {
-    run_depthwise(&run, units, threads);
-  } else {
-    run_gemm(&run, units, threads);
-  }
+  run_gemm(&run, i8k_divided(shape->pixels, shape->unit), threads);
 }
 
 void i8k_conv_run(

@@ -1,0 +1,293 @@
+// Depthwise convolutions for AVX-512 with VNNI: vpdpbusd adds four products of uint8 and int8 to an int32. The four are
+// of taps of one column of the window, so that the bytes of a column of the image, once they stand together, serve every
+// place of the output whose window has it.
+#if defined(__x86_64__)
+#include <immintrin.h>
+
+#include "kernels.h"
+
+#define VNNI __attribute__((target("avx512f,avx512bw,avx512vl,avx512vnni")))
+#define VNNI_INLINE static inline __attribute__((always_inline, target("avx512f,avx512bw,avx512vl,avx512vnni")))
+#define UNROLL _Pragma("clang loop unroll(full)")
+
+enum { MAX_FOLD = 4, MAX_SIDE = 5 };
+
+// `fold` rows of the output by 64 / fold channels, each row in its part of the vectors.
+struct line {
+  const struct i8k_conv *conv;
+  const int8_t *rows[MAX_FOLD * MAX_SIDE];  // of the image, (fold, kernel height), at the first channel
+  const int8_t *image, *zero;               // at the first channel
+  const char *block;
+  size_t y, lines;  // first row of the output; those to be written
+  int8_t *output;   // of the first row, at the first channel
+  size_t output_pitch;
+  size_t channels;
+  struct i8k_requantize requantize;
+};
+
+VNNI_INLINE __mmask64 mask_of(size_t channels) { return ~UINT64_C(0) >> (64 - channels); }
+
+// rows[f * stride] + offset for each fold; channels that there are not become 0. Inputs become uint8 by adding 128.
+VNNI_INLINE __m512i load(
+    const int8_t *const *rows, size_t stride, size_t offset, const int fold, const bool whole, __mmask64 mask) {
+  __m512i x;
+  if (fold == 1) {
+    const int8_t *a = rows[0] + offset;
+    x = whole ? _mm512_loadu_si512(a) : _mm512_maskz_loadu_epi8(mask, a);
+  } else if (fold == 2) {
+    const __mmask32 half = (__mmask32)mask;
+    x = _mm512_castsi256_si512(_mm256_maskz_loadu_epi8(half, rows[0] + offset));
+    x = _mm512_inserti64x4(x, _mm256_maskz_loadu_epi8(half, rows[stride] + offset), 1);
+  } else {
+    const __mmask16 part = (__mmask16)mask;
+    x = _mm512_castsi128_si512(_mm_maskz_loadu_epi8(part, rows[0] + offset));
+    x = _mm512_inserti32x4(x, _mm_maskz_loadu_epi8(part, rows[stride] + offset), 1);
+    x = _mm512_inserti32x4(x, _mm_maskz_loadu_epi8(part, rows[2 * stride] + offset), 2);
+    x = _mm512_inserti32x4(x, _mm_maskz_loadu_epi8(part, rows[3 * stride] + offset), 3);
+  }
+  return _mm512_xor_si512(x, _mm512_set1_epi8((char)0x80));
+}
+
+// Four vectors of 64 channels become four of 16 channels by 4 bytes.
+VNNI_INLINE void transpose(const __m512i x[4], __m512i y[4]) {
+  const __m512i low01 = _mm512_unpacklo_epi8(x[0], x[1]), high01 = _mm512_unpackhi_epi8(x[0], x[1]);
+  const __m512i low23 = _mm512_unpacklo_epi8(x[2], x[3]), high23 = _mm512_unpackhi_epi8(x[2], x[3]);
+  y[0] = _mm512_unpacklo_epi16(low01, low23);
+  y[1] = _mm512_unpackhi_epi16(low01, low23);
+  y[2] = _mm512_unpacklo_epi16(high01, high23);
+  y[3] = _mm512_unpackhi_epi16(high01, high23);
+}
+
+VNNI_INLINE void add(__m512i sums[4], const __m512i x[4], const __m512i w[4]) {
+  UNROLL for (int q = 0; q < 4; q++) sums[q] = _mm512_dpbusd_epi32(sums[q], x[q], w[q]);
+}
+
+VNNI_INLINE void add_from(__m512i sums[4], const __m512i x[4], const char *w) {
+  UNROLL for (int q = 0; q < 4; q++) sums[q] = _mm512_dpbusd_epi32(sums[q], x[q], _mm512_load_si512(w + q * 64));
+}
+
+VNNI_INLINE void load_bias(const struct line *line, __m512i sums[4]) {
+  UNROLL for (int q = 0; q < 4; q++) sums[q] = _mm512_load_si512(line->block + q * 64);
+}
+
+VNNI_INLINE void finish(
+    const struct line *line, size_t x, const __m512i sums[4], const bool limited, const int fold, const bool whole) {
+  const struct i8k_conv *conv = line->conv;
+  __m512i y[4];
+  UNROLL for (int q = 0; q < 4; q++) {
+    __m512 r = _mm512_mul_ps(_mm512_cvtepi32_ps(sums[q]), _mm512_load_ps(line->block + 256 + q * 64));
+    if (limited) r = _mm512_min_ps(r, _mm512_set1_ps(65536));
+    y[q] = _mm512_cvtps_epi32(r);
+  }
+  const __m512i zero_point = _mm512_set1_epi16(conv->out_zero_point);
+  const __m512i low = _mm512_adds_epi16(_mm512_packs_epi32(y[0], y[1]), zero_point);
+  const __m512i high = _mm512_adds_epi16(_mm512_packs_epi32(y[2], y[3]), zero_point);
+  __m512i bytes = _mm512_max_epi8(_mm512_packs_epi16(low, high), _mm512_set1_epi8(conv->min));
+  bytes = _mm512_min_epi8(bytes, _mm512_set1_epi8(conv->max));
+  int8_t *output = line->output + x * conv->out_channels;
+  const __mmask64 mask = mask_of(line->channels);
+  if (fold == 1) {
+    if (whole) {
+      _mm512_storeu_si512(output, bytes);
+    } else {
+      _mm512_mask_storeu_epi8(output, mask, bytes);
+    }
+  } else if (fold == 2) {
+    _mm256_mask_storeu_epi8(output, (__mmask32)mask, _mm512_castsi512_si256(bytes));
+    if (line->lines > 1) {
+      _mm256_mask_storeu_epi8(output + line->output_pitch, (__mmask32)mask, _mm512_extracti64x4_epi64(bytes, 1));
+    }
+  } else {
+    _mm_mask_storeu_epi8(output, (__mmask16)mask, _mm512_castsi512_si128(bytes));
+    output += line->output_pitch;
+    if (line->lines > 1) _mm_mask_storeu_epi8(output, (__mmask16)mask, _mm512_extracti32x4_epi32(bytes, 1));
+    output += line->output_pitch;
+    if (line->lines > 2) _mm_mask_storeu_epi8(output, (__mmask16)mask, _mm512_extracti32x4_epi32(bytes, 2));
+    output += line->output_pitch;
+    if (line->lines > 3) _mm_mask_storeu_epi8(output, (__mmask16)mask, _mm512_extracti32x4_epi32(bytes, 3));
+  }
+}
+
+// Column `t` of the padded image.
+VNNI_INLINE void column3(const struct line *line, size_t t, __m512i y[4], const int fold, const bool whole) {
+  const struct i8k_conv *conv = line->conv;
+  const size_t ix = t - conv->pad_left;
+  if (ix < conv->in_width) {
+    const size_t offset = ix * conv->in_channels;
+    __m512i x[4];
+    UNROLL for (int ky = 0; ky < 3; ky++) {
+      x[ky] = load(line->rows + ky, 3, offset, fold, whole, mask_of(line->channels));
+    }
+    x[3] = x[2];  // its weights are zero
+    transpose(x, y);
+  } else {
+    const __m512i pad = _mm512_set1_epi8((char)(conv->in_zero_point ^ 0x80));
+    UNROLL for (int q = 0; q < 4; q++) y[q] = pad;
+  }
+}
+
+// A window of 3 x 3.
+VNNI_INLINE void line3(const struct line *line, const int stride, const int fold, const bool whole) {
+  const size_t out_width = line->conv->out_width;
+  __m512i w[3][4], columns[3][4];
+  UNROLL for (int k = 0; k < 3; k++) {
+    UNROLL for (int q = 0; q < 4; q++) w[k][q] = _mm512_load_si512(line->block + 512 + (k * 4 + q) * 64);
+  }
+  UNROLL for (int k = 0; k < 3 - stride; k++) column3(line, (size_t)k, columns[k], fold, whole);
+  for (size_t x0 = 0;; x0 += 3) {
+    UNROLL for (int r = 0; r < 3; r++) {
+      const size_t x = x0 + (size_t)r;
+      if (x >= out_width) return;
+      UNROLL for (int k = 3 - stride; k < 3; k++) {
+        column3(line, x * (size_t)stride + (size_t)k, columns[(r * stride + k) % 3], fold, whole);
+      }
+      __m512i sums[4];
+      load_bias(line, sums);
+      UNROLL for (int k = 0; k < 3; k++) add(sums, columns[(r * stride + k) % 3], w[k]);
+      finish(line, x, sums, false, fold, whole);
+    }
+  }
+}
+
+VNNI_INLINE void column5(const struct line *line, size_t t, __m512i y[2][4], const int fold, const bool whole) {
+  const struct i8k_conv *conv = line->conv;
+  const size_t ix = t - conv->pad_left;
+  if (ix < conv->in_width) {
+    const size_t offset = ix * conv->in_channels;
+    __m512i x[4];
+    const __mmask64 mask = mask_of(line->channels);
+    UNROLL for (int ky = 0; ky < 4; ky++) x[ky] = load(line->rows + ky, 5, offset, fold, whole, mask);
+    transpose(x, y[0]);
+    const __m512i last = load(line->rows + 4, 5, offset, fold, whole, mask);
+    const __m512i low = _mm512_unpacklo_epi8(last, last), high = _mm512_unpackhi_epi8(last, last);
+    y[1][0] = _mm512_unpacklo_epi16(low, low);
+    y[1][1] = _mm512_unpackhi_epi16(low, low);
+    y[1][2] = _mm512_unpacklo_epi16(high, high);
+    y[1][3] = _mm512_unpackhi_epi16(high, high);
+  } else {
+    const __m512i pad = _mm512_set1_epi8((char)(conv->in_zero_point ^ 0x80));
+    UNROLL for (int q = 0; q < 4; q++) y[0][q] = y[1][q] = pad;
+  }
+}
+
+// A window of 5 x 5: each column is added to the sums of the places that have it.
+VNNI_INLINE void line5(const struct line *line, const int stride, const int fold, const bool whole) {
+  const size_t out_width = line->conv->out_width;
+  const int slots = stride == 1 ? 5 : 3, period = stride * slots;
+  const size_t end = (out_width - 1) * (size_t)stride + 5;
+  __m512i sums[5][4];
+  for (size_t t0 = 0;; t0 += (size_t)period) {
+    UNROLL for (int r = 0; r < period; r++) {
+      const size_t t = t0 + (size_t)r;
+      if (t >= end) return;
+      __m512i columns[2][4];
+      column5(line, t, columns, fold, whole);
+      UNROLL for (int kx = 0; kx < 5; kx++) {
+        if ((r + period - kx) % stride != 0) continue;
+        const int slot = (r + period - kx) / stride % slots;
+        const size_t x = (t - (size_t)kx) / (size_t)stride;  // before the first it wraps around
+        if (x >= out_width) continue;
+        if (kx == 0) load_bias(line, sums[slot]);
+        UNROLL for (int g = 0; g < 2; g++) {
+          add_from(sums[slot], columns[g], line->block + 512 + (kx * 2 + g) * 256);
+        }
+        if (kx == 4) finish(line, x, sums[slot], false, fold, whole);
+      }
+    }
+  }
+}
+
+// Any window, one place after another.
+VNNI_INLINE void line_of_any(const struct line *line, const int fold) {
+  const struct i8k_conv *conv = line->conv;
+  const bool by_columns = i8k_by_columns(conv);
+  const size_t row_bytes = conv->in_width * conv->in_channels;
+  const size_t taps = conv->kernel_height * conv->kernel_width;
+  for (size_t x = 0; x < conv->out_width; x++) {
+    __m512i sums[4];
+    load_bias(line, sums);
+    size_t kx = 0, ky = 0;
+    const char *w = line->block + 512;
+    for (size_t tap = 0; tap < taps; w += 256) {
+      __m512i bytes[4], groups[4];
+      UNROLL for (int i = 0; i < 4; i++) {
+        bytes[i] = i > 0 ? bytes[i - 1] : _mm512_setzero_si512();  // where there is no tap weights are zero
+        if (tap >= taps || (by_columns && i > 0 && ky == 0)) continue;
+        const size_t ix = x * conv->stride_width + kx * conv->dilation_width - conv->pad_left;
+        const int8_t *places[MAX_FOLD];
+        UNROLL for (int f = 0; f < fold; f++) {
+          const size_t y = line->y + ((size_t)f < line->lines ? (size_t)f : 0);
+          const size_t iy = y * conv->stride_height + ky * conv->dilation_height - conv->pad_top;
+          const bool inside = iy < conv->in_height && ix < conv->in_width;
+          places[f] = inside ? line->image + iy * row_bytes + ix * conv->in_channels : line->zero;
+        }
+        bytes[i] = load(places, 1, 0, fold, false, mask_of(line->channels));
+        tap++, ky++;
+        if (ky == conv->kernel_height) ky = 0, kx++;
+      }
+      transpose(bytes, groups);
+      add_from(sums, groups, w);
+    }
+    finish(line, x, sums, true, fold, false);
+  }
+}
+
+#define FOLDS(X, a, b) X(a, b, 1, true) X(a, b, 1, false) X(a, b, 2, false) X(a, b, 4, false)
+#define NAME(side, stride, fold, whole) line_##side##_##stride##_##fold##_##whole
+#define DEFINE(side, stride, fold, whole)                              \
+  VNNI static void NAME(side, stride, fold, whole)(const struct line *line) { \
+    line##side(line, stride, fold, whole);                             \
+  }
+FOLDS(DEFINE, 3, 1)
+FOLDS(DEFINE, 3, 2)
+FOLDS(DEFINE, 5, 1)
+FOLDS(DEFINE, 5, 2)
+VNNI static void line_any_1(const struct line *line) { line_of_any(line, 1); }
+VNNI static void line_any_2(const struct line *line) { line_of_any(line, 2); }
+VNNI static void line_any_4(const struct line *line) { line_of_any(line, 4); }
+
+typedef void line_function(const struct line *line);
+
+static line_function *function_of(const struct i8k_conv *conv, int fold, bool whole, bool bounded) {
+#define ENTRY(side, stride, fold, whole) NAME(side, stride, fold, whole),
+  static line_function *const windows[2][2][4] = {
+      {{FOLDS(ENTRY, 3, 1)}, {FOLDS(ENTRY, 3, 2)}}, {{FOLDS(ENTRY, 5, 1)}, {FOLDS(ENTRY, 5, 2)}}};
+  static line_function *const any[4] = {line_any_1, line_any_1, line_any_2, line_any_4};
+  const int variant = whole ? 0 : fold == 4 ? 3 : fold;
+  if (!bounded || !i8k_by_columns(conv) || conv->stride_width > 2 || conv->dilation_width > 1) return any[variant];
+  return windows[conv->kernel_width == 5][conv->stride_width - 1][variant];
+}
+
+void i8k_avx512_vnni_depthwise(const struct i8k_depthwise_tile *t) {
+  const struct i8k_conv *conv = t->conv;
+  const size_t height = conv->kernel_height, row_bytes = conv->in_width * conv->in_channels;
+  struct line line = {
+      .conv = conv, .output_pitch = conv->out_width * conv->out_channels, .requantize = *t->requantize};
+  for (size_t c0 = t->first_channel; c0 < t->end_channel; c0 += I8K_DEPTHWISE_BLOCK) {
+    line.channels = i8k_min(I8K_DEPTHWISE_BLOCK, conv->out_channels - c0);
+    line.block = (const char *)t->packed + c0 * i8k_depthwise_bytes(conv, true);
+    line.image = t->input + c0;
+    line.zero = t->zero + c0;
+    bool bounded = true;
+    for (size_t i = 0; i < I8K_DEPTHWISE_BLOCK; i++) {
+      const float scale = ((const float *)(const void *)(line.block + 256))[i];
+      bounded = bounded && scale < 1 && scale > -1;
+    }
+    const size_t fold = i8k_depthwise_fold(line.channels);
+    line_function *const function = function_of(conv, (int)fold, line.channels == I8K_DEPTHWISE_BLOCK, bounded);
+    for (line.y = t->first_row; line.y < t->end_row; line.y += fold) {
+      line.lines = i8k_min(fold, t->end_row - line.y);
+      line.output = t->output + line.y * line.output_pitch + c0;
+      for (size_t f = 0; f < fold && height <= MAX_SIDE; f++) {
+        const size_t y = line.y + (f < line.lines ? f : 0);
+        for (size_t ky = 0; ky < height; ky++) {
+          const size_t iy = y * conv->stride_height + ky * conv->dilation_height - conv->pad_top;
+          line.rows[f * height + ky] = iy < conv->in_height ? line.image + iy * row_bytes : line.zero;
+        }
+      }
+      function(&line);
+    }
+  }
+}
+
+#endif
