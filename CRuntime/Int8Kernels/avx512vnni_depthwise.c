@@ -12,20 +12,20 @@
 
 enum { MAX_FOLD = 4, MAX_SIDE = 5 };
 
-// `fold` rows of the output by 64 / fold channels, each row in its part of the vectors.
+// `fold` rows of the output by 64 / fold channels, each row in its part of the vectors. The functions below work on a copy
+// of their own: what is read again after a store of bytes, which could be to anything, is a third of their time.
 struct line {
   const struct i8k_conv *conv;
   const int8_t *rows[MAX_FOLD * MAX_SIDE];  // of the image, (fold, kernel height), at the first channel
   const int8_t *image, *zero;               // at the first channel
   const char *block;
-  size_t y, lines;  // first row of the output; those to be written
-  int8_t *output;   // of the first row, at the first channel
+  int8_t *output;  // of the first row, at the first channel
   size_t output_pitch;
-  size_t channels;
-  struct i8k_requantize requantize;
+  size_t y, lines;  // first row of the output; those to be written
+  size_t in_width, out_width, pad_left, image_channels;
+  __mmask64 mask;  // of the block's channels
+  int8_t pad, zero_point, min, max;
 };
-
-VNNI_INLINE __mmask64 mask_of(size_t channels) { return ~UINT64_C(0) >> (64 - channels); }
 
 // rows[f * stride] + offset for each fold; channels that there are not become 0. Inputs become uint8 by adding 128.
 VNNI_INLINE __m512i load(
@@ -72,20 +72,19 @@ VNNI_INLINE void load_bias(const struct line *line, __m512i sums[4]) {
 
 VNNI_INLINE void finish(
     const struct line *line, size_t x, const __m512i sums[4], const bool limited, const int fold, const bool whole) {
-  const struct i8k_conv *conv = line->conv;
   __m512i y[4];
   UNROLL for (int q = 0; q < 4; q++) {
     __m512 r = _mm512_mul_ps(_mm512_cvtepi32_ps(sums[q]), _mm512_load_ps(line->block + 256 + q * 64));
     if (limited) r = _mm512_min_ps(r, _mm512_set1_ps(65536));
     y[q] = _mm512_cvtps_epi32(r);
   }
-  const __m512i zero_point = _mm512_set1_epi16(conv->out_zero_point);
+  const __m512i zero_point = _mm512_set1_epi16(line->zero_point);
   const __m512i low = _mm512_adds_epi16(_mm512_packs_epi32(y[0], y[1]), zero_point);
   const __m512i high = _mm512_adds_epi16(_mm512_packs_epi32(y[2], y[3]), zero_point);
-  __m512i bytes = _mm512_max_epi8(_mm512_packs_epi16(low, high), _mm512_set1_epi8(conv->min));
-  bytes = _mm512_min_epi8(bytes, _mm512_set1_epi8(conv->max));
-  int8_t *output = line->output + x * conv->out_channels;
-  const __mmask64 mask = mask_of(line->channels);
+  __m512i bytes = _mm512_max_epi8(_mm512_packs_epi16(low, high), _mm512_set1_epi8(line->min));
+  bytes = _mm512_min_epi8(bytes, _mm512_set1_epi8(line->max));
+  int8_t *output = line->output + x * line->image_channels;
+  const __mmask64 mask = line->mask;
   if (fold == 1) {
     if (whole) {
       _mm512_storeu_si512(output, bytes);
@@ -110,25 +109,24 @@ VNNI_INLINE void finish(
 
 // Column `t` of the padded image.
 VNNI_INLINE void column3(const struct line *line, size_t t, __m512i y[4], const int fold, const bool whole) {
-  const struct i8k_conv *conv = line->conv;
-  const size_t ix = t - conv->pad_left;
-  if (ix < conv->in_width) {
-    const size_t offset = ix * conv->in_channels;
+  const size_t ix = t - line->pad_left;
+  if (ix < line->in_width) {
+    const size_t offset = ix * line->image_channels;
     __m512i x[4];
     UNROLL for (int ky = 0; ky < 3; ky++) {
-      x[ky] = load(line->rows + ky, 3, offset, fold, whole, mask_of(line->channels));
+      x[ky] = load(line->rows + ky, 3, offset, fold, whole, line->mask);
     }
     x[3] = x[2];  // its weights are zero
     transpose(x, y);
   } else {
-    const __m512i pad = _mm512_set1_epi8((char)(conv->in_zero_point ^ 0x80));
+    const __m512i pad = _mm512_set1_epi8(line->pad);
     UNROLL for (int q = 0; q < 4; q++) y[q] = pad;
   }
 }
 
 // A window of 3 x 3.
 VNNI_INLINE void line3(const struct line *line, const int stride, const int fold, const bool whole) {
-  const size_t out_width = line->conv->out_width;
+  const size_t out_width = line->out_width;
   __m512i w[3][4], columns[3][4];
   UNROLL for (int k = 0; k < 3; k++) {
     UNROLL for (int q = 0; q < 4; q++) w[k][q] = _mm512_load_si512(line->block + 512 + (k * 4 + q) * 64);
@@ -150,29 +148,27 @@ VNNI_INLINE void line3(const struct line *line, const int stride, const int fold
 }
 
 VNNI_INLINE void column5(const struct line *line, size_t t, __m512i y[2][4], const int fold, const bool whole) {
-  const struct i8k_conv *conv = line->conv;
-  const size_t ix = t - conv->pad_left;
-  if (ix < conv->in_width) {
-    const size_t offset = ix * conv->in_channels;
+  const size_t ix = t - line->pad_left;
+  if (ix < line->in_width) {
+    const size_t offset = ix * line->image_channels;
     __m512i x[4];
-    const __mmask64 mask = mask_of(line->channels);
-    UNROLL for (int ky = 0; ky < 4; ky++) x[ky] = load(line->rows + ky, 5, offset, fold, whole, mask);
+    UNROLL for (int ky = 0; ky < 4; ky++) x[ky] = load(line->rows + ky, 5, offset, fold, whole, line->mask);
     transpose(x, y[0]);
-    const __m512i last = load(line->rows + 4, 5, offset, fold, whole, mask);
+    const __m512i last = load(line->rows + 4, 5, offset, fold, whole, line->mask);
     const __m512i low = _mm512_unpacklo_epi8(last, last), high = _mm512_unpackhi_epi8(last, last);
     y[1][0] = _mm512_unpacklo_epi16(low, low);
     y[1][1] = _mm512_unpackhi_epi16(low, low);
     y[1][2] = _mm512_unpacklo_epi16(high, high);
     y[1][3] = _mm512_unpackhi_epi16(high, high);
   } else {
-    const __m512i pad = _mm512_set1_epi8((char)(conv->in_zero_point ^ 0x80));
+    const __m512i pad = _mm512_set1_epi8(line->pad);
     UNROLL for (int q = 0; q < 4; q++) y[0][q] = y[1][q] = pad;
   }
 }
 
 // A window of 5 x 5: each column is added to the sums of the places that have it.
 VNNI_INLINE void line5(const struct line *line, const int stride, const int fold, const bool whole) {
-  const size_t out_width = line->conv->out_width;
+  const size_t out_width = line->out_width;
   const int slots = stride == 1 ? 5 : 3, period = stride * slots;
   const size_t end = (out_width - 1) * (size_t)stride + 5;
   __m512i sums[5][4];
@@ -203,7 +199,7 @@ VNNI_INLINE void line_of_any(const struct line *line, const int fold) {
   const bool by_columns = i8k_by_columns(conv);
   const size_t row_bytes = conv->in_width * conv->in_channels;
   const size_t taps = conv->kernel_height * conv->kernel_width;
-  for (size_t x = 0; x < conv->out_width; x++) {
+  for (size_t x = 0; x < line->out_width; x++) {
     __m512i sums[4];
     load_bias(line, sums);
     size_t kx = 0, ky = 0;
@@ -221,7 +217,7 @@ VNNI_INLINE void line_of_any(const struct line *line, const int fold) {
           const bool inside = iy < conv->in_height && ix < conv->in_width;
           places[f] = inside ? line->image + iy * row_bytes + ix * conv->in_channels : line->zero;
         }
-        bytes[i] = load(places, 1, 0, fold, false, mask_of(line->channels));
+        bytes[i] = load(places, 1, 0, fold, false, line->mask);
         tap++, ky++;
         if (ky == conv->kernel_height) ky = 0, kx++;
       }
@@ -236,7 +232,8 @@ VNNI_INLINE void line_of_any(const struct line *line, const int fold) {
 #define NAME(side, stride, fold, whole) line_##side##_##stride##_##fold##_##whole
 #define DEFINE(side, stride, fold, whole)                              \
   VNNI static void NAME(side, stride, fold, whole)(const struct line *line) { \
-    line##side(line, stride, fold, whole);                             \
+    const struct line copy = *line;                                           \
+    line##side(&copy, stride, fold, whole);                                   \
   }
 FOLDS(DEFINE, 3, 1)
 FOLDS(DEFINE, 3, 2)
@@ -262,9 +259,19 @@ void i8k_avx512_vnni_depthwise(const struct i8k_depthwise_tile *t) {
   const struct i8k_conv *conv = t->conv;
   const size_t height = conv->kernel_height, row_bytes = conv->in_width * conv->in_channels;
   struct line line = {
-      .conv = conv, .output_pitch = conv->out_width * conv->out_channels, .requantize = *t->requantize};
+      .conv = conv,
+      .output_pitch = conv->out_width * conv->out_channels,
+      .in_width = conv->in_width,
+      .out_width = conv->out_width,
+      .pad_left = conv->pad_left,
+      .image_channels = conv->in_channels,
+      .pad = (int8_t)(conv->in_zero_point ^ -128),
+      .zero_point = conv->out_zero_point,
+      .min = conv->min,
+      .max = conv->max};
   for (size_t c0 = t->first_channel; c0 < t->end_channel; c0 += I8K_DEPTHWISE_BLOCK) {
-    line.channels = i8k_min(I8K_DEPTHWISE_BLOCK, conv->out_channels - c0);
+    const size_t channels = i8k_min(I8K_DEPTHWISE_BLOCK, conv->out_channels - c0);
+    line.mask = ~UINT64_C(0) >> (I8K_DEPTHWISE_BLOCK - channels);
     line.block = (const char *)t->packed + c0 * i8k_depthwise_bytes(conv, true);
     line.image = t->input + c0;
     line.zero = t->zero + c0;
@@ -273,8 +280,8 @@ void i8k_avx512_vnni_depthwise(const struct i8k_depthwise_tile *t) {
       const float scale = ((const float *)(const void *)(line.block + 256))[i];
       bounded = bounded && scale < 1 && scale > -1;
     }
-    const size_t fold = i8k_depthwise_fold(line.channels);
-    line_function *const function = function_of(conv, (int)fold, line.channels == I8K_DEPTHWISE_BLOCK, bounded);
+    const size_t fold = i8k_depthwise_fold(channels);
+    line_function *const function = function_of(conv, (int)fold, channels == I8K_DEPTHWISE_BLOCK, bounded);
     for (line.y = t->first_row; line.y < t->end_row; line.y += fold) {
       line.lines = i8k_min(fold, t->end_row - line.y);
       line.output = t->output + line.y * line.output_pitch + c0;
