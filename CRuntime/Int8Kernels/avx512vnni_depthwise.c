@@ -71,12 +71,11 @@ VNNI_INLINE void load_bias(const struct line *line, __m512i sums[4]) {
 }
 
 VNNI_INLINE void finish(
-    const struct line *line, size_t x, const __m512i sums[4], const bool limited, const int fold, const bool whole) {
+    const struct line *line, size_t x, const __m512i sums[4], const int fold, const bool whole) {
   __m512i y[4];
   UNROLL for (int q = 0; q < 4; q++) {
-    __m512 r = _mm512_mul_ps(_mm512_cvtepi32_ps(sums[q]), _mm512_load_ps(line->block + 256 + q * 64));
-    if (limited) r = _mm512_min_ps(r, _mm512_set1_ps(65536));
-    y[q] = _mm512_cvtps_epi32(r);
+    const __m512 scales = _mm512_load_ps(line->block + 256 + q * 64);
+    y[q] = _mm512_cvtps_epi32(_mm512_mul_ps(_mm512_cvtepi32_ps(sums[q]), scales));
   }
   const __m512i zero_point = _mm512_set1_epi16(line->zero_point);
   const __m512i low = _mm512_adds_epi16(_mm512_packs_epi32(y[0], y[1]), zero_point);
@@ -142,7 +141,7 @@ VNNI_INLINE void line3(const struct line *line, const int stride, const int fold
       __m512i sums[4];
       load_bias(line, sums);
       UNROLL for (int k = 0; k < 3; k++) add(sums, columns[(r * stride + k) % 3], w[k]);
-      finish(line, x, sums, false, fold, whole);
+      finish(line, x, sums, fold, whole);
     }
   }
 }
@@ -187,72 +186,106 @@ VNNI_INLINE void line5(const struct line *line, const int stride, const int fold
         UNROLL for (int g = 0; g < 2; g++) {
           add_from(sums[slot], columns[g], line->block + 512 + (kx * 2 + g) * 256);
         }
-        if (kx == 4) finish(line, x, sums[slot], false, fold, whole);
+        if (kx == 4) finish(line, x, sums[slot], fold, whole);
       }
     }
   }
 }
 
-// Any window, one place after another.
-VNNI_INLINE void line_of_any(const struct line *line, const int fold) {
-  const struct i8k_conv *conv = line->conv;
-  const bool by_columns = i8k_by_columns(conv);
-  const size_t row_bytes = conv->in_width * conv->in_channels;
-  const size_t taps = conv->kernel_height * conv->kernel_width;
+// The same windows of any stride and dilation: each place has columns of its own.
+VNNI_INLINE void line_of_columns(const struct line *line, const int side, const int fold, const bool whole) {
+  const size_t stride = line->conv->stride_width, dilation = line->conv->dilation_width;
+  for (size_t x = 0; x < line->out_width; x++) {
+    __m512i sums[4], columns[2][4];
+    load_bias(line, sums);
+    UNROLL for (int kx = 0; kx < side; kx++) {
+      const size_t t = x * stride + (size_t)kx * dilation;
+      if (side == 3) {
+        column3(line, t, columns[0], fold, whole);
+        add_from(sums, columns[0], line->block + 512 + kx * 256);
+      } else {
+        column5(line, t, columns, fold, whole);
+        add_from(sums, columns[0], line->block + 512 + kx * 512);
+        add_from(sums, columns[1], line->block + 768 + kx * 512);
+      }
+    }
+    finish(line, x, sums, fold, whole);
+  }
+}
+
+// Any other window, four taps after another.
+VNNI_INLINE void line_of_taps(const struct line *line, const int fold, const bool whole) {
+  const struct i8k_conv conv = *line->conv;
+  const size_t taps = conv.kernel_height * conv.kernel_width, pitch = line->in_width * line->image_channels;
   for (size_t x = 0; x < line->out_width; x++) {
     __m512i sums[4];
     load_bias(line, sums);
-    size_t kx = 0, ky = 0;
+    const int8_t *rows[MAX_FOLD];
+    size_t kx = conv.kernel_width, ky = 0;
     const char *w = line->block + 512;
-    for (size_t tap = 0; tap < taps; w += 256) {
+    for (size_t tap = 0; tap < taps; tap += 4, w += 256) {
       __m512i bytes[4], groups[4];
       UNROLL for (int i = 0; i < 4; i++) {
-        bytes[i] = i > 0 ? bytes[i - 1] : _mm512_setzero_si512();  // where there is no tap weights are zero
-        if (tap >= taps || (by_columns && i > 0 && ky == 0)) continue;
-        const size_t ix = x * conv->stride_width + kx * conv->dilation_width - conv->pad_left;
-        const int8_t *places[MAX_FOLD];
-        UNROLL for (int f = 0; f < fold; f++) {
-          const size_t y = line->y + ((size_t)f < line->lines ? (size_t)f : 0);
-          const size_t iy = y * conv->stride_height + ky * conv->dilation_height - conv->pad_top;
-          const bool inside = iy < conv->in_height && ix < conv->in_width;
-          places[f] = inside ? line->image + iy * row_bytes + ix * conv->in_channels : line->zero;
+        if (kx == conv.kernel_width) {
+          if (ky == conv.kernel_height) {  // weights are zero from here on
+            bytes[i] = _mm512_setzero_si512();
+            continue;
+          }
+          UNROLL for (int f = 0; f < fold; f++) {
+            const size_t y = line->y + ((size_t)f < line->lines ? (size_t)f : 0);
+            const size_t iy = y * conv.stride_height + ky * conv.dilation_height - conv.pad_top;
+            rows[f] = iy < conv.in_height ? line->image + iy * pitch : line->zero;
+          }
+          kx = 0, ky++;
         }
-        bytes[i] = load(places, 1, 0, fold, false, line->mask);
-        tap++, ky++;
-        if (ky == conv->kernel_height) ky = 0, kx++;
+        const size_t ix = x * conv.stride_width + kx * conv.dilation_width - line->pad_left;
+        kx++;
+        if (ix < line->in_width) {
+          bytes[i] = load(rows, 1, ix * line->image_channels, fold, whole, line->mask);
+        } else {
+          bytes[i] = _mm512_set1_epi8(line->pad);
+        }
       }
       transpose(bytes, groups);
       add_from(sums, groups, w);
     }
-    finish(line, x, sums, true, fold, false);
+    finish(line, x, sums, fold, whole);
   }
 }
 
-#define FOLDS(X, a, b) X(a, b, 1, true) X(a, b, 1, false) X(a, b, 2, false) X(a, b, 4, false)
-#define NAME(side, stride, fold, whole) line_##side##_##stride##_##fold##_##whole
-#define DEFINE(side, stride, fold, whole)                              \
-  VNNI static void NAME(side, stride, fold, whole)(const struct line *line) { \
-    const struct line copy = *line;                                           \
-    line##side(&copy, stride, fold, whole);                                   \
+// What the functions of a line are for: windows of 3 x 3 and 5 x 5 of stride 1, 2 and any, other windows.
+VNNI_INLINE void line_of(const struct line *given, int side, int stride, int fold, bool whole) {
+  const struct line line = *given;
+  if (side == 0) {
+    line_of_taps(&line, fold, whole);
+  } else if (stride == 0) {
+    line_of_columns(&line, side, fold, whole);
+  } else if (side == 3) {
+    line3(&line, stride, fold, whole);
+  } else {
+    line5(&line, stride, fold, whole);
   }
-FOLDS(DEFINE, 3, 1)
-FOLDS(DEFINE, 3, 2)
-FOLDS(DEFINE, 5, 1)
-FOLDS(DEFINE, 5, 2)
-VNNI static void line_any_1(const struct line *line) { line_of_any(line, 1); }
-VNNI static void line_any_2(const struct line *line) { line_of_any(line, 2); }
-VNNI static void line_any_4(const struct line *line) { line_of_any(line, 4); }
+}
 
 typedef void line_function(const struct line *line);
 
-static line_function *function_of(const struct i8k_conv *conv, int fold, bool whole, bool bounded) {
-#define ENTRY(side, stride, fold, whole) NAME(side, stride, fold, whole),
-  static line_function *const windows[2][2][4] = {
-      {{FOLDS(ENTRY, 3, 1)}, {FOLDS(ENTRY, 3, 2)}}, {{FOLDS(ENTRY, 5, 1)}, {FOLDS(ENTRY, 5, 2)}}};
-  static line_function *const any[4] = {line_any_1, line_any_1, line_any_2, line_any_4};
-  const int variant = whole ? 0 : fold == 4 ? 3 : fold;
-  if (!bounded || !i8k_by_columns(conv) || conv->stride_width > 2 || conv->dilation_width > 1) return any[variant];
-  return windows[conv->kernel_width == 5][conv->stride_width - 1][variant];
+#define WINDOWS(X) X(3, 0) X(3, 1) X(3, 2) X(5, 0) X(5, 1) X(5, 2) X(0, 0)
+#define DEFINE(side, stride)                                                                                        \
+  VNNI static void line_##side##_##stride##_whole(const struct line *line) { line_of(line, side, stride, 1, true); } \
+  VNNI static void line_##side##_##stride##_1(const struct line *line) { line_of(line, side, stride, 1, false); }    \
+  VNNI static void line_##side##_##stride##_2(const struct line *line) { line_of(line, side, stride, 2, false); }    \
+  VNNI static void line_##side##_##stride##_4(const struct line *line) { line_of(line, side, stride, 4, false); }
+WINDOWS(DEFINE)
+
+static line_function *function_of(const struct i8k_conv *conv, size_t channels) {
+#define ENTRY(side, stride)                                                                              \
+  {line_##side##_##stride##_whole, line_##side##_##stride##_1, line_##side##_##stride##_2, \
+   line_##side##_##stride##_4},
+  static line_function *const functions[][4] = {WINDOWS(ENTRY)};
+  const size_t fold = i8k_depthwise_fold(channels);
+  const size_t stride = conv->stride_width > 2 || conv->dilation_width > 1 ? 0 : conv->stride_width;
+  const size_t window = !i8k_by_columns(conv) ? 6 : conv->kernel_width == 3 ? stride : 3 + stride;
+  return functions[window][channels == I8K_DEPTHWISE_BLOCK ? 0 : fold == 4 ? 3 : fold];
 }
 
 void i8k_avx512_vnni_depthwise(const struct i8k_depthwise_tile *t) {
@@ -275,13 +308,8 @@ void i8k_avx512_vnni_depthwise(const struct i8k_depthwise_tile *t) {
     line.block = (const char *)t->packed + c0 * i8k_depthwise_bytes(conv, true);
     line.image = t->input + c0;
     line.zero = t->zero + c0;
-    bool bounded = true;
-    for (size_t i = 0; i < I8K_DEPTHWISE_BLOCK; i++) {
-      const float scale = ((const float *)(const void *)(line.block + 256))[i];
-      bounded = bounded && scale < 1 && scale > -1;
-    }
     const size_t fold = i8k_depthwise_fold(channels);
-    line_function *const function = function_of(conv, (int)fold, channels == I8K_DEPTHWISE_BLOCK, bounded);
+    line_function *const function = function_of(conv, channels);
     for (line.y = t->first_row; line.y < t->end_row; line.y += fold) {
       line.lines = i8k_min(fold, t->end_row - line.y);
       line.output = t->output + line.y * line.output_pitch + c0;
@@ -296,5 +324,4 @@ void i8k_avx512_vnni_depthwise(const struct i8k_depthwise_tile *t) {
     }
   }
 }
-
 #endif

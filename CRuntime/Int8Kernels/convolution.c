@@ -10,21 +10,31 @@ enum {
   MAX_MOVED = 1024,                 // pointers of a tile that are moved to other images, on the stack
   MAX_MOVED_TAPS = MAX_MOVED / 16,  // of one place: a build's max_rows is below 16
   MAX_COPIED = 1 << 26,             // bytes of the padded image
-  MAX_BY_ROWS_CHANNELS = 32,        // above, a copy costs more than it saves
+  BY_ROWS_CHANNELS = 16,            // up to here, rows of a window are worth the copy for longer taps alone
+  MAX_BY_ROWS_CHANNELS = 32,        // up to here, where single pixels would be rounded up to more
   CHUNK_TILES = 8,                  // tiles of rows by which a thread goes on
   PARALLEL_PRODUCTS = 1 << 20,      // below: handing out the work costs more than the threads save
   PARALLEL_TASKS = 16,              // so many at least, where there are tiles and blocks for them
   SHARED_WEIGHTS = 1 << 19,         // bytes: more are divided, since they are not in a core's cache
 };
 
+static size_t divided(size_t a, size_t b) { return (a + b - 1) / b; }
+
 struct i8k_shape i8k_shape_of(const struct i8k_conv *conv) {
   const size_t groups = conv->depthwise ? 1 : conv->groups;
-  const size_t c = conv->in_channels / groups, height = conv->kernel_height, width = conv->kernel_width;
+  const size_t height = conv->kernel_height, width = conv->kernel_width, places = conv->out_height * conv->out_width;
   struct i8k_shape shape = {
-      .groups = groups, .outputs = conv->out_channels / groups,
-      .taps = height * width, .depth = c, .pixels = conv->batch * conv->out_height * conv->out_width};
-  const size_t places = conv->out_height * conv->out_width;
-  shape.images = conv->batch;
+      .groups = groups, .outputs = conv->out_channels, .taps = height * width, .depth = conv->in_channels,
+      .pixels = conv->batch * places, .images = conv->batch, .unit = conv->batch * places};
+  if (groups > 1) {
+    shape.outputs /= groups;
+    shape.depth /= groups;
+  }
+  const size_t c = shape.depth;
+  shape.direct = !conv->depthwise && shape.taps == 1 && conv->pad_top == 0 && conv->pad_left == 0 &&
+                 conv->stride_height == 1 && conv->stride_width == 1 && conv->out_height == conv->in_height &&
+                 conv->out_width == conv->in_width;
+  if (shape.direct || conv->depthwise) return shape;
   const size_t reach_y = (conv->out_height - 1) * conv->stride_height + (height - 1) * conv->dilation_height + 1;
   const size_t reach_x = (conv->out_width - 1) * conv->stride_width + (width - 1) * conv->dilation_width + 1;
   const size_t inner_height = conv->pad_top + conv->in_height, inner_width = conv->pad_left + conv->in_width;
@@ -32,19 +42,16 @@ struct i8k_shape i8k_shape_of(const struct i8k_conv *conv) {
       conv->pad_top > 0 || conv->pad_left > 0 || reach_y > inner_height || reach_x > inner_width;
   shape.padded_height = reach_y > inner_height ? reach_y : inner_height;
   shape.padded_width = reach_x > inner_width ? reach_x : inner_width;
-  shape.direct =
-      !conv->depthwise && shape.taps == 1 && !padded && conv->stride_height == 1 && conv->stride_width == 1;
-  shape.by_rows = !conv->depthwise && groups == 1 && width > 1 && width <= 64 && conv->dilation_width == 1 &&
-                  c <= MAX_BY_ROWS_CHANNELS && i8k_round_up(width * c, 4) < width * i8k_round_up(c, 4) &&
+  shape.by_rows = groups == 1 && width > 1 && width <= 64 && conv->dilation_width == 1 &&
+                  (c <= BY_ROWS_CHANNELS ||
+                   (c <= MAX_BY_ROWS_CHANNELS && i8k_round_up(width * c, 4) < width * i8k_round_up(c, 4))) &&
                   shape.padded_height <= MAX_COPIED / shape.padded_width / c / conv->batch;
   if (shape.by_rows) {
     shape.taps = height;
     shape.depth = width * c;
     shape.copied = padded;
   }
-  if (!conv->depthwise && !shape.direct && shape.taps <= MAX_MOVED_TAPS) {
-    shape.images = i8k_min(conv->batch, (POINTED_PIXELS + places - 1) / places);
-  }
+  if (shape.taps <= MAX_MOVED_TAPS) shape.images = i8k_min(conv->batch, divided(POINTED_PIXELS, places));
   shape.unit = shape.images * places;
   return shape;
 }
@@ -80,7 +87,7 @@ bool i8k_conv_packs_alike(const struct i8k_conv *a, const struct i8k_conv *b) {
          a->out_channels == b->out_channels;
 }
 
-// Scratch memory: pointers, a pixel of zero points, the padded image.
+// Scratch memory: pointers, a pixel of zero points, the padded image; depthwise a row of zero points alone.
 static size_t pointer_bytes(const struct i8k_shape *shape) {
   return shape->direct ? 0 : i8k_round_up(shape->unit * shape->taps * sizeof(int8_t *), 64);
 }
@@ -90,7 +97,7 @@ static size_t zero_bytes(const struct i8k_shape *shape, size_t channels) {
 }
 
 size_t i8k_conv_scratch_size(const struct i8k_conv *conv) {
-  if (conv->depthwise) return i8k_round_up(conv->in_width * conv->in_channels + 64, 64);  // a row of zero points
+  if (conv->depthwise) return i8k_round_up(conv->in_width * conv->in_channels + 64, 64);
   const struct i8k_shape shape = i8k_shape_of(conv);
   const size_t image = shape.padded_height * shape.padded_width * conv->in_channels * conv->batch;
   return pointer_bytes(&shape) + zero_bytes(&shape, conv->in_channels) +
@@ -135,9 +142,12 @@ static void point_at_pixels(
 }
 
 void i8k_conv_setup(const struct i8k_conv *conv, const int8_t *input, void *scratch) {
+  if (conv->depthwise) {
+    memset(scratch, conv->in_zero_point, i8k_conv_scratch_size(conv));
+    return;
+  }
   const struct i8k_shape shape = i8k_shape_of(conv);
-  if (conv->depthwise) memset(scratch, conv->in_zero_point, i8k_conv_scratch_size(conv));
-  if (conv->depthwise || shape.direct) return;
+  if (shape.direct) return;
   const int8_t **pointers = scratch;
   int8_t *rest = (int8_t *)scratch + pointer_bytes(&shape);
   if (shape.by_rows) {
@@ -180,31 +190,40 @@ static void copy_row(void *context, size_t index) {
       run->input + (n * conv->in_height + y) * length, length);
 }
 
-// `rows` places of a unit from `pixel` on. `moved` has space for their pointers.
-static struct i8k_tile tile_at(
-    const struct run *run, size_t unit, size_t pixel, size_t rows, const int8_t **moved) {
-  const struct i8k_shape *shape = &run->shape;
-  const int8_t *const *pointers = run->scratch;
-  pointers += (pixel - unit * shape->unit) * shape->taps;
-  if (unit > 0) {
-    const size_t offset = unit * run->unit_bytes;
-    for (size_t i = 0; i < rows * shape->taps; i++) {
-      moved[i] = pointers[i] == run->zero ? pointers[i] : pointers[i] + offset;
-    }
-    pointers = moved;
-  }
+static struct i8k_tile tile_of(const struct run *run) {
   return (struct i8k_tile){
-      .rows = rows,
-      .taps = shape->taps,
-      .depth = shape->depth,
-      .pointers = shape->direct ? NULL : pointers,
-      .input = shape->direct ? run->input + pixel * run->conv->in_channels : NULL,
+      .taps = run->shape.taps,
+      .depth = run->shape.depth,
       .input_stride = run->conv->in_channels,
-      .output = run->output != NULL ? run->output + pixel * run->conv->out_channels : NULL,
       .output_stride = run->conv->out_channels,
-      .sums = run->sums != NULL ? run->sums + pixel * run->sums_stride : NULL,
       .sums_stride = run->sums_stride,
       .requantize = &run->requantize};
+}
+
+// Sets the tile to `rows` places of a unit from `pixel` on. `moved` has space for their pointers.
+static void place_tile(
+    const struct run *run, size_t unit, size_t pixel, size_t rows, const int8_t **moved, struct i8k_tile *tile) {
+  const struct i8k_shape *shape = &run->shape;
+  tile->rows = rows;
+  if (shape->direct) {
+    tile->input = run->input + pixel * run->conv->in_channels;
+  } else {
+    const int8_t *const *pointers = run->scratch;
+    pointers += (pixel - unit * shape->unit) * shape->taps;
+    if (unit > 0) {
+      const size_t offset = unit * run->unit_bytes;
+      for (size_t i = 0; i < rows * shape->taps; i++) {
+        moved[i] = pointers[i] == run->zero ? pointers[i] : pointers[i] + offset;
+      }
+      pointers = moved;
+    }
+    tile->pointers = pointers;
+  }
+  if (run->sums != NULL) {
+    tile->sums = run->sums + pixel * run->sums_stride;
+  } else {
+    tile->output = run->output + pixel * run->conv->out_channels;
+  }
 }
 
 struct rows {
@@ -220,62 +239,78 @@ static struct rows rows_of(const struct run *run, size_t chunk) {
   return (struct rows){unit, first, last > first ? last - first : 0};
 }
 
-// One chunk of rows by one piece of the channels. Tiles have nearly equal numbers of rows.
+// One block of channels by some rows, in `tiles` of nearly equal numbers of rows.
+static void gemm_block(const struct run *run, size_t block, const struct rows *rows, size_t tiles) {
+  const struct i8k_shape *shape = &run->shape;
+  const size_t group = run->shape.groups == 1 ? 0 : block / run->group_blocks;
+  const size_t of_group = (block - group * run->group_blocks) * I8K_BLOCK;
+  const size_t channel = group * shape->outputs + of_group;
+  const size_t packed_channel = group * i8k_round_up(shape->outputs, I8K_HALF_BLOCK) + of_group;
+  const size_t height = tiles == 1 ? rows->count : rows->count / tiles, higher = rows->count - height * tiles;
+  const size_t input_channel = group * shape->depth;
+  struct i8k_tile tile = tile_of(run);
+  tile.block = run->packed + packed_channel * (8 + shape->taps * i8k_round_up(shape->depth, 4));
+  tile.channels = i8k_min(I8K_BLOCK, shape->outputs - of_group);
+  tile.offset = input_channel;
+  size_t pixel = rows->first;
+  for (size_t i = 0; i < tiles; i++, pixel += tile.rows) {
+    const int8_t *moved[MAX_MOVED];
+    place_tile(run, rows->unit, pixel, height + (i < higher), moved, &tile);
+    if (shape->direct) tile.input += input_channel;
+    if (tile.sums != NULL) {
+      tile.sums += channel;
+    } else {
+      tile.output += channel;
+    }
+    run->kernels->gemm(&tile);
+  }
+}
+
+// One chunk of rows by one piece of the channels.
 static void gemm_chunk(void *context, size_t index) {
   const struct run *run = context;
   const struct rows rows = rows_of(run, index / run->pieces);
-  const size_t tiles = i8k_divided(rows.count, run->kernels->max_rows);
-  const struct i8k_shape *shape = &run->shape;
-  const size_t block_depth = 8 + shape->taps * i8k_round_up(shape->depth, 4);
-  const size_t first_block = index % run->pieces * run->piece_blocks;
-  const size_t end_block = i8k_min(run->blocks, first_block + run->piece_blocks);
-  for (size_t b = first_block; b < end_block; b++) {
-    const size_t group = b / run->group_blocks, of_group = b % run->group_blocks * I8K_BLOCK;
-    const size_t channel = group * shape->outputs + of_group;
-    const size_t packed_channel = group * i8k_round_up(shape->outputs, I8K_HALF_BLOCK) + of_group;
-    size_t pixel = rows.first;
-    for (size_t i = 0; i < tiles; i++) {
-      const int8_t *moved[MAX_MOVED];
-      struct i8k_tile tile = tile_at(run, rows.unit, pixel, rows.count / tiles + (i < rows.count % tiles), moved);
-      tile.block = run->packed + packed_channel * block_depth;
-      tile.channels = i8k_min(I8K_BLOCK, shape->outputs - of_group);
-      if (shape->direct) {
-        tile.input += group * shape->depth;
-      } else {
-        tile.offset = group * shape->depth;
-      }
-      if (tile.sums != NULL) {
-        tile.sums += channel;
-      } else {
-        tile.output += channel;
-      }
-      run->kernels->gemm(&tile);
-      pixel += tile.rows;
-    }
-  }
+  const size_t tiles = divided(rows.count, run->kernels->max_rows);
+  const size_t first = index % run->pieces * run->piece_blocks;
+  const size_t end = i8k_min(run->blocks, first + run->piece_blocks);
+  for (size_t b = first; b < end && tiles > 0; b++) gemm_block(run, b, &rows, tiles);
 }
 
 // Chunks for some threads: each thread gets the same part of every image, so that it finds most of an operator's input
 // in its core's cache.
 static size_t chunks_for(const struct run *run, size_t units, size_t chunks, size_t most, size_t threads) {
   if (threads == 1 || units * chunks >= PARALLEL_TASKS) return chunks;
-  return i8k_min(i8k_round_up(i8k_divided(most, i8k_divided(most, i8k_divided(PARALLEL_TASKS, units))), threads), run->shape.unit);
+  return i8k_min(i8k_round_up(divided(most, divided(most, divided(PARALLEL_TASKS, units))), threads), run->shape.unit);
 }
 
 static void run_gemm(struct run *run, size_t units, struct i8k_threads *threads) {
-  const size_t tiles = i8k_divided(run->shape.unit, run->kernels->max_rows);
+  run->group_blocks = divided(run->shape.outputs, I8K_BLOCK);
+  run->blocks = run->shape.groups * run->group_blocks;
+  const struct rows rows = {0, 0, run->shape.pixels};
+  const bool is_row = rows.count == 1 && run->shape.direct && run->shape.groups == 1 && run->output != NULL;
+  if (is_row && run->shape.outputs >= I8K_BLOCK && run->kernels->row != NULL && threads == NULL) {
+    struct i8k_tile tile = tile_of(run);
+    place_tile(run, 0, 0, 1, NULL, &tile);
+    tile.block = run->packed;
+    tile.channels = run->shape.outputs;
+    run->kernels->row(&tile);
+    return;
+  }
+  if (units == 1 && rows.count <= run->kernels->max_rows && threads == NULL) {
+    for (size_t b = 0; b < run->blocks; b++) gemm_block(run, b, &rows, 1);
+    return;
+  }
+  const size_t tiles = divided(run->shape.unit, run->kernels->max_rows);
   const size_t weights = run->shape.taps * run->shape.depth * run->conv->out_channels;
-  run->unit_chunks = i8k_divided(tiles, CHUNK_TILES);
+  run->unit_chunks = divided(tiles, CHUNK_TILES);
   if (weights <= SHARED_WEIGHTS) {
     run->unit_chunks = chunks_for(run, units, run->unit_chunks, tiles, i8k_threads_count(threads));
   }
   const size_t chunks = units * run->unit_chunks;
-  run->group_blocks = i8k_divided(run->shape.outputs, I8K_BLOCK);
-  run->blocks = run->shape.groups * run->group_blocks;
   run->pieces =
-      threads == NULL || chunks >= PARALLEL_TASKS ? 1 : i8k_min(run->blocks, i8k_divided(PARALLEL_TASKS, chunks));
-  run->piece_blocks = i8k_divided(run->blocks, run->pieces);
-  run->pieces = i8k_divided(run->blocks, run->piece_blocks);
+      threads == NULL || chunks >= PARALLEL_TASKS ? 1 : i8k_min(run->blocks, divided(PARALLEL_TASKS, chunks));
+  run->piece_blocks = divided(run->blocks, run->pieces);
+  run->pieces = divided(run->blocks, run->piece_blocks);
   i8k_parallelize(threads, chunks * run->pieces, gemm_chunk, run);
 }
 
@@ -285,19 +320,22 @@ static void run_conv(const struct i8k_conv *conv, struct run run, struct i8k_thr
   run.kernels = i8k_kernels_of(conv->isa);
   run.shape = i8k_shape_of(conv);
   run.requantize = (struct i8k_requantize){
-      (float)(conv->min - conv->out_zero_point), (float)(conv->max - conv->out_zero_point), conv->out_zero_point};
+      (float)(conv->min - conv->out_zero_point), (float)(conv->max - conv->out_zero_point), conv->out_zero_point,
+      conv->min, conv->max};
   if (conv->depthwise) {
-    i8k_depthwise_run(conv, run.requantize, run.packed, run.input, run.output, run.scratch, threads);
+    i8k_depthwise_run(conv, &run.requantize, run.packed, run.input, run.output, run.scratch, threads);
     return;
   }
   const struct i8k_shape *shape = &run.shape;
   const size_t image = shape->copied ? shape->padded_height * shape->padded_width : conv->in_height * conv->in_width;
   run.unit_bytes = shape->images * image * conv->in_channels;
   if (!shape->direct && !shape->by_rows) run.zero = (const int8_t *)run.scratch + pointer_bytes(shape);
-  const size_t per_pixel = shape->taps * shape->depth * conv->out_channels;  // products
-  if (shape->pixels < PARALLEL_PRODUCTS / per_pixel + 1) threads = NULL;
+  if (threads != NULL) {
+    const size_t per_pixel = shape->taps * shape->depth * conv->out_channels;  // products
+    if (shape->pixels < PARALLEL_PRODUCTS / per_pixel + 1) threads = NULL;
+  }
   if (shape->copied) i8k_parallelize(threads, conv->batch * conv->in_height, copy_row, &run);
-  run_gemm(&run, i8k_divided(shape->pixels, shape->unit), threads);
+  run_gemm(&run, shape->pixels == shape->unit ? 1 : divided(shape->pixels, shape->unit), threads);
 }
 
 void i8k_conv_run(

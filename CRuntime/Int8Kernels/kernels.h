@@ -11,10 +11,10 @@ enum {
   I8K_DEPTHWISE_ROWS = 4,    // of the output: what a tile has is best a multiple
 };
 
-// float: bounds less the output's zero point.
 struct i8k_requantize {
-  float min, max;
+  float min, max;  // bounds less the output's zero point
   int32_t zero_point;
+  int8_t lower, upper;  // bounds
 };
 
 // Some rows (places of the output) by one block of channels.
@@ -50,13 +50,14 @@ struct i8k_depthwise_tile {
 //   gemm: (taps, depth / 4 rounded up, width, 4) int8.
 //   depthwise: (taps, 64) int8, or with `interleaved` (groups of 4 taps, 4, 16, 4): lane i of vector q is byte
 //   i / 4 * 16 + q * 4 + i % 4 of 64, which is where unpacking bytes within 128 bits puts it. The bytes are channels,
-//   those of a last block of at most 32 twice, of at most 16 four times: for as many rows of the output. Taps are in
-//   order of columns of the window; for 3 x 3 and 5 x 5 each column begins a group.
+//   those of a last block of at most 32 twice, of at most 16 four times: for as many rows of the output. The last group
+//   is filled up with zeros; for 3 x 3 and 5 x 5 taps are in order of columns, and each column begins a group.
 struct i8k_kernels {
   size_t max_rows;
   int32_t input_offset;  // added to each input by the kernels; the bias takes it back
   bool interleaved;
   void (*gemm)(const struct i8k_tile *tile);
+  void (*row)(const struct i8k_tile *tile);  // one row, without pointers, by any channels; or NULL
   void (*depthwise)(const struct i8k_depthwise_tile *tile);
 };
 
@@ -67,7 +68,6 @@ const struct i8k_kernels *i8k_kernels_of(enum i8k_isa isa);
 static inline size_t i8k_round_up(size_t value, size_t multiple) {
   return (value + multiple - 1) / multiple * multiple;
 }
-static inline size_t i8k_divided(size_t a, size_t b) { return (a + b - 1) / b; }
 static inline size_t i8k_min(size_t a, size_t b) { return a < b ? a : b; }
 static inline size_t i8k_block_width(size_t channels) {
   return channels > I8K_HALF_BLOCK ? I8K_BLOCK : I8K_HALF_BLOCK;
@@ -78,7 +78,7 @@ static inline bool i8k_by_columns(const struct i8k_conv *conv) {
   return conv->kernel_height == conv->kernel_width && (conv->kernel_width == 3 || conv->kernel_width == 5);
 }
 
-// Packed bytes of a channel of a block.
+// Packed bytes of a channel of a depthwise block.
 static inline size_t i8k_depthwise_bytes(const struct i8k_conv *conv, bool interleaved) {
   const size_t height = conv->kernel_height, width = conv->kernel_width;
   if (!interleaved) return 8 + height * width;
@@ -90,7 +90,7 @@ static inline size_t i8k_depthwise_fold(size_t channels) { return channels > 32 
 
 // `zero`: what a tile has.
 void i8k_depthwise_run(
-    const struct i8k_conv *conv, struct i8k_requantize requantize, const void *packed, const int8_t *input,
+    const struct i8k_conv *conv, const struct i8k_requantize *requantize, const void *packed, const int8_t *input,
     int8_t *output, const int8_t *zero, struct i8k_threads *threads);
 
 void i8k_avx512_vnni_depthwise(const struct i8k_depthwise_tile *tile);

@@ -88,7 +88,7 @@ static void pack_interleaved_block(
     const struct i8k_conv *conv, const int8_t *filter, const int32_t *bias, const float *scales, int32_t offset,
     size_t count, void *block) {
   const size_t height = conv->kernel_height, width = conv->kernel_width, taps = height * width;
-  const size_t column = i8k_by_columns(conv) ? i8k_round_up(height, 4) : height;
+  const bool by_columns = i8k_by_columns(conv);
   const size_t part = I8K_DEPTHWISE_BLOCK / i8k_depthwise_fold(count);
   int32_t *biases = block;
   float *block_scales = (float *)(biases + I8K_DEPTHWISE_BLOCK);
@@ -101,7 +101,7 @@ static void pack_interleaved_block(
     for (size_t ky = 0; ky < height; ky++) {
       for (size_t kx = 0; kx < width; kx++) {
         const int8_t w = filter[c * taps + ky * width + kx];
-        const size_t tap = kx * column + ky;
+        const size_t tap = by_columns ? kx * i8k_round_up(height, 4) + ky : ky * width + kx;
         weights[(tap / 4 * I8K_DEPTHWISE_BLOCK + lane) * 4 + tap % 4] = w;
         sum += (uint32_t)w;
       }

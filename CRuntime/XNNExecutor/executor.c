@@ -29,6 +29,7 @@ static const struct kind kinds[DS_KIND_COUNT] = {
     [DS_CONVERT] = {xnx_create_convert, xnx_reshape_unary, 1, 1, false},
     [DS_TRANSPOSE] = {xnx_create_transpose, xnx_reshape_transpose, 1, 1, true},
     [DS_DYNAMIC_LINEAR] = {xnx_create_dynamic_linear, xnx_reshape_dynamic_linear, 2, 3, false},
+    [DS_CONVERT_TRANSPOSE] = {xnx_create_convert_transpose, xnx_reshape_convert_transpose, 1, 1, false},
 };
 
 // Bytes that the library holds on behalf of this thread's current create call: it does not report them itself.

@@ -13,6 +13,13 @@
 
 struct xnn_operator;  // XNNPACK's
 
+// Compiled twice, the right one chosen at load: SwiftPM builds for the oldest x86-64.
+#if defined(__x86_64__) && defined(__linux__)
+#define XNX_DISPATCHED __attribute__((target_clones("avx2", "default")))
+#else
+#define XNX_DISPATCHED
+#endif
+
 // Reasons to refuse what the library would answer with an overflow, an endless allocation or a stack overflow.
 enum {
   XNX_MAX_CHANNELS = 1 << 18,       // the library keeps 4 bytes per channel on the stack of the calling thread
@@ -66,6 +73,13 @@ struct xnx_maximum {
 
 struct xnx_quantize {
   float inverse_scale;
+  int32_t zero_point;
+};
+
+// CONVERT_TRANSPOSE. To int8: x * factor, half to even, + zero point; to f32: (q - zero point) * factor.
+struct xnx_convert {
+  size_t images, places, channels;
+  float factor;
   int32_t zero_point;
 };
 
@@ -130,6 +144,7 @@ struct xnx_operator {
     struct xnx_average average;
     struct xnx_maximum maximum;
     struct xnx_quantize quantize;
+    struct xnx_convert convert;
     struct xnx_pad pad;
     struct xnx_matrices matrices;
     struct xnx_native native;
@@ -164,6 +179,7 @@ enum xnx_status xnx_reshape_global_average_pooling(const struct xnx_operands *op
 enum xnx_status xnx_reshape_constant_pad(const struct xnx_operands *operands, struct xnx_operator *op);
 enum xnx_status xnx_reshape_concatenate(const struct xnx_operands *operands, struct xnx_operator *op);
 enum xnx_status xnx_reshape_transpose(const struct xnx_operands *operands, struct xnx_operator *op);
+enum xnx_status xnx_reshape_convert_transpose(const struct xnx_operands *operands, struct xnx_operator *op);
 enum xnx_status xnx_reshape_dynamic_linear(const struct xnx_operands *operands, struct xnx_operator *op);
 
 // One create function for each kind.
@@ -181,6 +197,7 @@ enum xnx_status xnx_create_concatenate(const struct xnx_operands *operands, stru
 enum xnx_status xnx_create_lookup_table(const struct xnx_operands *operands, struct xnx_operator *op);
 enum xnx_status xnx_create_convert(const struct xnx_operands *operands, struct xnx_operator *op);
 enum xnx_status xnx_create_transpose(const struct xnx_operands *operands, struct xnx_operator *op);
+enum xnx_status xnx_create_convert_transpose(const struct xnx_operands *operands, struct xnx_operator *op);
 enum xnx_status xnx_create_dynamic_linear(const struct xnx_operands *operands, struct xnx_operator *op);
 
 // convolution.c, for averages too
@@ -202,6 +219,7 @@ void xnx_delete_native(struct xnx_operator *op);
 void xnx_delete_dynamic(struct xnx_operator *op);
 
 // kernels.c
+void xnx_quantize_elements(const float *input, int8_t *output, size_t count, struct xnx_quantize quantize);
 void xnx_kernel_lookup_table(const struct xnx_operator *op, struct i8k_threads *threads);
 void xnx_kernel_quantize(const struct xnx_operator *op, struct i8k_threads *threads);
 void xnx_kernel_average_pooling(const struct xnx_operator *op, struct i8k_threads *threads);

@@ -19,10 +19,12 @@ public struct ObservedLowering: Sendable {
 /// lowered in different ways at different sizes.
 public func lower(_ exported: ExportedProgram, partitioner: (any Partitioner)?) throws(GraphError) -> Program {
   let (fused, variants) = try fuseAll(exported)
-  return try emit(fused, variants, partitioner)
+  var joined: [ExportedProgram] = []
+  for variant in variants { joined.append(try NodeFusion.fuse(variant)) }
+  return try emit(try NodeFusion.fuse(fused), joined, partitioner)
 }
 
-/// The fused graph that `lower` schedules: for writers that bring it into another runtime's form.
+/// The fused graph whose nodes `lower` joins and schedules: for writers that bring it into another runtime's form.
 ///
 /// Throws as `lower` does.
 package func fuse(_ exported: ExportedProgram) throws(GraphError) -> ExportedProgram { try fuseAll(exported).program }

@@ -57,7 +57,7 @@ struct DelegateLoader {
     case .int32: result.type = DS_INT32.rawValue
     default: result.type = DS_FLOAT32.rawValue
     }
-    // Sizes in the order N, H, W, C also where memory is NCHW: only TRANSPOSE reads such a tensor as 4-D.
+    // Sizes in the order N, H, W, C also where memory is NCHW: only transpositions read such a tensor as 4-D.
     var sizes = spec.shape.dimensions
     if sizes.count == 4, spec.dimOrder == .channelsLast || value.isActivation {
       sizes = [0, 2, 3, 1].map { sizes[$0] }

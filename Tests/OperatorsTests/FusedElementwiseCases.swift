@@ -66,6 +66,28 @@ extension FusedCase {
         #expect(Double(got) == want, "\(value) by \(parameters)")
       }
     },
+    FusedCase("fused.quantize", "and fused.dequantize into the other memory order", rounds: 20) { random in
+      let shape: Shape = [random.int(1...2), random.int(1...5), random.int(1...4), random.int(1...4)]
+      let parameters = QuantizationParameters(scale: random.scale(0.03), zeroPoint: random.zeroPoint())
+      for (order, name) in [(DimOrder.channelsLast, "channels_last"), (.contiguous, "contiguous")] {
+        let real = random.floatTensor(shape, order == .contiguous ? .channelsLast : .contiguous)
+        let alike = try FusedCall("fused.quantize", [("self", real)]).run(quantization: parameters)
+        let other = try FusedCall("fused.quantize", [("self", real)], ["dim_order": .string(name)])
+          .run(quantization: parameters)
+        let copied = try FusedCall(
+          "dim_order_ops._to_dim_order_copy.default", [("self", alike)], ["dim_order": .string(name)]
+        ).run(quantization: parameters)
+        #expect(other.spec == copied.spec && other.spec.dimOrder == order)
+        #expect(other.elements(as: Int8.self) == copied.elements(as: Int8.self))
+        let back = try FusedCall(
+          "fused.dequantize", [("self", other)], ["dim_order": .string("contiguous")]
+        ).run()
+        let want = try FusedCall("fused.dequantize", [("self", other)]).run()
+        #expect(
+          back.spec.dimOrder == .contiguous
+            && back.rowMajor().elements(as: Float.self) == want.rowMajor().elements(as: Float.self))
+      }
+    },
     FusedCase("fused.dequantize", "all quanta") { random in
       let parameters = QuantizationParameters(scale: random.scale(0.03), zeroPoint: random.zeroPoint())
       let values = (-128...127).map { Int8($0) }

@@ -140,6 +140,10 @@ struct FusedRefusal: Sendable, CustomTestStringConvertible {
     },
     unary("fused.quantize", "must be float32", [:]),
     unary("fused.dequantize", "must be int8", [:], image(.float32)),
+    unary("fused.quantize", "must be \"channels_last\" or", ["dim_order": .string("chw")], image(.float32)),
+    FusedRefusal("fused.dequantize", "must be 4-D") {
+      try FusedCall("fused.dequantize", [("self", flat())], ["dim_order": .string("contiguous")])
+    },
     FusedRefusal("fused.quantize", "without quantization", quantization: nil) {
       try FusedCall("fused.quantize", [("self", flat(.float32))])
     },

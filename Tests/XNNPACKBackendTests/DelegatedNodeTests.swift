@@ -205,6 +205,43 @@ struct DelegatedNodeTests {
     ).expectDelegateEqualsPortable()
   }
 
+  /// Quantizing to channels last and dequantizing from it, also of special numbers, one channel and one place.
+  @Test(arguments: 0..<60)
+  func convertTranspose(_ seed: Int) throws {
+    var random = Random(seed)
+    let shape: Shape = [
+      random.next(1...2), [3, 3, 1, random.next(1...40)][seed % 4], random.next(1...40) * (seed % 7 == 0 ? 9 : 1),
+      seed % 5 == 0 ? 1 : random.next(1...70),
+    ]
+    var values = (0..<shape.elementCount).map { _ in random.float(-3, 3) }
+    let special: [Float] = [.nan, .infinity, -.infinity, 3e38, -3e38, -0.0, 0.0625, 0.1875]
+    for (index, value) in special.enumerated() where index * 3 < values.count { values[index * 3] = value }
+    let quantization = seed % 2 == 0 ? random.parameters() : QuantizationParameters(scale: 0.125, zeroPoint: -128)
+    let (last, first) = (DimOrder.channelsLast, DimOrder.contiguous)
+    try SingleNode(
+      operatorName: "fused.quantize",
+      arguments: [("self", .tensor(0)), ("dim_order", .attribute(.string("channels_last")))],
+      inputs: [Tensor(values, shape: shape)],
+      output: TensorSpec(.int8, shape, dimOrder: last, quantization: quantization)
+    ).expectDelegateEqualsPortable()
+    try SingleNode(
+      operatorName: "fused.dequantize",
+      arguments: [("self", .tensor(0)), ("dim_order", .attribute(.string("contiguous")))],
+      inputs: [random.activation(shape, .int8, quantization)], output: TensorSpec(.float32, shape, dimOrder: first)
+    ).expectDelegateEqualsPortable(tolerance: 0)
+  }
+
+  @Test func conversionsWithTheOtherTranspositionAreNotDelegated() throws {
+    let quantization = QuantizationParameters(scale: 0.125, zeroPoint: 0)
+    let node = SingleNode(
+      operatorName: "fused.quantize",
+      arguments: [("self", .tensor(0)), ("dim_order", .attribute(.string("contiguous")))],
+      inputs: [Tensor((0..<12).map(Float.init), shape: [1, 3, 2, 2], dimOrder: .channelsLast)],
+      output: TensorSpec(.int8, [1, 3, 2, 2], quantization: quantization))
+    #expect(try node.reasonAgainst() == "no kernel converts and transposes in this direction")
+    #expect(try node.method(delegate: true, force: true).operations[0].backend == .portable)
+  }
+
   /// The limits that `Capabilities` states are the library's: one step outside, it has a reason, and forced, the library
   /// refuses, and the portable kernel runs.
   @Test func refusedScalesFallBackToThePortableKernel() throws {

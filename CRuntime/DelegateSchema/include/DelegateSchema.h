@@ -25,7 +25,8 @@
   X(LOOKUP_TABLE,           "lookup_table")                \
   X(CONVERT,                "convert")                     \
   X(TRANSPOSE,              "transpose")                   \
-  X(DYNAMIC_LINEAR,         "dynamic_linear")
+  X(DYNAMIC_LINEAR,         "dynamic_linear")              \
+  X(CONVERT_TRANSPOSE,      "convert_transpose")
 // clang-format on
 
 #define DS_KIND_MEMBER(name, text) DS_##name,
@@ -63,7 +64,7 @@ struct ds_node {
   union {
     struct ds_window window;
     struct ds_padding padding;
-    // TRANSPOSE: 1 from (N, C, H, W) to (N, H, W, C), 0 the other way.
+    // TRANSPOSE and CONVERT_TRANSPOSE: 1 from (N, C, H, W) to (N, H, W, C), 0 the other way.
     int32_t to_channels_last;
   } as;
 };
@@ -78,8 +79,8 @@ enum ds_type { DS_FLOAT32, DS_INT8, DS_INT32 };
 struct ds_value {
   uint32_t type;  // enum ds_type
   uint32_t rank;  // 1 to 4
-  // Memory order: (N, H, W, C) for activations, (O, H, W, I) for filters. TRANSPOSE alone reads or writes
-  // (N, C, H, W), and its sizes are given in the order (N, H, W, C) too.
+  // Memory order: (N, H, W, C) for activations, (O, H, W, I) for filters. Transpositions alone read or write
+  // (N, C, H, W), and their sizes are given in the order (N, H, W, C) too.
   int32_t sizes[4];
   // real = (q - zero_point) * scale[0], or * scale[channel] when scale_count > 1. Zero scales for float values.
   uint32_t scale_count;

@@ -33,11 +33,7 @@ extension Operator {
 private func reorderedOutput(_ call: OperatorCall) throws(OperatorError) -> TensorSpec {
   var spec = try call.spec("self")
   try call.check(spec.shape.rank == 4, "'self' must be 4-D, not \(spec.shape)")
-  switch try call.string("dim_order") {
-  case "channels_last": spec.dimOrder = .channelsLast
-  case "contiguous": spec.dimOrder = .contiguous
-  case let other: throw call.error("'dim_order' must be \"channels_last\" or \"contiguous\", not \"\(other)\"")
-  }
+  spec.dimOrder = try call.convertedOrder(spec)
   return spec
 }
 

@@ -18,15 +18,24 @@ extension DelegatedNode {
     node.set(DS_LOOKUP_TABLE)
   }
 
-  static let quantize = DelegatedNode(operatorName: "fused.quantize") { call throws(OperatorError) in
-    try Capabilities.reasonAgainstLayout(call)
-  } encode: { call, node throws(OperatorError) in
-    node.set(DS_CONVERT)
-  }
+  static let quantize = conversion("fused.quantize", transposingTo: .channelsLast)
+  static let dequantize = conversion("fused.dequantize", transposingTo: .contiguous)
 
-  static let dequantize = DelegatedNode(operatorName: "fused.dequantize") { call throws(OperatorError) in
-    try Capabilities.reasonAgainstLayout(call)
-  } encode: { call, node throws(OperatorError) in
-    node.set(DS_CONVERT)
+  /// In place of two nodes, a conversion may transpose besides, on a kernel of ours: what the delegate computes is
+  /// channels last, and what the model takes and gives is contiguous.
+  private static func conversion(_ operatorName: String, transposingTo order: DimOrder) -> DelegatedNode {
+    DelegatedNode(operatorName: operatorName) { call throws(OperatorError) in
+      let (input, output) = (try call.spec("self").dimOrder, try call.output().dimOrder)
+      if input != output, output != order { return "no kernel converts and transposes in this direction" }
+      return try Capabilities.reasonAgainstLayout(call)
+    } encode: { call, node throws(OperatorError) in
+      let output = try call.output().dimOrder
+      if try call.spec("self").dimOrder == output {
+        node.set(DS_CONVERT)
+      } else {
+        node.set(DS_CONVERT_TRANSPOSE)
+        node.as.to_channels_last = output == .channelsLast ? 1 : 0
+      }
+    }
   }
 }
