@@ -33,7 +33,7 @@ struct i8k_conv {
 bool i8k_conv_supports(const struct i8k_conv *conv);
 
 // Changes with what i8k_conv_pack writes, so that packed weights of an earlier build are told.
-enum { I8K_PACKED_LAYOUT = 2 };
+enum { I8K_PACKED_LAYOUT = 3 };
 
 // Packed weights: position independent, to be aligned to 64 bytes.
 size_t i8k_conv_packed_size(const struct i8k_conv *conv);
