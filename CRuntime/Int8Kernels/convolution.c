@@ -7,8 +7,9 @@
 enum {
   MAX_POINTERS = 1 << 22,
   POINTED_PIXELS = 256,             // small images are taken together, so that tiles have all their rows
+  MAX_ROWS = 16,                    // a build's max_rows is below
   MAX_MOVED = 1024,                 // pointers of a tile that are moved to other images, on the stack
-  MAX_MOVED_TAPS = MAX_MOVED / 16,  // of one place: a build's max_rows is below 16
+  MAX_MOVED_TAPS = MAX_MOVED / MAX_ROWS,  // of one place
   MAX_COPIED = 1 << 26,             // bytes of the padded image
   MAX_BY_ROWS_CHANNELS = 32,        // above, a copy costs more than it saves
   CHUNK_TILES = 8,                  // tiles of rows by which a thread goes on
@@ -157,6 +158,8 @@ struct run {
   int8_t *output;
   int32_t *sums;  // in place of `output`, or NULL
   size_t sums_stride;
+  const struct i8k_add *add;  // of the output and `other`, or NULL
+  const int8_t *other;
   void *scratch;
   const int8_t *zero;  // NULL where no pointer is to the zeros
   size_t unit_bytes;   // of the images that there are pointers for
@@ -218,39 +221,78 @@ static struct rows rows_of(const struct run *run, size_t chunk) {
   return (struct rows){unit, first, last > first ? last - first : 0};
 }
 
-// One chunk of rows by one piece of the channels. Tiles have nearly equal numbers of rows.
+// Rows of a chunk that wait in the first-level cache to be added, neighbouring blocks side by side.
+struct products {
+  size_t stride, channels;
+  int8_t bytes[CHUNK_TILES * MAX_ROWS * I8K_ADDED];
+};
+
+static size_t channel_of(const struct run *run, size_t block) {
+  return block / run->group_blocks * run->shape.outputs + block % run->group_blocks * I8K_BLOCK;
+}
+
+// The rows by one block of channels. Tiles have nearly equal numbers of rows.
+static void gemm_block(const struct run *run, const struct rows *rows, size_t b, struct products *products) {
+  const size_t tiles = divided(rows->count, run->kernels->max_rows);
+  const struct i8k_shape *shape = &run->shape;
+  const size_t block_depth = 8 + shape->taps * i8k_round_up(shape->depth, 4);
+  const size_t group = b / run->group_blocks, of_group = b % run->group_blocks * I8K_BLOCK;
+  const size_t packed_channel = group * i8k_round_up(shape->outputs, I8K_HALF_BLOCK) + of_group;
+  size_t pixel = rows->first;
+  for (size_t i = 0; i < tiles; i++) {
+    const int8_t *moved[MAX_MOVED];
+    struct i8k_tile tile = tile_at(run, rows->unit, pixel, rows->count / tiles + (i < rows->count % tiles), moved);
+    tile.block = run->packed + packed_channel * block_depth;
+    tile.channels = i8k_min(I8K_BLOCK, shape->outputs - of_group);
+    if (shape->direct) {
+      tile.input += group * shape->depth;
+    } else {
+      tile.offset = group * shape->depth;
+    }
+    if (tile.sums != NULL) {
+      tile.sums += channel_of(run, b);
+    } else if (products != NULL) {
+      tile.output = products->bytes + (pixel - rows->first) * products->stride + products->channels;
+      tile.output_stride = products->stride;
+    } else {
+      tile.output += channel_of(run, b);
+    }
+    run->kernels->gemm(&tile);
+    pixel += tile.rows;
+  }
+}
+
+static void gemm_and_add(const struct run *run, const struct rows *rows, size_t first_block, size_t end_block) {
+  const size_t channels = run->conv->out_channels;
+  struct products products;
+  products.stride = i8k_min(I8K_ADDED, channels);
+  products.channels = 0;
+  size_t first = channel_of(run, first_block);
+  for (size_t b = first_block; b < end_block; b++) {
+    gemm_block(run, rows, b, &products);
+    const size_t next = b + 1 < run->blocks ? channel_of(run, b + 1) : channels;
+    products.channels = next - first;
+    if (products.channels + I8K_BLOCK <= I8K_ADDED && b + 1 < end_block) continue;
+    const size_t place = rows->first * channels + first;
+    i8k_add_rows(
+        run->conv->isa, run->add, products.bytes, products.stride, run->other + place, run->output + place, channels,
+        rows->count, products.channels);
+    products.channels = 0;
+    first = next;
+  }
+}
+
+// One chunk of rows by one piece of the channels.
 static void gemm_chunk(void *context, size_t index) {
   const struct run *run = context;
   const struct rows rows = rows_of(run, index / run->pieces);
-  const size_t tiles = divided(rows.count, run->kernels->max_rows);
-  const struct i8k_shape *shape = &run->shape;
-  const size_t block_depth = 8 + shape->taps * i8k_round_up(shape->depth, 4);
   const size_t first_block = index % run->pieces * run->piece_blocks;
   const size_t end_block = i8k_min(run->blocks, first_block + run->piece_blocks);
-  for (size_t b = first_block; b < end_block; b++) {
-    const size_t group = b / run->group_blocks, of_group = b % run->group_blocks * I8K_BLOCK;
-    const size_t channel = group * shape->outputs + of_group;
-    const size_t packed_channel = group * i8k_round_up(shape->outputs, I8K_HALF_BLOCK) + of_group;
-    size_t pixel = rows.first;
-    for (size_t i = 0; i < tiles; i++) {
-      const int8_t *moved[MAX_MOVED];
-      struct i8k_tile tile = tile_at(run, rows.unit, pixel, rows.count / tiles + (i < rows.count % tiles), moved);
-      tile.block = run->packed + packed_channel * block_depth;
-      tile.channels = i8k_min(I8K_BLOCK, shape->outputs - of_group);
-      if (shape->direct) {
-        tile.input += group * shape->depth;
-      } else {
-        tile.offset = group * shape->depth;
-      }
-      if (tile.sums != NULL) {
-        tile.sums += channel;
-      } else {
-        tile.output += channel;
-      }
-      run->kernels->gemm(&tile);
-      pixel += tile.rows;
-    }
+  if (run->add != NULL) {
+    gemm_and_add(run, &rows, first_block, end_block);
+    return;
   }
+  for (size_t b = first_block; b < end_block; b++) gemm_block(run, &rows, b, NULL);
 }
 
 static void depthwise_chunk(void *context, size_t index) {
@@ -323,6 +365,14 @@ void i8k_conv_run(
     const struct i8k_conv *conv, const void *packed, const int8_t *input, int8_t *output, void *scratch,
     struct i8k_threads *threads) {
   run_conv(conv, (struct run){.packed = packed, .input = input, .output = output, .scratch = scratch}, threads);
+}
+
+void i8k_conv_run_sum(
+    const struct i8k_conv *conv, const void *packed, const int8_t *input, const struct i8k_add *add,
+    const int8_t *other, int8_t *output, void *scratch, struct i8k_threads *threads) {
+  const struct run run = {
+      .packed = packed, .input = input, .output = output, .add = add, .other = other, .scratch = scratch};
+  run_conv(conv, run, threads);
 }
 
 void i8k_conv_sums(
