@@ -11,7 +11,8 @@ enum {
   MAX_MOVED = 1024,                 // pointers of a tile that are moved to other images, on the stack
   MAX_MOVED_TAPS = MAX_MOVED / MAX_ROWS,  // of one place
   MAX_COPIED = 1 << 26,             // bytes of the padded image
-  MAX_BY_ROWS_CHANNELS = 32,        // above, a copy costs more than it saves
+  BY_ROWS_CHANNELS = 16,            // up to here, rows of a window are worth the copy for longer taps alone
+  MAX_BY_ROWS_CHANNELS = 32,        // up to here, where single pixels would be rounded up to more
   CHUNK_TILES = 8,                  // tiles of rows by which a thread goes on
   CHUNK_PIXELS = 128,               // the same for depthwise
   PARALLEL_PRODUCTS = 1 << 20,      // below: handing out the work costs more than the threads save
@@ -24,12 +25,19 @@ static size_t divided(size_t a, size_t b) { return (a + b - 1) / b; }
 
 struct i8k_shape i8k_shape_of(const struct i8k_conv *conv) {
   const size_t groups = conv->depthwise ? 1 : conv->groups;
-  const size_t c = conv->in_channels / groups, height = conv->kernel_height, width = conv->kernel_width;
+  const size_t height = conv->kernel_height, width = conv->kernel_width, places = conv->out_height * conv->out_width;
   struct i8k_shape shape = {
-      .groups = groups, .outputs = conv->out_channels / groups,
-      .taps = height * width, .depth = c, .pixels = conv->batch * conv->out_height * conv->out_width};
-  const size_t places = conv->out_height * conv->out_width;
-  shape.images = conv->batch;
+      .groups = groups, .outputs = conv->out_channels, .taps = height * width, .depth = conv->in_channels,
+      .pixels = conv->batch * places, .images = conv->batch, .unit = conv->batch * places};
+  if (groups > 1) {
+    shape.outputs /= groups;
+    shape.depth /= groups;
+  }
+  const size_t c = shape.depth;
+  shape.direct = !conv->depthwise && shape.taps == 1 && conv->pad_top == 0 && conv->pad_left == 0 &&
+                 conv->stride_height == 1 && conv->stride_width == 1 && conv->out_height == conv->in_height &&
+                 conv->out_width == conv->in_width;
+  if (shape.direct) return shape;
   const size_t reach_y = (conv->out_height - 1) * conv->stride_height + (height - 1) * conv->dilation_height + 1;
   const size_t reach_x = (conv->out_width - 1) * conv->stride_width + (width - 1) * conv->dilation_width + 1;
   const size_t inner_height = conv->pad_top + conv->in_height, inner_width = conv->pad_left + conv->in_width;
@@ -37,19 +45,16 @@ struct i8k_shape i8k_shape_of(const struct i8k_conv *conv) {
       conv->pad_top > 0 || conv->pad_left > 0 || reach_y > inner_height || reach_x > inner_width;
   shape.padded_height = reach_y > inner_height ? reach_y : inner_height;
   shape.padded_width = reach_x > inner_width ? reach_x : inner_width;
-  shape.direct =
-      !conv->depthwise && shape.taps == 1 && !padded && conv->stride_height == 1 && conv->stride_width == 1;
   shape.by_rows = !conv->depthwise && groups == 1 && width > 1 && width <= 64 && conv->dilation_width == 1 &&
-                  c <= MAX_BY_ROWS_CHANNELS && i8k_round_up(width * c, 4) < width * i8k_round_up(c, 4) &&
+                  (c <= BY_ROWS_CHANNELS ||
+                   (c <= MAX_BY_ROWS_CHANNELS && i8k_round_up(width * c, 4) < width * i8k_round_up(c, 4))) &&
                   shape.padded_height <= MAX_COPIED / shape.padded_width / c / conv->batch;
   if (shape.by_rows) {
     shape.taps = height;
     shape.depth = width * c;
     shape.copied = padded;
   }
-  if (!shape.direct && shape.taps <= MAX_MOVED_TAPS) {
-    shape.images = i8k_min(conv->batch, (POINTED_PIXELS + places - 1) / places);
-  }
+  if (shape.taps <= MAX_MOVED_TAPS) shape.images = i8k_min(conv->batch, divided(POINTED_PIXELS, places));
   shape.unit = shape.images * places;
   return shape;
 }
@@ -181,31 +186,40 @@ static void copy_row(void *context, size_t index) {
       run->input + (n * conv->in_height + y) * length, length);
 }
 
-// `rows` places of a unit from `pixel` on. `moved` has space for their pointers.
-static struct i8k_tile tile_at(
-    const struct run *run, size_t unit, size_t pixel, size_t rows, const int8_t **moved) {
-  const struct i8k_shape *shape = &run->shape;
-  const int8_t *const *pointers = run->scratch;
-  pointers += (pixel - unit * shape->unit) * shape->taps;
-  if (unit > 0) {
-    const size_t offset = unit * run->unit_bytes;
-    for (size_t i = 0; i < rows * shape->taps; i++) {
-      moved[i] = pointers[i] == run->zero ? pointers[i] : pointers[i] + offset;
-    }
-    pointers = moved;
-  }
+static struct i8k_tile tile_of(const struct run *run) {
   return (struct i8k_tile){
-      .rows = rows,
-      .taps = shape->taps,
-      .depth = shape->depth,
-      .pointers = shape->direct ? NULL : pointers,
-      .input = shape->direct ? run->input + pixel * run->conv->in_channels : NULL,
+      .taps = run->shape.taps,
+      .depth = run->shape.depth,
       .input_stride = run->conv->in_channels,
-      .output = run->output != NULL ? run->output + pixel * run->conv->out_channels : NULL,
       .output_stride = run->conv->out_channels,
-      .sums = run->sums != NULL ? run->sums + pixel * run->sums_stride : NULL,
       .sums_stride = run->sums_stride,
       .requantize = &run->requantize};
+}
+
+// Sets the tile to `rows` places of a unit from `pixel` on. `moved` has space for their pointers.
+static void place_tile(
+    const struct run *run, size_t unit, size_t pixel, size_t rows, const int8_t **moved, struct i8k_tile *tile) {
+  const struct i8k_shape *shape = &run->shape;
+  tile->rows = rows;
+  if (shape->direct) {
+    tile->input = run->input + pixel * run->conv->in_channels;
+  } else {
+    const int8_t *const *pointers = run->scratch;
+    pointers += (pixel - unit * shape->unit) * shape->taps;
+    if (unit > 0) {
+      const size_t offset = unit * run->unit_bytes;
+      for (size_t i = 0; i < rows * shape->taps; i++) {
+        moved[i] = pointers[i] == run->zero ? pointers[i] : pointers[i] + offset;
+      }
+      pointers = moved;
+    }
+    tile->pointers = pointers;
+  }
+  if (run->sums != NULL) {
+    tile->sums = run->sums + pixel * run->sums_stride;
+  } else {
+    tile->output = run->output + pixel * run->conv->out_channels;
+  }
 }
 
 struct rows {
@@ -228,51 +242,56 @@ struct products {
 };
 
 static size_t channel_of(const struct run *run, size_t block) {
-  return block / run->group_blocks * run->shape.outputs + block % run->group_blocks * I8K_BLOCK;
+  const size_t group = run->shape.groups == 1 ? 0 : block / run->group_blocks;
+  return group * run->shape.outputs + (block - group * run->group_blocks) * I8K_BLOCK;
 }
 
-// The rows by one block of channels. Tiles have nearly equal numbers of rows.
-static void gemm_block(const struct run *run, const struct rows *rows, size_t b, struct products *products) {
-  const size_t tiles = divided(rows->count, run->kernels->max_rows);
+// One block of channels by some rows, in `tiles` of nearly equal numbers of rows. `products` is NULL but for sums.
+static void gemm_block(
+    const struct run *run, size_t block, const struct rows *rows, size_t tiles, struct products *products) {
   const struct i8k_shape *shape = &run->shape;
-  const size_t block_depth = 8 + shape->taps * i8k_round_up(shape->depth, 4);
-  const size_t group = b / run->group_blocks, of_group = b % run->group_blocks * I8K_BLOCK;
+  const size_t channel = channel_of(run, block), group = shape->groups == 1 ? 0 : block / run->group_blocks;
+  const size_t of_group = channel - group * shape->outputs;
   const size_t packed_channel = group * i8k_round_up(shape->outputs, I8K_HALF_BLOCK) + of_group;
+  const size_t height = tiles == 1 ? rows->count : rows->count / tiles, higher = rows->count - height * tiles;
+  const size_t input_channel = group * shape->depth;
+  struct i8k_tile tile = tile_of(run);
+  tile.block = run->packed + packed_channel * (8 + shape->taps * i8k_round_up(shape->depth, 4));
+  tile.channels = i8k_min(I8K_BLOCK, shape->outputs - of_group);
+  tile.offset = input_channel;
+  if (products != NULL) tile.output_stride = products->stride;
   size_t pixel = rows->first;
-  for (size_t i = 0; i < tiles; i++) {
+  for (size_t i = 0; i < tiles; i++, pixel += tile.rows) {
     const int8_t *moved[MAX_MOVED];
-    struct i8k_tile tile = tile_at(run, rows->unit, pixel, rows->count / tiles + (i < rows->count % tiles), moved);
-    tile.block = run->packed + packed_channel * block_depth;
-    tile.channels = i8k_min(I8K_BLOCK, shape->outputs - of_group);
-    if (shape->direct) {
-      tile.input += group * shape->depth;
-    } else {
-      tile.offset = group * shape->depth;
-    }
+    place_tile(run, rows->unit, pixel, height + (i < higher), moved, &tile);
+    if (shape->direct) tile.input += input_channel;
     if (tile.sums != NULL) {
-      tile.sums += channel_of(run, b);
+      tile.sums += channel;
     } else if (products != NULL) {
       tile.output = products->bytes + (pixel - rows->first) * products->stride + products->channels;
-      tile.output_stride = products->stride;
     } else {
-      tile.output += channel_of(run, b);
+      tile.output += channel;
     }
     run->kernels->gemm(&tile);
-    pixel += tile.rows;
   }
 }
 
-static void gemm_and_add(const struct run *run, const struct rows *rows, size_t first_block, size_t end_block) {
+// Blocks of channels by the rows of a chunk.
+static void gemm_blocks(const struct run *run, size_t begin, size_t end, const struct rows *rows, size_t tiles) {
+  if (run->add == NULL) {
+    for (size_t b = begin; b < end; b++) gemm_block(run, b, rows, tiles, NULL);
+    return;
+  }
   const size_t channels = run->conv->out_channels;
   struct products products;
   products.stride = i8k_min(I8K_ADDED, channels);
   products.channels = 0;
-  size_t first = channel_of(run, first_block);
-  for (size_t b = first_block; b < end_block; b++) {
-    gemm_block(run, rows, b, &products);
+  size_t first = channel_of(run, begin);
+  for (size_t b = begin; b < end; b++) {
+    gemm_block(run, b, rows, tiles, &products);
     const size_t next = b + 1 < run->blocks ? channel_of(run, b + 1) : channels;
     products.channels = next - first;
-    if (products.channels + I8K_BLOCK <= I8K_ADDED && b + 1 < end_block) continue;
+    if (products.channels + I8K_BLOCK <= I8K_ADDED && b + 1 < end) continue;
     const size_t place = rows->first * channels + first;
     i8k_add_rows(
         run->conv->isa, run->add, products.bytes, products.stride, run->other + place, run->output + place, channels,
@@ -286,24 +305,21 @@ static void gemm_and_add(const struct run *run, const struct rows *rows, size_t 
 static void gemm_chunk(void *context, size_t index) {
   const struct run *run = context;
   const struct rows rows = rows_of(run, index / run->pieces);
-  const size_t first_block = index % run->pieces * run->piece_blocks;
-  const size_t end_block = i8k_min(run->blocks, first_block + run->piece_blocks);
-  if (run->add != NULL) {
-    gemm_and_add(run, &rows, first_block, end_block);
-    return;
-  }
-  for (size_t b = first_block; b < end_block; b++) gemm_block(run, &rows, b, NULL);
+  const size_t tiles = divided(rows.count, run->kernels->max_rows);
+  const size_t first = index % run->pieces * run->piece_blocks;
+  if (tiles > 0) gemm_blocks(run, first, i8k_min(run->blocks, first + run->piece_blocks), &rows, tiles);
 }
 
 static void depthwise_chunk(void *context, size_t index) {
   const struct run *run = context;
   const struct rows rows = rows_of(run, index);
   const size_t most = rows.unit > 0 ? MAX_MOVED / run->shape.taps : rows.count;
+  struct i8k_tile tile = tile_of(run);
+  tile.block = run->packed;
+  tile.channels = run->conv->out_channels;
   for (size_t i = 0; i < rows.count; i += most) {
     const int8_t *moved[MAX_MOVED];
-    struct i8k_tile tile = tile_at(run, rows.unit, rows.first + i, i8k_min(most, rows.count - i), moved);
-    tile.block = run->packed;
-    tile.channels = run->conv->out_channels;
+    place_tile(run, rows.unit, rows.first + i, i8k_min(most, rows.count - i), moved, &tile);
     run->kernels->depthwise(&tile);
   }
 }
@@ -322,6 +338,22 @@ static void run_depthwise(struct run *run, size_t units, struct i8k_threads *thr
 }
 
 static void run_gemm(struct run *run, size_t units, struct i8k_threads *threads) {
+  run->group_blocks = divided(run->shape.outputs, I8K_BLOCK);
+  run->blocks = run->shape.groups * run->group_blocks;
+  const struct rows rows = {0, 0, run->shape.pixels};
+  const bool is_row = rows.count == 1 && run->shape.direct && run->shape.groups == 1 && run->output != NULL;
+  if (is_row && run->add == NULL && run->shape.outputs >= I8K_BLOCK && run->kernels->row != NULL && threads == NULL) {
+    struct i8k_tile tile = tile_of(run);
+    place_tile(run, 0, 0, 1, NULL, &tile);
+    tile.block = run->packed;
+    tile.channels = run->shape.outputs;
+    run->kernels->row(&tile);
+    return;
+  }
+  if (units == 1 && rows.count <= run->kernels->max_rows && threads == NULL) {
+    gemm_blocks(run, 0, run->blocks, &rows, 1);
+    return;
+  }
   const size_t tiles = divided(run->shape.unit, run->kernels->max_rows);
   const size_t weights = run->shape.taps * run->shape.depth * run->conv->out_channels;
   run->unit_chunks = divided(tiles, CHUNK_TILES);
@@ -329,8 +361,6 @@ static void run_gemm(struct run *run, size_t units, struct i8k_threads *threads)
     run->unit_chunks = chunks_for(run, units, run->unit_chunks, tiles, i8k_threads_count(threads));
   }
   const size_t chunks = units * run->unit_chunks;
-  run->group_blocks = divided(run->shape.outputs, I8K_BLOCK);
-  run->blocks = run->shape.groups * run->group_blocks;
   run->pieces =
       threads == NULL || chunks >= PARALLEL_TASKS ? 1 : i8k_min(run->blocks, divided(PARALLEL_TASKS, chunks));
   run->piece_blocks = divided(run->blocks, run->pieces);
@@ -344,16 +374,19 @@ static void run_conv(const struct i8k_conv *conv, struct run run, struct i8k_thr
   run.kernels = i8k_kernels_of(conv->isa);
   run.shape = i8k_shape_of(conv);
   run.requantize = (struct i8k_requantize){
-      (float)(conv->min - conv->out_zero_point), (float)(conv->max - conv->out_zero_point), conv->out_zero_point};
+      (float)(conv->min - conv->out_zero_point), (float)(conv->max - conv->out_zero_point), conv->out_zero_point,
+      conv->min, conv->max};
   const struct i8k_shape *shape = &run.shape;
   const size_t image = shape->copied ? shape->padded_height * shape->padded_width : conv->in_height * conv->in_width;
   run.unit_bytes = shape->images * image * conv->in_channels;
   if (!shape->direct && !shape->by_rows) run.zero = (const int8_t *)run.scratch + pointer_bytes(shape);
-  const size_t per_pixel = shape->taps * (conv->depthwise ? 1 : shape->depth) * conv->out_channels;  // products
-  const size_t least = conv->depthwise ? PARALLEL_DEPTHWISE : PARALLEL_PRODUCTS;
-  if (shape->pixels < least / per_pixel + 1) threads = NULL;
+  if (threads != NULL) {
+    const size_t per_pixel = shape->taps * (conv->depthwise ? 1 : shape->depth) * conv->out_channels;  // products
+    const size_t least = conv->depthwise ? PARALLEL_DEPTHWISE : PARALLEL_PRODUCTS;
+    if (shape->pixels < least / per_pixel + 1) threads = NULL;
+  }
   if (shape->copied) i8k_parallelize(threads, conv->batch * conv->in_height, copy_row, &run);
-  const size_t units = divided(shape->pixels, shape->unit);
+  const size_t units = shape->pixels == shape->unit ? 1 : divided(shape->pixels, shape->unit);
   if (conv->depthwise) {
     run_depthwise(&run, units, threads);
   } else {

@@ -11,10 +11,10 @@ enum {
   I8K_DEPTHWISE_BLOCK = 64,   // channels
 };
 
-// float: bounds less the output's zero point.
 struct i8k_requantize {
-  float min, max;
+  float min, max;  // bounds less the output's zero point
   int32_t zero_point;
+  int8_t lower, upper;  // bounds
 };
 
 // Some rows (places of the output) by one block of channels; for depthwise by all channels.
@@ -43,6 +43,7 @@ struct i8k_kernels {
   int32_t input_offset;  // added to each input by the kernels; the bias takes it back
   bool interleaved;
   void (*gemm)(const struct i8k_tile *tile);
+  void (*row)(const struct i8k_tile *tile);  // one row, without pointers, by any channels; or NULL
   void (*depthwise)(const struct i8k_tile *tile);
 };
 

@@ -128,7 +128,11 @@ uint64_t i8k_peak_float(enum i8k_isa isa, size_t iterations) {
   return float_portable(iterations);
 }
 
-uint64_t i8k_peak_read(const void *buffer, size_t size) {
+#if defined(__x86_64__) && defined(__linux__)
+__attribute__((target_clones("avx512f", "avx2", "default")))
+#endif
+uint64_t
+i8k_peak_read(const void *buffer, size_t size) {
   enum { WORDS = 64 };
   const uint64_t *words = buffer;
   uint64_t sums[WORDS] = {0};

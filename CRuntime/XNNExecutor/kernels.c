@@ -8,6 +8,13 @@
 #include <immintrin.h>
 #endif
 
+// XNX_DISPATCHED for integers alone: with AVX-512 the compiler may fuse a multiplication of floats with an addition.
+#if defined(__x86_64__) && defined(__linux__)
+#define XNX_DISPATCHED_INTEGERS __attribute__((target_clones("avx512bw", "avx2", "default")))
+#else
+#define XNX_DISPATCHED_INTEGERS
+#endif
+
 // Elements of an operator in pieces.
 struct pieces {
   const struct xnx_operator *op;
@@ -116,7 +123,7 @@ void xnx_kernel_add(const struct xnx_operator *op, struct i8k_threads *threads) 
 
 enum { AVERAGED_CHANNELS = 256 };
 
-XNX_DISPATCHED static void add_channels(int32_t *restrict sums, const int8_t *restrict input, size_t channels) {
+XNX_DISPATCHED_INTEGERS static void add_channels(int32_t *restrict sums, const int8_t *restrict input, size_t channels) {
   for (size_t c = 0; c < channels; c++) sums[c] += input[c];
 }
 
@@ -177,57 +184,65 @@ void xnx_kernel_average_pooling(const struct xnx_operator *op, struct i8k_thread
   i8k_parallelize(small ? NULL : threads, out->batch * out->height, average_row, (void *)(uintptr_t)op);
 }
 
-enum { MAXIMUM_CHANNELS = 64 };
-
-// The window's part inside the image: `height` rows, `row_stride` apart, of `width` pixels of all channels.
+// The window's part inside the image: rows, `row_stride` apart, of pixels of all channels.
 struct window_part {
   const int8_t *first;
-  size_t height, width, row_stride, channels;
+  size_t row_stride, channels;
 };
 
+// `count` bytes as one vector, so that the largest stay in registers; whole 3 x 3 windows without loops.
+#define XNX_MAXIMUM_OF(count)                                                                              \
+  typedef int8_t bytes_##count __attribute__((vector_size(count), aligned(1), may_alias));                 \
+  static inline __attribute__((always_inline)) void maximum_of_##count(                                    \
+      const struct window_part *w, size_t height, size_t width, int8_t *output, size_t c, int8_t min,      \
+      int8_t max) {                                                                                        \
+    bytes_##count largest = (bytes_##count){0} + min;                                                      \
+    for (size_t y = 0; y < height; y++) {                                                                  \
+      const int8_t *pixel = w->first + y * w->row_stride + c;                                              \
+      for (size_t x = 0; x < width; x++, pixel += w->channels) {                                           \
+        largest = __builtin_elementwise_max(largest, *(const bytes_##count *)(const void *)pixel);         \
+      }                                                                                                    \
+    }                                                                                                      \
+    *(bytes_##count *)(void *)(output + c) = __builtin_elementwise_min(largest, (bytes_##count){0} + max); \
+  }
+XNX_MAXIMUM_OF(64)
+XNX_MAXIMUM_OF(16)
+XNX_MAXIMUM_OF(1)
+
 static inline __attribute__((always_inline)) void maximum_of(
-    const struct window_part *w, int8_t *restrict output, size_t c0, size_t count, int8_t min, int8_t max) {
-  int8_t largest[MAXIMUM_CHANNELS];
-  for (size_t c = 0; c < count; c++) largest[c] = min;
-  for (size_t y = 0; y < w->height; y++) {
-    const int8_t *restrict pixel = w->first + y * w->row_stride + c0;
-    for (size_t x = 0; x < w->width; x++, pixel += w->channels) {
-      for (size_t c = 0; c < count; c++) largest[c] = pixel[c] > largest[c] ? pixel[c] : largest[c];
+    const struct window_part *w, size_t height, size_t width, int8_t *output, int8_t min, int8_t max) {
+  size_t c = 0;
+  for (; c + 64 <= w->channels; c += 64) maximum_of_64(w, height, width, output, c, min, max);
+  for (; c + 16 <= w->channels; c += 16) maximum_of_16(w, height, width, output, c, min, max);
+  for (; c < w->channels; c++) maximum_of_1(w, height, width, output, c, min, max);
+}
+
+XNX_DISPATCHED_INTEGERS static void maximum_row(const struct xnx_operator *op, size_t index) {
+  const struct xnx_maximum m = op->as.maximum;
+  const struct xnx_image *in = &op->input_image, *out = &op->output_image;
+  const size_t batch = index / out->height, out_y = index % out->height, out_width = out->width;
+  const int8_t *image = (const int8_t *)op->inputs[0] + batch * in->height * in->width * in->channels;
+  const struct span y = clipped(out_y, m.window.stride_height, m.window.pad_top, m.window.kernel_height, in->height);
+  struct window_part part = {.row_stride = in->width * in->channels, .channels = in->channels};
+  int8_t *output = (int8_t *)op->output + index * out->width * part.channels;
+  for (size_t out_x = 0; out_x < out_width; out_x++, output += part.channels) {
+    const struct span x = clipped(out_x, m.window.stride_width, m.window.pad_left, m.window.kernel_width, in->width);
+    part.first = image + y.begin * part.row_stride + x.begin * part.channels;
+    const size_t height = y.end - y.begin, width = x.end - x.begin;
+    if (height == 3 && width == 3) {
+      maximum_of(&part, 3, 3, output, m.min, m.max);
+    } else {
+      maximum_of(&part, height, width, output, m.min, m.max);
     }
   }
-  for (size_t c = 0; c < count; c++) output[c0 + c] = largest[c] < max ? largest[c] : max;
 }
 
-XNX_DISPATCHED static void maximum(const struct window_part *w, int8_t *restrict output, int8_t min, int8_t max) {
-  size_t c = 0;
-  for (; c + MAXIMUM_CHANNELS <= w->channels; c += MAXIMUM_CHANNELS) {
-    maximum_of(w, output, c, MAXIMUM_CHANNELS, min, max);
-  }
-  for (; c + 16 <= w->channels; c += 16) maximum_of(w, output, c, 16, min, max);
-  if (c < w->channels) maximum_of(w, output, c, w->channels - c, min, max);
-}
-
-static void maximum_row(void *context, size_t index) {
-  const struct xnx_operator *op = context;
-  const struct xnx_maximum *m = &op->as.maximum;
-  const struct xnx_image *in = &op->input_image, *out = &op->output_image;
-  const size_t batch = index / out->height, out_y = index % out->height, channels = in->channels;
-  const int8_t *image = (const int8_t *)op->inputs[0] + batch * in->height * in->width * channels;
-  const struct span y = clipped(out_y, m->window.stride_height, m->window.pad_top, m->window.kernel_height, in->height);
-  for (size_t out_x = 0; out_x < out->width; out_x++) {
-    const struct span x =
-        clipped(out_x, m->window.stride_width, m->window.pad_left, m->window.kernel_width, in->width);
-    const struct window_part part = {
-        image + (y.begin * in->width + x.begin) * channels, y.end - y.begin, x.end - x.begin, in->width * channels,
-        channels};
-    maximum(&part, (int8_t *)op->output + (index * out->width + out_x) * channels, m->min, m->max);
-  }
-}
+static void run_maximum_row(void *context, size_t index) { maximum_row(context, index); }
 
 void xnx_kernel_max_pooling(const struct xnx_operator *op, struct i8k_threads *threads) {
   const struct xnx_image *in = &op->input_image, *out = &op->output_image;
   const bool small = in->batch * in->height * in->width * in->channels < XNX_PARALLEL_ELEMENTS;
-  i8k_parallelize(small ? NULL : threads, out->batch * out->height, maximum_row, (void *)(uintptr_t)op);
+  i8k_parallelize(small ? NULL : threads, out->batch * out->height, run_maximum_row, (void *)(uintptr_t)op);
 }
 
 // Rows of all parts. Those of the library's operator are of one part after another, far from their place in a cache.

@@ -73,6 +73,9 @@ enum xnx_status xnx_create_native(
   if (depthwise && output->channels != input->channels) return XNX_UNSUPPORTED;
   // The filters of a group are padded to 16: of fewer than 4 they would take more than the program's memory allows.
   if (window->groups > 1 && !depthwise && output->channels / (size_t)window->groups < 4) return XNX_UNSUPPORTED;
+  for (size_t i = 0; i < output->channels; i++) {
+    if (scales[i] >= 1.0f) return XNX_UNSUPPORTED;  // the library takes them up to 256
+  }
   struct xnx_native *native = &op->as.native;
   native->conv = (struct i8k_conv){
       .isa = isa,

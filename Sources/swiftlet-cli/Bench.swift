@@ -101,12 +101,13 @@ struct Bench: ParsableCommand {
 
   private func printReport(_ report: BenchmarkReport) {
     let number = { (value: Double) in Terminal.number(value) }
+    let duration = { (value: Double) in Terminal.duration(milliseconds: value) }
     let inputs = report.batch.map { ", batches of \($0)" } ?? ""
     print("\(report.model), \(report.threads) threads, \(report.runs) runs\(inputs)")
     print(
       Terminal.table([
-        ["p50", number(report.p50) + " ms"], ["p90", number(report.p90) + " ms"], ["p99", number(report.p99) + " ms"],
-        ["load", number(report.load) + " ms"], ["first inference", number(report.first) + " ms"],
+        ["p50", duration(report.p50)], ["p90", duration(report.p90)], ["p99", duration(report.p99)],
+        ["load", duration(report.load)], ["first inference", duration(report.first)],
         ["peak memory", number(report.peakMemory) + " MB"], ["memory growth", number(report.memoryGrowth) + " MB"],
         ["delegated", "\(report.delegated.nodes) nodes in \(report.delegated.subgraphs) subgraphs"],
       ]))
@@ -118,12 +119,13 @@ struct Bench: ParsableCommand {
     let first = comparison.variants[0]
     let inputs = first.batch.map { ", batches of \($0)" } ?? ""
     print(
-      "\(comparison.variants.count) variants in turns, \(first.runs) runs each in \(first.rounds) rounds\(inputs); ms\n"
+      "\(comparison.variants.count) variants in turns, \(first.runs) runs each in \(first.rounds) rounds\(inputs)\n"
     )
     let rows = zip(comparison.labels, comparison.variants).map { label, report in
-      [label] + [report.p50, report.p90, report.p99].map { Terminal.number($0, 3) }
+      [label] + [report.p50, report.p90, report.p99].map { Terminal.duration(milliseconds: $0) }
         + [report.ratio.map { Terminal.number($0.value, 3) } ?? "1", interval(report.ratio)]
-        + [Terminal.number(report.load, 1), Terminal.number(report.first, 2), Terminal.number(report.memoryGrowth, 1)]
+        + [report.load, report.first].map { Terminal.duration(milliseconds: $0) }
+        + [Terminal.number(report.memoryGrowth, 1)]
     }
     let titles = ["variant", "p50", "p90", "p99", "ratio", "95 % interval", "load", "first", "memory MB"]
     print(Terminal.table([titles] + rows))
@@ -138,7 +140,7 @@ struct Bench: ParsableCommand {
   private func printProfile(_ report: BenchmarkReport, _ title: String) {
     guard let ops = report.ops, let total = report.sumOfOperations, let peak = report.peak else { return }
     let rows = ops.sorted { $0.ms > $1.ms }.map { op in
-      [op.name, op.kind, op.backend, Terminal.number(op.ms, 4), Terminal.number(100 * op.ms / total, 1)]
+      [op.name, op.kind, op.backend, Terminal.number(op.ms * 1e3), Terminal.number(100 * op.ms / total, 1)]
         + [
           Terminal.number(Double(op.cost.multiplyAdds) * 1e-6, 3), Terminal.number(Double(op.cost.bytes) * 1e-3, 1),
           op.gigaMultiplyAdds.map { Terminal.number($0, 1) } ?? "–",
@@ -146,7 +148,7 @@ struct Bench: ParsableCommand {
           Terminal.number(op.gigaBytes, 1), Terminal.number(op.percentOfMemory(peak), 0),
         ]
     }
-    let titles = ["operation", "kind", "backend", "ms", "%", "MMAC", "kB", "GMAC/s", "% peak", "GB/s", "% read"]
+    let titles = ["operation", "kind", "backend", "µs", "%", "MMAC", "kB", "GMAC/s", "% peak", "GB/s", "% read"]
     print("\n" + title + Terminal.table([titles] + rows))
     print(report.profileSummary.joined(separator: "\n"))
     #if DEBUG

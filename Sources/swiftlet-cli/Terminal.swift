@@ -32,6 +32,11 @@ enum Terminal {
 
   static func number(_ value: Double, _ digits: Int = 2) -> String { String(format: "%.\(digits)f", value) }
 
+  /// With a unit that leaves some digits: inferences take from a microsecond to minutes.
+  static func duration(milliseconds: Double) -> String {
+    milliseconds < 1 ? number(milliseconds * 1e3) + " µs" : number(milliseconds) + " ms"
+  }
+
   static func bytes(_ count: Int) -> String {
     count < 1_000_000 ? number(Double(count) / 1e3, 1) + " kB" : number(Double(count) / 1e6, 2) + " MB"
   }

@@ -42,6 +42,15 @@ private struct Case {
     scales = (0..<conv.out_channels).map { _ in Float(draw(1...1000)) / Float(taps * 100_000) }
   }
 
+  /// (rows, channels) times the transposed filter.
+  mutating func becomeProduct(rows: Int, outChannels: Int, using random: inout SplitMix) {
+    resize(1, outChannels: outChannels, using: &random)
+    (conv.kernel_height, conv.kernel_width, conv.pad_top, conv.pad_left) = (1, 1, 0, 0)
+    (conv.in_width, conv.out_width) = (rows, rows)
+    input = (0..<rows * conv.in_channels + 16).map { _ in Int8.random(in: -128...127, using: &random) }
+    filter.removeLast(filter.count - outChannels * conv.in_channels)
+  }
+
   /// A 3 x 3 convolution with padding of images of `size` x `size`.
   mutating func resize(_ size: Int, outChannels: Int, using random: inout SplitMix) {
     (conv.kernel_height, conv.kernel_width, conv.dilation_height, conv.dilation_width) = (3, 3, 1, 1)
@@ -191,6 +200,39 @@ private let builds = (0..<I8K_ISA_COUNT.rawValue).map { i8k_isa(rawValue: $0) }.
     }
   }
 
+  /// Few rows have several sums of each output: depths that these divide, and that leave a rest.
+  @Test(arguments: Array(1...5) + [13, 14, 15, 29], [1, 4, 12, 16, 20, 28, 64, 100])
+  func productsGiveTheDefinition(rows: Int, depth: Int) {
+    var random = SplitMix(state: UInt64(rows * 1000 + depth))
+    for outputs in [1, 16, 17, 32, 40] {
+      var test = Case(depthwise: false, channels: depth, batch: 1...1, using: &random)
+      test.becomeProduct(rows: rows, outChannels: outputs, using: &random)
+      let expected = test.expected()
+      for build in builds {
+        #expect(test.run(on: build) == expected, "\(String(cString: i8k_isa_name(build))) \(outputs) channels")
+      }
+    }
+  }
+
+  /// Sums at both ends of int32, scales at both ends of what is allowed: everything is at a bound or at the zero point.
+  @Test(arguments: [false, true])
+  func hugeSumsAreClamped(depthwise: Bool) {
+    var random = SplitMix(state: 3)
+    for channels in [4, 16, 32, 64, 70] {
+      var test = Case(depthwise: depthwise, channels: channels, using: &random)
+      let taps = Int32(test.filter.count / test.conv.out_channels)
+      let room = taps * 255 * 128
+      for c in test.bias.indices {
+        test.bias[c] = c % 2 == 0 ? Int32.max - room : Int32.min + room
+        test.scales[c] = c % 3 == 0 ? Float(1).nextDown : c % 3 == 1 ? .leastNormalMagnitude : 0.001
+      }
+      let expected = test.expected()
+      for build in builds {
+        #expect(test.run(on: build) == expected, "\(String(cString: i8k_isa_name(build))) \(test.conv)")
+      }
+    }
+  }
+
   /// More images than there are pointers for, the last of them fewer.
   @Test(arguments: [false, true], [1, 3, 16, 70])
   func largeBatchesGiveTheDefinition(depthwise: Bool, channels: Int) {
@@ -245,10 +287,8 @@ private let builds = (0..<I8K_ISA_COUNT.rawValue).map { i8k_isa(rawValue: $0) }.
     var random = SplitMix(state: UInt64(outputs))
     let (rows, depth, stride) = (31, 37, (outputs + 15) / 16 * 16)
     var test = Case(depthwise: false, channels: depth, batch: 1...1, using: &random)
-    test.resize(1, outChannels: outputs, using: &random)
-    (test.conv.kernel_height, test.conv.kernel_width, test.conv.pad_top, test.conv.pad_left) = (1, 1, 0, 0)
-    (test.conv.in_width, test.conv.out_width) = (rows, rows)
-    let input = (0..<rows * depth + 16).map { _ in Int8.random(in: -128...127, using: &random) }
+    test.becomeProduct(rows: rows, outChannels: outputs, using: &random)
+    let input = test.input
     for build in builds {
       test.conv.isa = build
       let packed = UnsafeMutableRawPointer.allocate(byteCount: i8k_conv_packed_size(&test.conv), alignment: 64)

@@ -41,7 +41,7 @@ size_t i8k_conv_packed_size(const struct i8k_conv *conv);
 // Whether weights packed for one serve the other: convolutions that differ in the sizes of their images.
 bool i8k_conv_packs_alike(const struct i8k_conv *a, const struct i8k_conv *b);
 
-// bias may be NULL; scales has x_scale * w_scale / y_scale for each output channel.
+// bias may be NULL; scales has x_scale * w_scale / y_scale for each output channel, positive and below 1.
 void i8k_conv_pack(
     const struct i8k_conv *conv, const int8_t *filter, const int32_t *bias, const float *scales, void *packed);
 
