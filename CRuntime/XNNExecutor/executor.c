@@ -87,10 +87,8 @@ static bool is_product(uint32_t kind) {
   return kind == DS_CONVOLUTION_2D || kind == DS_FULLY_CONNECTED || kind == DS_CONVOLUTION_2D_ADD;
 }
 
-// What is left to the library in an int8 program is smaller than waking its threads is worth.
-static bool needs_library_threads(const struct xnx_operator *op) {
-  return op->kernel == NULL && (op->type == DS_FLOAT32 || is_product(op->kind));
-}
+// What is left to the library where convolutions are ours is smaller than waking its threads is worth.
+static bool needs_library_threads(const struct xnx_operator *op) { return op->kernel == NULL && !op->is_alone; }
 
 static enum xnx_status create_library_threads(struct xnx_threads *threads) {
   if (threads->count == 1 || threads->pool != NULL) return XNX_OK;
@@ -143,6 +141,7 @@ static bool is_small(const struct xnx_operands *operands, const struct xnx_opera
   const double elements = (double)XNX_PARALLEL_ELEMENTS;
   const double in = (double)xnx_element_count(operands->inputs[0]), out = (double)xnx_element_count(operands->output);
   if (is_product(node->kind)) {
+    if (op->is_native && op->type == DS_FLOAT32) return false;  // its kernels decide
     const struct ds_value *filter = operands->inputs[node->kind == DS_CONVOLUTION_2D_ADD ? 2 : 1];
     const bool is_gemm = op->is_native && !op->as.native.conv.depthwise;
     const double products = (double)(is_gemm ? XNX_PARALLEL_NATIVE : XNX_PARALLEL_PRODUCTS);
@@ -163,6 +162,7 @@ enum xnx_status xnx_operator_create(
   enum xnx_status status = operands_of(node, values, value_count, &operands);
   if (status != XNX_OK) return status;
   operands.options = options;
+  operands.threads = options->threads == NULL ? NULL : options->threads->own;
 
   struct xnx_operator *op = calloc(1, sizeof *op);
   if (op == NULL) return XNX_OUT_OF_MEMORY;
@@ -177,6 +177,7 @@ enum xnx_status xnx_operator_create(
   }
   op->packed_bytes += library_bytes;
   op->is_small = is_small(&operands, op);
+  op->is_alone = !is_product(node->kind) && (op->type != DS_FLOAT32 || xnx_is_native_float(options));
   *operator_out = op;
   return XNX_OK;
 }

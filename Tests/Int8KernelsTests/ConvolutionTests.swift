@@ -77,7 +77,7 @@ private struct Case {
       packed.deallocate()
       scratch.deallocate()
     }
-    i8k_conv_pack(&conv, filter, bias, scales, packed)
+    i8k_conv_pack(&conv, filter, bias, scales, packed, nil)
     var output = [Int8](repeating: 99, count: outputCount + 64)
     input.withUnsafeBufferPointer { input in
       i8k_conv_setup(&conv, input.baseAddress, scratch)
@@ -97,7 +97,7 @@ private struct Case {
       packed.deallocate()
       scratch.deallocate()
     }
-    i8k_conv_pack(&conv, filter, bias, scales, packed)
+    i8k_conv_pack(&conv, filter, bias, scales, packed, nil)
     var output = (inPlace ? other : [Int8](repeating: 99, count: outputCount)) + [Int8](repeating: 99, count: 64)
     input.withUnsafeBufferPointer { input in
       other.withUnsafeBufferPointer { other in
@@ -293,7 +293,7 @@ private let builds = (0..<I8K_ISA_COUNT.rawValue).map { i8k_isa(rawValue: $0) }.
       test.conv.isa = build
       let packed = UnsafeMutableRawPointer.allocate(byteCount: i8k_conv_packed_size(&test.conv), alignment: 64)
       defer { packed.deallocate() }
-      i8k_conv_pack(&test.conv, test.filter, test.bias, test.scales, packed)
+      i8k_conv_pack(&test.conv, test.filter, test.bias, test.scales, packed, nil)
       var sums = [Int32](repeating: 99, count: rows * stride + 32)
       i8k_conv_sums(&test.conv, packed, input, &sums, stride, nil, nil)
       #expect(sums[(rows * stride)...].allSatisfy { $0 == 99 }, "written past the end")

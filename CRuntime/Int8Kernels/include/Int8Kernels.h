@@ -41,9 +41,11 @@ size_t i8k_conv_packed_size(const struct i8k_conv *conv);
 // Whether weights packed for one serve the other: convolutions that differ in the sizes of their images.
 bool i8k_conv_packs_alike(const struct i8k_conv *a, const struct i8k_conv *b);
 
-// bias may be NULL; scales has x_scale * w_scale / y_scale for each output channel, positive and below 1.
+// bias may be NULL; scales has x_scale * w_scale / y_scale for each output channel, positive and below 1. threads may be
+// NULL.
 void i8k_conv_pack(
-    const struct i8k_conv *conv, const int8_t *filter, const int32_t *bias, const float *scales, void *packed);
+    const struct i8k_conv *conv, const int8_t *filter, const int32_t *bias, const float *scales, void *packed,
+    struct i8k_threads *threads);
 
 // Working memory of one convolution, aligned to 64 bytes: addresses of the input, and for few channels a padded copy.
 size_t i8k_conv_scratch_size(const struct i8k_conv *conv);
