@@ -7,8 +7,9 @@
 enum {
   MAX_POINTERS = 1 << 22,
   POINTED_PIXELS = 256,             // small images are taken together, so that tiles have all their rows
+  MAX_ROWS = 16,                    // a build's max_rows is below
   MAX_MOVED = 1024,                 // pointers of a tile that are moved to other images, on the stack
-  MAX_MOVED_TAPS = MAX_MOVED / 16,  // of one place: a build's max_rows is below 16
+  MAX_MOVED_TAPS = MAX_MOVED / MAX_ROWS,  // of one place
   MAX_COPIED = 1 << 26,             // bytes of the padded image
   BY_ROWS_CHANNELS = 16,            // up to here, rows of a window are worth the copy for longer taps alone
   MAX_BY_ROWS_CHANNELS = 32,        // up to here, where single pixels would be rounded up to more
@@ -169,6 +170,8 @@ struct run {
   int8_t *output;
   int32_t *sums;  // in place of `output`, or NULL
   size_t sums_stride;
+  const struct i8k_add *add;  // of the output and `other`, or NULL
+  const int8_t *other;
   void *scratch;
   const int8_t *zero;  // NULL where no pointer is to the zeros
   size_t unit_bytes;   // of the images that there are pointers for
@@ -239,12 +242,23 @@ static struct rows rows_of(const struct run *run, size_t chunk) {
   return (struct rows){unit, first, last > first ? last - first : 0};
 }
 
-// One block of channels by some rows, in `tiles` of nearly equal numbers of rows.
-static void gemm_block(const struct run *run, size_t block, const struct rows *rows, size_t tiles) {
-  const struct i8k_shape *shape = &run->shape;
+// Rows of a chunk that wait in the first-level cache to be added, neighbouring blocks side by side.
+struct products {
+  size_t stride, channels;
+  int8_t bytes[CHUNK_TILES * MAX_ROWS * I8K_ADDED];
+};
+
+static size_t channel_of(const struct run *run, size_t block) {
   const size_t group = run->shape.groups == 1 ? 0 : block / run->group_blocks;
-  const size_t of_group = (block - group * run->group_blocks) * I8K_BLOCK;
-  const size_t channel = group * shape->outputs + of_group;
+  return group * run->shape.outputs + (block - group * run->group_blocks) * I8K_BLOCK;
+}
+
+// One block of channels by some rows, in `tiles` of nearly equal numbers of rows. `products` is NULL but for sums.
+static void gemm_block(
+    const struct run *run, size_t block, const struct rows *rows, size_t tiles, struct products *products) {
+  const struct i8k_shape *shape = &run->shape;
+  const size_t channel = channel_of(run, block), group = shape->groups == 1 ? 0 : block / run->group_blocks;
+  const size_t of_group = channel - group * shape->outputs;
   const size_t packed_channel = group * i8k_round_up(shape->outputs, I8K_HALF_BLOCK) + of_group;
   const size_t height = tiles == 1 ? rows->count : rows->count / tiles, higher = rows->count - height * tiles;
   const size_t input_channel = group * shape->depth;
@@ -252,6 +266,7 @@ static void gemm_block(const struct run *run, size_t block, const struct rows *r
   tile.block = run->packed + packed_channel * (8 + shape->taps * i8k_round_up(shape->depth, 4));
   tile.channels = i8k_min(I8K_BLOCK, shape->outputs - of_group);
   tile.offset = input_channel;
+  if (products != NULL) tile.output_stride = products->stride;
   size_t pixel = rows->first;
   for (size_t i = 0; i < tiles; i++, pixel += tile.rows) {
     const int8_t *moved[MAX_MOVED];
@@ -259,10 +274,37 @@ static void gemm_block(const struct run *run, size_t block, const struct rows *r
     if (shape->direct) tile.input += input_channel;
     if (tile.sums != NULL) {
       tile.sums += channel;
+    } else if (products != NULL) {
+      tile.output = products->bytes + (pixel - rows->first) * products->stride + products->channels;
     } else {
       tile.output += channel;
     }
     run->kernels->gemm(&tile);
+  }
+}
+
+// Blocks of channels by the rows of a chunk.
+static void gemm_blocks(const struct run *run, size_t begin, size_t end, const struct rows *rows, size_t tiles) {
+  if (run->add == NULL) {
+    for (size_t b = begin; b < end; b++) gemm_block(run, b, rows, tiles, NULL);
+    return;
+  }
+  const size_t channels = run->conv->out_channels;
+  struct products products;
+  products.stride = i8k_min(I8K_ADDED, channels);
+  products.channels = 0;
+  size_t first = channel_of(run, begin);
+  for (size_t b = begin; b < end; b++) {
+    gemm_block(run, b, rows, tiles, &products);
+    const size_t next = b + 1 < run->blocks ? channel_of(run, b + 1) : channels;
+    products.channels = next - first;
+    if (products.channels + I8K_BLOCK <= I8K_ADDED && b + 1 < end) continue;
+    const size_t place = rows->first * channels + first;
+    i8k_add_rows(
+        run->conv->isa, run->add, products.bytes, products.stride, run->other + place, run->output + place, channels,
+        rows->count, products.channels);
+    products.channels = 0;
+    first = next;
   }
 }
 
@@ -272,8 +314,7 @@ static void gemm_chunk(void *context, size_t index) {
   const struct rows rows = rows_of(run, index / run->pieces);
   const size_t tiles = divided(rows.count, run->kernels->max_rows);
   const size_t first = index % run->pieces * run->piece_blocks;
-  const size_t end = i8k_min(run->blocks, first + run->piece_blocks);
-  for (size_t b = first; b < end && tiles > 0; b++) gemm_block(run, b, &rows, tiles);
+  if (tiles > 0) gemm_blocks(run, first, i8k_min(run->blocks, first + run->piece_blocks), &rows, tiles);
 }
 
 // Chunks for some threads: each thread gets the same part of every image, so that it finds most of an operator's input
@@ -288,7 +329,7 @@ static void run_gemm(struct run *run, size_t units, struct i8k_threads *threads)
   run->blocks = run->shape.groups * run->group_blocks;
   const struct rows rows = {0, 0, run->shape.pixels};
   const bool is_row = rows.count == 1 && run->shape.direct && run->shape.groups == 1 && run->output != NULL;
-  if (is_row && run->shape.outputs >= I8K_BLOCK && run->kernels->row != NULL && threads == NULL) {
+  if (is_row && run->add == NULL && run->shape.outputs >= I8K_BLOCK && run->kernels->row != NULL && threads == NULL) {
     struct i8k_tile tile = tile_of(run);
     place_tile(run, 0, 0, 1, NULL, &tile);
     tile.block = run->packed;
@@ -297,7 +338,7 @@ static void run_gemm(struct run *run, size_t units, struct i8k_threads *threads)
     return;
   }
   if (units == 1 && rows.count <= run->kernels->max_rows && threads == NULL) {
-    for (size_t b = 0; b < run->blocks; b++) gemm_block(run, b, &rows, 1);
+    gemm_blocks(run, 0, run->blocks, &rows, 1);
     return;
   }
   const size_t tiles = divided(run->shape.unit, run->kernels->max_rows);
@@ -342,6 +383,14 @@ void i8k_conv_run(
     const struct i8k_conv *conv, const void *packed, const int8_t *input, int8_t *output, void *scratch,
     struct i8k_threads *threads) {
   run_conv(conv, (struct run){.packed = packed, .input = input, .output = output, .scratch = scratch}, threads);
+}
+
+void i8k_conv_run_sum(
+    const struct i8k_conv *conv, const void *packed, const int8_t *input, const struct i8k_add *add,
+    const int8_t *other, int8_t *output, void *scratch, struct i8k_threads *threads) {
+  const struct run run = {
+      .packed = packed, .input = input, .output = output, .add = add, .other = other, .scratch = scratch};
+  run_conv(conv, run, threads);
 }
 
 void i8k_conv_sums(

@@ -7,8 +7,9 @@
 enum {
   I8K_BLOCK = 32,                       // output channels of a packed block; the last may have I8K_HALF_BLOCK
   I8K_HALF_BLOCK = I8K_SUMS_MULTIPLE,
-  I8K_DEPTHWISE_BLOCK = 64,  // channels
-  I8K_DEPTHWISE_ROWS = 4,    // of the output: what a tile has is best a multiple
+  I8K_ADDED = 4 * I8K_BLOCK,  // channels that a sum takes at once
+  I8K_DEPTHWISE_BLOCK = 64,   // channels
+  I8K_DEPTHWISE_ROWS = 4,     // of the output: what a tile has is best a multiple
 };
 
 struct i8k_requantize {
@@ -60,6 +61,11 @@ struct i8k_kernels {
   void (*row)(const struct i8k_tile *tile);  // one row, without pointers, by any channels; or NULL
   void (*depthwise)(const struct i8k_depthwise_tile *tile);
 };
+
+// Adds rows of `channels` bytes, with these strides between them.
+void i8k_add_rows(
+    enum i8k_isa isa, const struct i8k_add *add, const int8_t *products, size_t products_stride, const int8_t *other,
+    int8_t *output, size_t stride, size_t rows, size_t channels);
 
 extern const struct i8k_kernels i8k_portable, i8k_avx2, i8k_avx512_vnni;
 

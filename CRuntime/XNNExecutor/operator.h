@@ -149,6 +149,10 @@ struct xnx_operator {
   pthreadpool_t pool;       // of the library's operators, since setup; NULL: the caller's thread alone
   struct i8k_threads *own;  // of our kernels, likewise
   size_t packed_bytes;
+  struct i8k_add add;                          // int8 sums on our kernels
+  xnx_kernel_fn epilogue;                      // runs after the library's operators, or NULL
+  void *sums;                                  // CONVOLUTION_2D_ADD of the library: its output before the sum
+  size_t sums_size;
   struct xnx_image input_image, output_image;  // convolutions and pooling
   size_t elements;                             // elementwise kinds; rows for CONCATENATE
   union {
@@ -192,6 +196,7 @@ enum xnx_status xnx_reshape_constant_pad(const struct xnx_operands *operands, st
 enum xnx_status xnx_reshape_concatenate(const struct xnx_operands *operands, struct xnx_operator *op);
 enum xnx_status xnx_reshape_transpose(const struct xnx_operands *operands, struct xnx_operator *op);
 enum xnx_status xnx_reshape_convert_transpose(const struct xnx_operands *operands, struct xnx_operator *op);
+enum xnx_status xnx_reshape_convolution_add(const struct xnx_operands *operands, struct xnx_operator *op);
 enum xnx_status xnx_reshape_dynamic_linear(const struct xnx_operands *operands, struct xnx_operator *op);
 
 // One create function for each kind.
@@ -210,6 +215,7 @@ enum xnx_status xnx_create_lookup_table(const struct xnx_operands *operands, str
 enum xnx_status xnx_create_convert(const struct xnx_operands *operands, struct xnx_operator *op);
 enum xnx_status xnx_create_transpose(const struct xnx_operands *operands, struct xnx_operator *op);
 enum xnx_status xnx_create_convert_transpose(const struct xnx_operands *operands, struct xnx_operator *op);
+enum xnx_status xnx_create_convolution_add(const struct xnx_operands *operands, struct xnx_operator *op);
 enum xnx_status xnx_create_dynamic_linear(const struct xnx_operands *operands, struct xnx_operator *op);
 
 // convolution.c, for averages too
@@ -229,6 +235,13 @@ void *xnx_packed_memory(const struct xnx_operands *operands, struct xnx_operator
 enum xnx_status xnx_pack_native(
     const struct xnx_operands *operands, const int32_t *bias, const float *scales, struct xnx_operator *op);
 void xnx_delete_native(struct xnx_operator *op);
+
+enum xnx_status xnx_setup_native(struct xnx_operator *op, pthreadpool_t pool);
+
+// sum.c
+// An int8 ADD on a kernel of ours; XNX_UNSUPPORTED where the library is to run it.
+enum xnx_status xnx_create_native_add(
+    const struct xnx_operands *operands, struct xnx_bounds bounds, struct xnx_operator *op);
 
 // kernels_float.c
 void xnx_kernel_max_pooling_float(const struct xnx_operator *op, struct i8k_threads *threads);
@@ -250,6 +263,7 @@ void xnx_delete_dynamic(struct xnx_operator *op);
 void xnx_quantize_elements(const float *input, int8_t *output, size_t count, struct xnx_quantize quantize);
 void xnx_kernel_lookup_table(const struct xnx_operator *op, struct i8k_threads *threads);
 void xnx_kernel_quantize(const struct xnx_operator *op, struct i8k_threads *threads);
+void xnx_kernel_add(const struct xnx_operator *op, struct i8k_threads *threads);  // int8; an operand may be in `sums`
 void xnx_kernel_average_pooling(const struct xnx_operator *op, struct i8k_threads *threads);
 void xnx_kernel_max_pooling(const struct xnx_operator *op, struct i8k_threads *threads);
 void xnx_kernel_concatenate(const struct xnx_operator *op, struct i8k_threads *threads);  // int8
