@@ -60,8 +60,8 @@ struct SingleNode {
     return try method.run(activations)[0].withUnsafeBytes { [UInt8]($0) }
   }
 
-  /// The delegate runs it, on kernels of its own and on the library's, and gives the portable kernel's bytes (f32: within
-  /// `tolerance`), with one thread and with two.
+  /// The delegate runs it, on kernels of its own and on the library's, with one thread and with two, and gives the
+  /// portable kernel's bytes (f32: within `tolerance`).
   func expectDelegateEqualsPortable(
     tolerance: Float = 1e-5, sourceLocation: SourceLocation = #_sourceLocation
   ) throws {
