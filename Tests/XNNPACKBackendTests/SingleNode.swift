@@ -60,13 +60,14 @@ struct SingleNode {
     return try method.run(activations)[0].withUnsafeBytes { [UInt8]($0) }
   }
 
-  /// The delegate runs it, and gives the portable kernel's bytes (f32: within `tolerance`), with one thread and with two.
+  /// The delegate runs it, on kernels of its own and on the library's, with one thread and with two, and gives the
+  /// portable kernel's bytes (f32: within `tolerance`).
   func expectDelegateEqualsPortable(
     tolerance: Float = 1e-5, sourceLocation: SourceLocation = #_sourceLocation
   ) throws {
     let portable = try run(method(delegate: false))
-    for threads in [1, 2] {
-      let method = try method(delegate: true, threads: threads)
+    for (kernels, threads) in [(MethodOptions.Kernels.auto, 1), (.auto, 2), (.xnnpack, 1), (.xnnpack, 2)] {
+      let method = try method(delegate: true, threads: threads, kernels: kernels)
       let reason = try reasonAgainst() ?? method.operations[0].reason ?? ""
       #expect(
         method.operations[0].backend != .portable, "\(operatorName) \(inputs.map(\.spec)): \(reason)",
