@@ -26,12 +26,6 @@ VNNI_INLINE __m512i sign_bits(void) {
   return bits;
 }
 
-VNNI_INLINE __m512i requantize(__m512i sums, __m512 scales, const struct i8k_requantize *q) {
-  __m512 x = _mm512_mul_ps(_mm512_cvtepi32_ps(sums), scales);
-  x = _mm512_min_ps(_mm512_max_ps(x, _mm512_set1_ps(q->min)), _mm512_set1_ps(q->max));
-  return _mm512_add_epi32(_mm512_cvtps_epi32(x), _mm512_set1_epi32(q->zero_point));
-}
-
 // Four vectors of sums become one of bytes, each vector's 16 in a row: clamped, rounded half to even, plus zero point.
 // The definition clamps before it rounds; bounds are integers, so that it makes no difference. Saturated to int16, and
 // again with the zero point added, quanta beyond int8 stay beyond it. The conversion to integers would turn 2^31 and
