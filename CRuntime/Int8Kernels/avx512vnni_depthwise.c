@@ -1,6 +1,6 @@
 // Depthwise convolutions for AVX-512 with VNNI: vpdpbusd adds four products of uint8 and int8 to an int32. The four are
-// of taps of one column of the window, so that the bytes of a column of the image, once they stand together, serve every
-// place of the output whose window has it.
+// of taps of one column of the window, so that the bytes of a column of the image, once they stand together, serve
+// every place of the output whose window has it.
 #if defined(__x86_64__)
 #include <immintrin.h>
 
@@ -12,8 +12,8 @@
 
 enum { MAX_FOLD = 4, MAX_SIDE = 5 };
 
-// `fold` rows of the output by 64 / fold channels, each row in its part of the vectors. The functions below work on a copy
-// of their own: what is read again after a store of bytes, which could be to anything, is a third of their time.
+// `fold` rows of the output by 64 / fold channels, each row in its part of the vectors. The functions below work on a
+// copy of their own: what is read again after a store of bytes, which could be to anything, is a third of their time.
 struct line {
   const struct i8k_conv *conv;
   const int8_t *rows[MAX_FOLD * MAX_SIDE];  // of the image, (fold, kernel height), at the first channel
@@ -70,6 +70,9 @@ VNNI_INLINE void load_bias(const struct line *line, __m512i sums[4]) {
   UNROLL for (int q = 0; q < 4; q++) sums[q] = _mm512_load_si512(line->block + q * 64);
 }
 
+// Place x of the line from its sums. Bounds are integers, so that clamping after rounding is the definition's clamping
+// before it. Scales below 1 leave less than 2^31 of any int32, which the conversion to integers does not overflow.
+// Saturated to int16, then with the zero point added, quanta beyond int8 stay beyond it and meet a bound.
 VNNI_INLINE void finish(
     const struct line *line, size_t x, const __m512i sums[4], const int fold, const bool whole) {
   __m512i y[4];

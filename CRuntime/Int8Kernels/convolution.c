@@ -84,8 +84,8 @@ bool i8k_conv_supports(const struct i8k_conv *conv) {
 
 bool i8k_conv_packs_alike(const struct i8k_conv *a, const struct i8k_conv *b) {
   const struct i8k_shape p = i8k_shape_of(a), q = i8k_shape_of(b);
-  return p.taps == q.taps && a->kernel_height == b->kernel_height && p.depth == q.depth && p.by_rows == q.by_rows && p.groups == q.groups &&
-         a->out_channels == b->out_channels;
+  return p.taps == q.taps && p.depth == q.depth && p.by_rows == q.by_rows && p.groups == q.groups &&
+         a->kernel_height == b->kernel_height && a->out_channels == b->out_channels;
 }
 
 // Scratch memory: pointers, a pixel of zero points, the padded image; depthwise a row of zero points alone.

@@ -65,6 +65,21 @@ private struct Case {
     scales = (0..<outChannels).map { _ in Float(Int.random(in: 1...1000, using: &random)) / Float(taps * 100_000) }
   }
 
+  /// A depthwise convolution with half a window of padding of images of `size`.
+  mutating func reshape(
+    kernel: (Int, Int), stride: Int, dilation: Int, size: (Int, Int), using random: inout SplitMix
+  ) {
+    (conv.kernel_height, conv.kernel_width) = kernel
+    (conv.stride_height, conv.stride_width) = (stride, stride)
+    (conv.dilation_height, conv.dilation_width) = (dilation, dilation)
+    (conv.pad_top, conv.pad_left) = (kernel.0 / 2 * dilation, kernel.1 / 2 * dilation)
+    (conv.in_height, conv.in_width) = size
+    (conv.out_height, conv.out_width) = ((size.0 - 1) / stride + 1, (size.1 - 1) / stride + 1)
+    func drawn(_ count: Int) -> [Int8] { (0..<count).map { _ in Int8.random(in: -128...127, using: &random) } }
+    input = drawn(conv.batch * size.0 * size.1 * conv.in_channels + 16)
+    filter = drawn(conv.out_channels * kernel.0 * kernel.1)
+  }
+
   var outputCount: Int { conv.batch * conv.out_height * conv.out_width * conv.out_channels }
 
   func run(on isa: i8k_isa, threads: OpaquePointer? = nil) -> [Int8] {
@@ -233,6 +248,23 @@ private let builds = (0..<I8K_ISA_COUNT.rawValue).map { i8k_isa(rawValue: $0) }.
     }
   }
 
+  /// Windows with kernels of their own and others, channels that fill a block in part, images down to one place.
+  @Test(arguments: [(3, 3), (5, 5), (3, 5), (5, 3), (7, 7), (1, 7)], 1...3)
+  func depthwiseWindowsGiveTheDefinition(kernel: (Int, Int), stride: Int) {
+    var random = SplitMix(state: UInt64(kernel.0 * 100 + kernel.1 * 10 + stride))
+    for channels in [1, 16, 17, 24, 32, 33, 64, 96, 112, 144, 200] {
+      let size = (Int.random(in: 1...20, using: &random), Int.random(in: 1...20, using: &random))
+      for dilation in channels % 3 == 0 ? [1, 2] : [1] {
+        var test = Case(depthwise: true, channels: channels, using: &random)
+        test.reshape(kernel: kernel, stride: stride, dilation: dilation, size: size, using: &random)
+        let expected = test.expected()
+        for build in builds {
+          #expect(test.run(on: build) == expected, "\(String(cString: i8k_isa_name(build))) \(test.conv)")
+        }
+      }
+    }
+  }
+
   /// More images than there are pointers for, the last of them fewer.
   @Test(arguments: [false, true], [1, 3, 16, 70])
   func largeBatchesGiveTheDefinition(depthwise: Bool, channels: Int) {
@@ -269,7 +301,7 @@ private let builds = (0..<I8K_ISA_COUNT.rawValue).map { i8k_isa(rawValue: $0) }.
     var random = SplitMix(state: UInt64(count))
     for (depthwise, size, input, output, batch, groups) in [
       (false, 14, 64, 70, 1, 1), (false, 7, 130, 130, 1, 1), (false, 40, 3, 64, 2, 1), (true, 28, 96, 96, 1, 1),
-      (true, 7, 160, 160, 3, 1), (false, 14, 33, 100, 5, 1), (false, 14, 96, 120, 2, 3),
+      (true, 7, 160, 160, 3, 1), (true, 13, 40, 40, 1, 1), (false, 14, 33, 100, 5, 1), (false, 14, 96, 120, 2, 3),
     ] {
       var test = Case(
         depthwise: depthwise, channels: input, groups: groups, batch: batch...batch, using: &random)
