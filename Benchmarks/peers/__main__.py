@@ -6,7 +6,7 @@ import pathlib
 import sys
 from importlib import metadata
 
-from . import models, report, rounds
+from . import costs, models, report, rounds
 
 
 def progress(text):
@@ -21,6 +21,7 @@ def main():
     parser.add_argument("--threads", nargs="+", type=int, default=[1, 2])
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--minutes", type=float, default=5, help="no round begins that would end later (default: 5)")
+    parser.add_argument("--starts", type=int, default=5, help="rounds of loading and quantizing, 0 for none (default: 5)")
     parser.add_argument("--seed", type=int, default=1, help="of the order of the engines")
     parser.add_argument("--output", type=pathlib.Path, default="docs/benchmarks.md")
     parser.add_argument("--convert-only", action="store_true", help="make the peers' files, measure nothing")
@@ -38,7 +39,9 @@ def main():
     if load > 0.5 and not options.busy:
         sys.exit(f"the load average is {load:.2f} per processor, above 0.5 (converting models counts too): wait, or pass --busy")
     results, busy = rounds.run(options, files, progress)
-    options.output.write_text(report.page(options, results, busy, load))
+    loads = costs.loads(options, files, progress)
+    preparations = costs.preparations(options, progress) if options.starts else {}
+    options.output.write_text(report.page(options, results, busy, load, loads, preparations))
     progress(f"{options.output} written")
 
 

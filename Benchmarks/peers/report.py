@@ -5,15 +5,17 @@ import platform
 import statistics
 from importlib import metadata
 
-from . import models
+from . import models, report_costs
 
 
-def page(options, results, busy, load):
+def page(options, results, busy, load, loads, preparations):
     lines = ["# Benchmarks", "", *_setting(options, results, busy, load), ""]
     for type in models.TYPES:
         for threads in options.threads:
             lines += [f"## {type}, {threads} thread{'s' if threads > 1 else ''}", ""]
             lines += [*_table(options, results, type, threads), ""]
+    if options.starts:
+        lines += report_costs.tables(options, loads, preparations)
     reasons = {}
     for (type, threads, name, engine), value in results.items():
         if isinstance(value, str):

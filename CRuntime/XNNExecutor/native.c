@@ -6,7 +6,7 @@
 // Bytes for aligned_alloc: a multiple of the alignment, and not nothing.
 static size_t rounded(size_t size) { return (size + 64) / 64 * 64; }
 
-static enum xnx_status setup(struct xnx_operator *op, pthreadpool_t pool) {
+enum xnx_status xnx_setup_native(struct xnx_operator *op, pthreadpool_t pool) {
   (void)pool;
   i8k_conv_setup(&op->as.native.conv, op->inputs[0], op->as.native.scratch);
   return XNX_OK;
@@ -43,6 +43,14 @@ static void run(const struct xnx_operator *op, struct i8k_threads *threads) {
   i8k_conv_run(&native->conv, native->packed, op->inputs[0], op->output, native->scratch, threads);
 }
 
+void *xnx_packed_memory(const struct xnx_operands *operands, struct xnx_operator *op) {
+  struct xnx_native *native = &op->as.native;
+  const struct xnx_options *options = operands->options;
+  if (options->memory != NULL && options->memory_size >= native->packed_size) return options->memory;
+  native->owned = aligned_alloc(64, rounded(native->packed_size));
+  return native->owned;
+}
+
 // The weights of another process, where they fit; else packed here.
 enum xnx_status xnx_pack_native(
     const struct xnx_operands *operands, const int32_t *bias, const float *scales, struct xnx_operator *op) {
@@ -53,10 +61,10 @@ enum xnx_status xnx_pack_native(
     native->packed = options->packed;
     return XNX_OK;
   }
-  native->owned = aligned_alloc(64, rounded(native->packed_size));
-  if (native->owned == NULL) return XNX_OUT_OF_MEMORY;
-  i8k_conv_pack(&native->conv, operands->inputs[1]->data, bias, scales, native->owned);
-  native->packed = native->owned;
+  void *packed = xnx_packed_memory(operands, op);
+  if (packed == NULL) return XNX_OUT_OF_MEMORY;
+  i8k_conv_pack(&native->conv, operands->inputs[1]->data, bias, scales, packed, operands->threads);
+  native->packed = packed;
   op->packed_bytes = native->packed_size;
   return XNX_OK;
 }
@@ -97,7 +105,7 @@ enum xnx_status xnx_create_native(
   enum xnx_status status = xnx_reshape_native(op);
   if (status != XNX_OK) return status;
   op->is_native = true;
-  op->setup = setup;
+  op->setup = xnx_setup_native;
   op->kernel = run;
   const struct ds_value *bias = operands->inputs[2];
   return xnx_pack_native(operands, bias == NULL ? NULL : bias->data, scales, op);
@@ -122,7 +130,7 @@ void *xnx_operator_take_packed(xnx_operator *op) {
   return owned;
 }
 
-int xnx_operator_is_native(const xnx_operator *op) { return op->is_native; }
+int xnx_operator_is_native(const xnx_operator *op) { return op->kernel != NULL; }
 
 const char *xnx_kernel_isa(void) { return i8k_isa_name(i8k_isa()); }
 

@@ -103,7 +103,7 @@ public struct ExportedProgram: Sendable {
       suffix += 1
     }
     stateDict[unique] = tensor
-    let name = "b_" + String(unique.map { $0.isLetter || $0.isNumber ? $0 : "_" })
+    let name = "b_" + identifier(unique)
     let id = graph.addValue(name, tensor.spec)
     let position = inputKinds.firstIndex(of: .userInput) ?? inputKinds.count
     graph.inputs.insert(id, at: position)
@@ -162,6 +162,21 @@ public struct ExportedProgram: Sendable {
     guard let op = OperatorSet.named(node.operatorName) else { return node.inputs }
     return op.schema.parameters.flatMap { node.operand($0.name)?.valueIDs ?? [] }
   }
+}
+
+/// A text in which what is neither letter nor number has become `_`.
+private func identifier(_ text: String) -> String {
+  func isPlain(_ byte: UInt8) -> Bool {
+    switch byte {
+    case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"), UInt8(ascii: "_"),
+      UInt8(ascii: "0")...UInt8(ascii: "9"):
+      true
+    default: false
+    }
+  }
+  // Almost always as it should be: characters are looked at only where it is not.
+  if text.utf8.allSatisfy(isPlain) { return text }
+  return String(text.map { $0.isLetter || $0.isNumber ? $0 : "_" })
 }
 
 /// A graph that breaks a rule: which program, which node, and why.

@@ -31,9 +31,13 @@ public struct Verifier {
         program: program.name, reason: "has \(graph.inputs.count) inputs, \(program.inputKinds.count) kinds")
     }
     guard !graph.outputs.isEmpty else { throw GraphError(program: program.name, reason: "has no outputs") }
-    var defined: Set<ValueID> = []
+    var defined = [Bool](repeating: false, count: graph.values.count)
+    func define(_ id: ValueID) -> Bool {
+      defer { defined[id.index] = true }
+      return !defined[id.index]
+    }
     for (id, kind) in zip(graph.inputs, program.inputKinds) {
-      guard defined.insert(id).inserted else {
+      guard define(id) else {
         throw GraphError(program: program.name, reason: "input '\(graph[id].name)' is given twice")
       }
       if let target = kind.target { try verifyConstant(target, graph[id]) }
@@ -42,16 +46,16 @@ public struct Verifier {
     let constants = program.storedConstants()
     var names: Set<String> = []
     for node in graph.nodes {
-      for id in node.inputs where !defined.contains(id) {
+      for id in node.inputs where !defined[id.index] {
         throw error(node, "reads '\(graph[id].name)' before it is computed")
       }
-      for id in node.outputs where !defined.insert(id).inserted {
+      for id in node.outputs where !define(id) {
         throw error(node, "computes '\(graph[id].name)', which is already defined")
       }
       guard names.insert(node.name).inserted else { throw error(node, "two nodes have this name") }
       try verifyCall(node, constants)
     }
-    for id in graph.outputs where !defined.contains(id) {
+    for id in graph.outputs where !defined[id.index] {
       throw GraphError(program: program.name, reason: "output '\(graph[id].name)' is never computed")
     }
   }

@@ -26,48 +26,52 @@ public struct Schema: Sendable, Hashable {
 
   public func parameter(named name: String) -> Parameter? { parameters.first { $0.name == name } }
 
-  /// - Precondition: `text` is a well-formed schema; schemas are literals of this package, checked by the tests.
+  /// - Precondition: `text` is a well-formed schema in ASCII; schemas are literals of this package, checked by the tests.
   public init(_ text: String) {
-    guard let open = text.firstIndex(of: "("), let close = text.firstIndex(of: ")") else {
+    // All schemas are parsed when the first operator is looked up: bytes, since characters cost a millisecond.
+    let bytes = Array(text.utf8)
+    guard let open = bytes.firstIndex(of: UInt8(ascii: "(")), let close = bytes.firstIndex(of: UInt8(ascii: ")")) else {
       preconditionFailure("schema without parameters: \(text)")
     }
-    name = String(text[..<open])
+    name = String(decoding: bytes[..<open], as: UTF8.self)
     var parameters: [Parameter] = []
     var isKeywordOnly = false
-    for field in Schema.split(text[text.index(after: open)..<close]) {
-      if field == "*" {
+    for field in Schema.split(bytes[(open + 1)..<close]) {
+      if field.elementsEqual("*".utf8) {
         isKeywordOnly = true
         continue
       }
-      let parts = field.split(separator: "=", maxSplits: 1)
-      let words = parts[0].split(separator: " ")
-      precondition(words.count == 2, "malformed parameter '\(field)' in \(text)")
-      let kind = Kind(words[0])
+      let parts = field.split(separator: UInt8(ascii: "="), maxSplits: 1)
+      let words = parts[0].split(separator: UInt8(ascii: " "))
+      precondition(words.count == 2, "malformed parameter in \(text)")
+      let kind = Kind(String(decoding: words[0], as: UTF8.self))
       parameters.append(
         Parameter(
-          name: String(words[1]), kind: kind,
-          defaultValue: parts.count == 2 ? Schema.literal(parts[1], of: kind) : nil, isKeywordOnly: isKeywordOnly))
+          name: String(decoding: words[1], as: UTF8.self), kind: kind,
+          defaultValue: parts.count == 2
+            ? Schema.literal(String(decoding: parts[1], as: UTF8.self)[...], of: kind) : nil,
+          isKeywordOnly: isKeywordOnly))
     }
     self.parameters = parameters
   }
 
   /// Splits at commas outside brackets and trims blanks.
-  private static func split(_ text: Substring) -> [Substring] {
-    var fields: [Substring] = []
+  private static func split(_ text: ArraySlice<UInt8>) -> [ArraySlice<UInt8>] {
+    var fields: [ArraySlice<UInt8>] = []
     var depth = 0
     var start = text.startIndex
     for index in text.indices {
       switch text[index] {
-      case "[": depth += 1
-      case "]": depth -= 1
-      case "," where depth == 0:
+      case UInt8(ascii: "["): depth += 1
+      case UInt8(ascii: "]"): depth -= 1
+      case UInt8(ascii: ",") where depth == 0:
         fields.append(text[start..<index])
-        start = text.index(after: index)
+        start = index + 1
       default: break
       }
     }
     fields.append(text[start...])
-    return fields.map { $0.drop { $0 == " " } }.filter { !$0.isEmpty }
+    return fields.map { $0.drop { $0 == UInt8(ascii: " ") } }.filter { !$0.isEmpty }
   }
 
   private static func literal(_ text: Substring, of kind: Kind) -> Attribute {
@@ -86,7 +90,7 @@ public struct Schema: Sendable, Hashable {
 }
 
 extension Schema.Kind {
-  init(_ text: Substring) {
+  init(_ text: String) {
     switch text {
     case "Tensor": self = .tensor
     case "Tensor?": self = .optionalTensor

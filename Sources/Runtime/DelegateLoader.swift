@@ -9,11 +9,16 @@ final class DelegateOperator {
   /// The packed weights that it uses, which other operators may use too; nil where XNNPACK holds them.
   let packedWeights: Tensor?
 
-  /// - Parameter packed: the weights that were given to it.
-  init(_ handle: OpaquePointer, packed: Tensor?) {
+  /// - Parameters:
+  ///   - packed: the weights that were given to it.
+  ///   - memory: where it was told to put those that it packs.
+  init(_ handle: OpaquePointer, packed: Tensor?, memory: PackedMemory) {
     self.handle = handle
     var size = 0
-    if let owned = xnx_operator_packed(handle, &size) == nil ? nil : xnx_operator_take_packed(handle) {
+    let address = xnx_operator_packed(handle, &size)
+    if let address, let own = memory.take(address, size) {
+      packedWeights = own
+    } else if let owned = address == nil ? nil : xnx_operator_take_packed(handle) {
       packedWeights = Tensor(
         TensorSpec(.uint8, Shape([size])), storage: Storage(adopting: owned, byteCount: size), byteOffset: 0)
     } else {
@@ -24,16 +29,48 @@ final class DelegateOperator {
   deinit { xnx_operator_delete(handle) }
 }
 
+/// One piece of memory for the packed weights of a method, which is filled from its beginning.
+final class PackedMemory {
+  private let storage: Storage?
+  private var used = 0
+
+  /// Room for the program's constants, and as much for what rounding adds to them. Nothing for a small program, whose
+  /// weights are as well off each by itself.
+  init(_ program: Program) {
+    let byteCount = program.values.reduce(0) { sum, value in
+      guard case .constant(let tensor) = value.location, tensor.dataType == .int8 else { return sum }
+      return sum + tensor.spec.byteCount
+    }
+    storage = byteCount >= 1 << 20 ? Storage(reserving: 2 * byteCount, filledByteCount: byteCount) : nil
+  }
+
+  var next: (address: UnsafeMutableRawPointer, byteCount: Int)? {
+    storage.map { ($0.base + used, $0.byteCount - used) }
+  }
+
+  /// The weights that were put at `next`; nil where they are elsewhere.
+  func take(_ address: UnsafeRawPointer, _ byteCount: Int) -> Tensor? {
+    guard let storage, let next, address == UnsafeRawPointer(next.address), byteCount > 0 else { return nil }
+    let tensor = Tensor(TensorSpec(.uint8, Shape([byteCount])), storage: storage, byteOffset: used)
+    used = min(storage.byteCount, (used + byteCount + 63) / 64 * 64)
+    return tensor
+  }
+}
+
 /// Creates the operators of a program's delegates.
 struct DelegateLoader {
   private let program: Program
   private let values: [ds_value]
   /// Keeps the scale arrays that `values` point to.
   private let scales: UnsafeMutableBufferPointer<Float>
+  private let memory: PackedMemory
+  private let threads: ThreadPool
 
   /// Describes the program's values to the executor.
-  init(_ program: Program) {
+  init(_ program: Program, _ threads: ThreadPool) {
     self.program = program
+    self.threads = threads
+    memory = PackedMemory(program)
     let counts = program.values.map { $0.spec.quantization?.scales.count ?? 0 }
     scales = .allocate(capacity: max(1, counts.reduce(0, +)))
     var next = 0
@@ -97,6 +134,8 @@ struct DelegateLoader {
   func load(_ node: ds_node, kernels: MethodOptions.Kernels, packed: Tensor?) -> Result<DelegateOperator, Refusal> {
     var options = xnx_options()
     options.kernels = kernels.cValue
+    options.threads = threads.handle
+    if let next = memory.next { (options.memory, options.memory_size) = (next.address, next.byteCount) }
     if let packed {
       options.packed = UnsafeRawPointer(packed.storage.base + packed.byteOffset)
       options.packed_size = packed.spec.byteCount
@@ -108,7 +147,7 @@ struct DelegateLoader {
       }
     }
     guard status == .XNX_OK, let handle else { return .failure(Refusal(reason: status.explanation)) }
-    return .success(DelegateOperator(handle, packed: packed))
+    return .success(DelegateOperator(handle, packed: packed, memory: memory))
   }
 
   /// Gives an operator of the same program the sizes that its values have here. Returns whether it could.

@@ -39,7 +39,7 @@ extension Method {
     if next.arenaByteCount > arenaCapacity, let bound { next = next.placed(as: bound) ?? next }
     let before = (program, operations, steps, memory, constants, walk)
     do throws(ProgramError) {
-      var loading = try MethodLoader(next, options, operators: steps.map(\.delegated), constants: constants)
+      var loading = try MethodLoader(next, options, threads, operators: steps.map(\.delegated), constants: constants)
       try loading.load()
       try MethodMemory.check(next, loading.scratchByteCount)
       memory = MethodMemory(loading, of: next, arenaCapacity: next.arenaByteCount, reusing: memory)
@@ -56,7 +56,7 @@ extension Method {
 
   /// Gives the operators the sizes of the present program back, which they have had.
   private func restoreDelegates() {
-    let loader = DelegateLoader(program)
+    let loader = DelegateLoader(program, threads)
     defer { loader.deallocate() }
     guard let nodes = try? program.delegates.map({ try loader.nodes(of: $0) }) else { return }
     for (step, instruction) in zip(steps, program.instructions) {

@@ -64,7 +64,7 @@ public final class Method {
     self.program = program
     self.threads = threads
     self.options = options
-    var loading = try MethodLoader(program, options)
+    var loading = try MethodLoader(program, options, threads)
     try loading.load()
     operations = loading.operations
     constants = loading.constants

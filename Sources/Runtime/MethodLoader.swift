@@ -15,6 +15,7 @@ struct MethodLoader {
   private(set) var constants: [Int: Tensor]
 
   private let options: MethodOptions
+  private let threads: ThreadPool
   /// The operators that the method has, by instruction; empty for a new method.
   private let operators: [DelegateOperator?]
 
@@ -22,10 +23,12 @@ struct MethodLoader {
   ///   - operators: of the same program at other sizes; they are resized, the packed weights stay.
   ///   - constants: that the portable kernels of that program read.
   init(
-    _ program: Program, _ options: MethodOptions, operators: [DelegateOperator?] = [], constants: [Int: Tensor] = [:]
+    _ program: Program, _ options: MethodOptions, _ threads: ThreadPool, operators: [DelegateOperator?] = [],
+    constants: [Int: Tensor] = [:]
   ) throws(ProgramError) {
     self.program = program
     self.options = options
+    self.threads = threads
     self.operators = operators
     self.constants = constants
     for value in program.values {
@@ -51,7 +54,7 @@ struct MethodLoader {
   }
 
   mutating func load() throws(ProgramError) {
-    let loader = DelegateLoader(program)
+    let loader = DelegateLoader(program, threads)
     defer { loader.deallocate() }
     var nodes: [[ds_node]] = []
     for delegate in program.delegates { nodes.append(try loader.nodes(of: delegate)) }

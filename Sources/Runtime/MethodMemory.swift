@@ -9,13 +9,20 @@ import TensorCore
 final class MethodBuffer {
   let base: UnsafeMutableRawPointer
   let byteCount: Int
+  private let storage: Storage
 
-  init(byteCount: Int) {
+  /// - Parameter filledByteCount: how many of them, at the beginning, are going to be written soon.
+  init(byteCount: Int, filledByteCount: Int) {
     self.byteCount = max(64, byteCount)
-    base = .allocate(byteCount: self.byteCount, alignment: 64)
+    let isLarge = self.byteCount >= MethodBuffer.large
+    storage =
+      (isLarge ? Storage(reserving: self.byteCount, filledByteCount: filledByteCount) : nil)
+      ?? Storage(byteCount: self.byteCount)
+    base = storage.base
   }
 
-  deinit { base.deallocate() }
+  /// From here on there are huge pages to be had.
+  private static let large = 2 << 20
 
   subscript(offset: Int, count: Int) -> UnsafeMutableRawBufferPointer {
     UnsafeMutableRawBufferPointer(start: base + offset, count: count)
@@ -33,12 +40,12 @@ final class MethodMemory {
   ///   - arenaCapacity: at least the program's `arenaByteCount`.
   ///   - other: memory of the same program at other sizes, whose buffers are taken where they are large enough.
   init(_ loaded: MethodLoader, of program: Program, arenaCapacity: Int, reusing other: MethodMemory?) {
-    func buffer(_ known: MethodBuffer?, _ byteCount: Int) -> MethodBuffer {
+    func buffer(_ known: MethodBuffer?, _ byteCount: Int, filled: Int) -> MethodBuffer {
       if let known, known.byteCount >= byteCount { return known }
-      return MethodBuffer(byteCount: byteCount)
+      return MethodBuffer(byteCount: byteCount, filledByteCount: filled)
     }
-    arena = buffer(other?.arena, arenaCapacity)
-    scratch = buffer(other?.scratch, loaded.scratchByteCount)
+    arena = buffer(other?.arena, arenaCapacity, filled: program.arenaByteCount)
+    scratch = buffer(other?.scratch, loaded.scratchByteCount, filled: loaded.scratchByteCount)
     addresses = .allocate(capacity: max(1, loaded.slots.count))
     for (index, value) in loaded.slots.enumerated() {
       let address: UnsafeMutableRawPointer

@@ -14,6 +14,8 @@ public final class Storage: @unchecked Sendable {
   public let byteCount: Int
   /// Whether the bytes are a file's, mapped, and not a copy.
   public let isMapped: Bool
+  /// What is to be unmapped in the end; nil where memory is C's allocator's.
+  private let mapping: UnsafeMutableRawBufferPointer?
 
   /// Readable bytes that follow the data, for vector loads past the end (XNN_EXTRA_BYTES is 16).
   public static let padding = 64
@@ -22,6 +24,7 @@ public final class Storage: @unchecked Sendable {
     self.base = .allocate(byteCount: byteCount + Storage.padding, alignment: 64)
     self.byteCount = byteCount
     self.isMapped = false
+    self.mapping = nil
     (base + byteCount).initializeMemory(as: UInt8.self, repeating: 0, count: Storage.padding)
   }
 
@@ -30,7 +33,28 @@ public final class Storage: @unchecked Sendable {
     self.base = base
     self.byteCount = byteCount
     self.isMapped = false
+    self.mapping = nil
   }
+
+  /// Reserves addresses for zeros, which take memory where they are written to. Whole huge pages of the first
+  /// `filledByteCount` bytes, which are going to be written, come from the system at once: a fault for each small page
+  /// costs more than writing it. Nil where there are no addresses.
+  public init?(reserving byteCount: Int, filledByteCount: Int) {
+    let size = byteCount + Storage.padding + Storage.hugePage
+    guard byteCount >= 0, let raw = mmap(nil, size, PROT_READ | PROT_WRITE, Storage.reserved, -1, 0), raw != MAP_FAILED
+    else { return nil }
+    let start = UInt(bitPattern: raw)
+    let aligned = (start + UInt(Storage.hugePage) - 1) / UInt(Storage.hugePage) * UInt(Storage.hugePage)
+    self.base = raw + Int(aligned - start)
+    self.byteCount = byteCount
+    self.isMapped = false
+    self.mapping = UnsafeMutableRawBufferPointer(start: raw, count: size)
+    let huge = min(filledByteCount, byteCount) / Storage.hugePage * Storage.hugePage
+    if huge > 0 { madvise(base, huge, MADV_HUGEPAGE) }
+  }
+
+  private static let hugePage = 2 << 20
+  private static let reserved = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE
 
   /// Maps a file read-only. Throws a `FileError` that names the path if it cannot be opened or mapped.
   public init(mapping path: String) throws(FileError) {
@@ -48,10 +72,11 @@ public final class Storage: @unchecked Sendable {
     self.base = address
     self.byteCount = size
     self.isMapped = true
+    self.mapping = UnsafeMutableRawBufferPointer(start: address, count: size)
   }
 
   deinit {
-    if isMapped { munmap(base, byteCount) } else { base.deallocate() }
+    if let mapping { munmap(mapping.baseAddress, mapping.count) } else { base.deallocate() }
   }
 
   /// Tells the system that a range of a mapped file is not needed for now, so that it takes no memory: whole pages inside

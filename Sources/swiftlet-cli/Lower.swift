@@ -19,6 +19,9 @@ struct Lower: ParsableCommand {
       var reason: String
     }
     var output: String
+    var readMilliseconds: Double
+    /// From the graph in memory to the written file.
+    var lowerMilliseconds: Double
     var fileBytes: Int
     var constantBytes: Int
     /// Bytes planned for activations outside delegates, and the most of them alive at one time.
@@ -54,13 +57,16 @@ struct Lower: ParsableCommand {
 
   func run() throws {
     try reportingErrors {
+      let start = ContinuousClock.now
       var program = try readProgram(model)
+      let read = ContinuousClock.now
       if fixedSizes { program.dynamicShapes = nil }
       let recipe = try findPreprocess(preprocess, model: model, program)
       let nothing = Preprocess()
       let written = try PTEArchive.write(recipe == nothing ? program : program.storing(recipe), to: output)
       let report = Report(
-        output: output, fileBytes: written.byteCount, constantBytes: written.constantByteCount,
+        output: output, readMilliseconds: (read - start).seconds * 1e3,
+        lowerMilliseconds: (ContinuousClock.now - read).seconds * 1e3, fileBytes: written.byteCount, constantBytes: written.constantByteCount,
         arenaBytes: written.arenaByteCount, arenaLowerBound: written.arenaLowerBound,
         delegates: written.delegates,
         portable: written.portable.map { .init(node: $0.node, kernel: $0.kernel, reason: $0.reason) },
@@ -84,6 +90,8 @@ struct Lower: ParsableCommand {
     let plural = report.delegates.count == 1 ? "" : "s"
     var lines = [
       "\(output): \(Terminal.bytes(report.fileBytes)), of which constants take \(Terminal.bytes(report.constantBytes))",
+      "read in \(Terminal.number(report.readMilliseconds, 0)) ms, lowered and written in"
+        + " \(Terminal.number(report.lowerMilliseconds, 0)) ms",
       "XNNPACK backend: \(nodes) nodes in \(report.delegates.count) delegate\(plural)",
       "Between delegates and kernels: \(Terminal.arena(report.arenaBytes, lowerBound: report.arenaLowerBound))",
     ]

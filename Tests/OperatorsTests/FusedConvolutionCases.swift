@@ -32,6 +32,36 @@ extension FusedCase {
     },
   ]
 
+  static let sumOfConvolution = [
+    FusedCase("fused.add_conv2d", "is fused.conv2d and fused.add", rounds: 60) { random in
+      let (channels, outputs, kernel) = (random.int(1...9), random.int(1...9), random.int(1...3))
+      let input = random.activation(.int8, [random.int(1...2), channels, 5, 4], .channelsLast)
+      let weight = weights(.int8, [outputs, channels, kernel, kernel], .channelsLast, &random)
+      var operands = [("input", input), ("weight", weight)]
+      if random.chance(2) { operands.append(("bias", bias(.int8, outputs, &random))) }
+      let window: [String: Attribute] = ["padding": .int(1), "stride": .int(random.int(1...2))]
+      let (inner, outer) = (random.int8Bounds(), random.int8Bounds())
+      let product = outputQuantization(input, depth: channels * kernel * kernel, &random)
+      let convolution = try FusedCall("fused.conv2d", operands, window.merging(inner.attributes) { $1 })
+        .run(quantization: product)
+      let other = random.activation(.int8, convolution.shape, .channelsLast)
+      // Also outside the ratios of fixed point.
+      let scale = random.pick([1, 1, 1, 1e-4, 1e4]) * random.scale(0.05)
+      let output = QuantizationParameters(scale: scale, zeroPoint: random.zeroPoint())
+      let want = try FusedCall("fused.add", [("self", convolution), ("other", other)], outer.attributes)
+        .run(quantization: output)
+      var attributes = window.merging(outer.attributes) { $1 }
+      attributes["conv_min"] = inner.attributes["output_min"]
+      attributes["conv_max"] = inner.attributes["output_max"]
+      attributes["conv_scale"] = .float(Double(product.scale))
+      attributes["conv_zero_point"] = .int(Int(product.zeroPoint))
+      var call = try FusedCall("fused.add_conv2d", [("self", other)] + operands, attributes)
+      call.computed = random.pick([["input"], ["input", "weight", "bias"]])
+      let result = try call.run(quantization: output)
+      #expect(result.spec == want.spec && result.elements(as: Int8.self) == want.elements(as: Int8.self))
+    }
+  ]
+
   static let linear = [
     FusedCase("fused.linear", "int8", rounds: 80) { try multiply(.int8, &$0) },
     FusedCase("fused.linear", "f32") { try multiply(.float32, &$0) },

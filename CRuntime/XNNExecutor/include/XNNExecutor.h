@@ -29,7 +29,7 @@ typedef struct xnx_operator xnx_operator;
 enum xnx_status xnx_threads_create(size_t thread_count, xnx_threads **threads_out);
 void xnx_threads_delete(xnx_threads *threads);
 
-// Whose kernels run an int8 convolution or fully connected node.
+// Whose kernels run a convolution or fully connected node.
 enum __attribute__((enum_extensibility(closed))) xnx_kernels {
   XNX_KERNELS_AUTO = 0,  // the faster, by what was measured on processors of this kind
   XNX_KERNELS_XNNPACK,
@@ -42,6 +42,12 @@ struct xnx_options {
   // are used in place, and must outlive the operator; of another size they are not.
   const void *packed;
   size_t packed_size;
+  // Where to put the weights that are packed here, aligned to 64, and how much room there is; NULL: memory of their own.
+  // They are put nowhere else where they fit, and must then not be freed before the operator.
+  void *memory;
+  size_t memory_size;
+  // Pack the weights, when none of their operators runs; may be NULL.
+  xnx_threads *threads;
 };
 
 // Creates the operator of `node`. `values` is the program's whole value table; the node's indices are checked against
@@ -84,6 +90,9 @@ void *xnx_operator_take_packed(xnx_operator *op);
 // of their layout.
 const char *xnx_kernel_isa(void);
 int xnx_packed_layout(void);
+// The same for f32.
+const char *xnx_float_kernel_isa(void);
+int xnx_float_packed_layout(void);
 
 // Whether kernels of ours run the operator.
 int xnx_operator_is_native(const xnx_operator *op);

@@ -51,7 +51,7 @@ public func benchmark(_ variants: [BenchmarkVariant], _ options: BenchmarkOption
   for variant in variants {
     let pool = try pools[variant.threads] ?? ThreadPool(threadCount: variant.threads)
     pools[variant.threads] = pool
-    subjects.append(try BenchmarkSubject(variant, options, pool, isFirst: subjects.isEmpty))
+    subjects.append(try BenchmarkSubject(variant, options, pool))
   }
   for subject in subjects { for _ in 0..<options.warmup { try subject.method.execute() } }
   let runs = BenchmarkSchedule.runs(options.runs, rounds: options.rounds)
@@ -103,9 +103,9 @@ private struct BenchmarkSubject {
 
   private static let settling = Duration.milliseconds(3)
 
-  init(_ variant: BenchmarkVariant, _ options: BenchmarkOptions, _ pool: ThreadPool, isFirst: Bool) throws {
-    // The mark that an earlier model left would hide this one's growth.
-    if !isFirst { resetPeakResidentMemory() }
+  init(_ variant: BenchmarkVariant, _ options: BenchmarkOptions, _ pool: ThreadPool) throws {
+    // The mark that what was before has left, an earlier model perhaps, would hide this one's growth.
+    resetPeakResidentMemory()
     let residentBefore = memoryStatus("VmRSS")
     let clock = ContinuousClock()
     let start = clock.now
@@ -188,11 +188,13 @@ extension Method {
 func noise(_ spec: TensorSpec) -> Tensor {
   guard spec.dataType == .float32 else { return Tensor(zeros: spec) }
   var state: UInt32 = 2_463_534_242
-  let values = (0..<spec.shape.elementCount).map { _ in
-    state ^= state << 13
-    state ^= state >> 17
-    state ^= state << 5
-    return Float(Int32(bitPattern: state)) / Float(1 << 31)
+  return Tensor(unsafeUninitialized: spec) { bytes in
+    for index in 0..<spec.shape.elementCount {
+      state ^= state << 13
+      state ^= state >> 17
+      state ^= state << 5
+      bytes.storeBytes(
+        of: Float(Int32(bitPattern: state)) / Float(1 << 31), toByteOffset: 4 * index, as: Float.self)
+    }
   }
-  return Tensor(values, shape: spec.shape)
 }
