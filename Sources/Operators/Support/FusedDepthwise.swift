@@ -3,8 +3,8 @@ import TensorCore
 /// A depthwise convolution of multiplier 1 (one filter per channel), computed without im2col: per output pixel, blocks
 /// of channels are summed over the taps that lie in the image. Arithmetic as in `Int8Gemm` and `FloatGemm`.
 ///
-/// Packed parameters are in blocks of 8 (int8) or 4 (f32) channels: the biases, for int8 the scales, then one vector of
-/// weights per tap. Filters come as (C, kh, kw, 1).
+/// Packed parameters are in blocks of 8 channels: the biases, for int8 the scales, then one vector of weights per tap.
+/// Filters come as (C, kh, kw, 1).
 struct FusedDepthwise: Sendable {
   let window: FusedWindow
   let batch: Int
@@ -12,13 +12,12 @@ struct FusedDepthwise: Sendable {
 
   private var taps: Int { window.kernelHeight * window.kernelWidth }
   private var int8BlockByteCount: Int { 64 + taps * 16 }
-  private var floatBlockByteCount: Int { 16 + taps * 16 }
+  private var floatBlockByteCount: Int { 32 + taps * 32 }
 
   /// Fails when the packed size overflows; shapes are untrusted.
   func packedByteCount(_ dataType: DataType, _ call: OperatorCall) throws(OperatorError) -> Int {
-    let (blocks, size) =
-      dataType == .int8 ? ((channels + 7) / 8, int8BlockByteCount) : ((channels + 3) / 4, floatBlockByteCount)
-    let (count, overflow) = blocks.multipliedReportingOverflow(by: size)
+    let size = dataType == .int8 ? int8BlockByteCount : floatBlockByteCount
+    let (count, overflow) = ((channels + 7) / 8).multipliedReportingOverflow(by: size)
     try call.check(!overflow, "the weights are too large")
     return count
   }
@@ -100,13 +99,13 @@ struct FusedDepthwise: Sendable {
   // MARK: f32
 
   func packFloat(_ weights: UnsafePointer<Float>, bias: UnsafePointer<Float>?, into packed: UnsafeMutableRawPointer) {
-    for block in 0..<(channels + 3) / 4 {
+    for block in 0..<(channels + 7) / 8 {
       let target = (packed + block &* floatBlockByteCount).assumingMemoryBound(to: Float.self)
-      for lane in 0..<4 {
-        let channel = block &* 4 &+ lane
+      for lane in 0..<8 {
+        let channel = block &* 8 &+ lane
         let isReal = channel < channels
         target[lane] = isReal ? bias?[channel] ?? 0 : 0
-        for tap in 0..<taps { target[4 &+ tap &* 4 &+ lane] = isReal ? weights[channel &* taps &+ tap] : 0 }
+        for tap in 0..<taps { target[8 &+ tap &* 8 &+ lane] = isReal ? weights[channel &* taps &+ tap] : 0 }
       }
     }
   }
@@ -117,29 +116,50 @@ struct FusedDepthwise: Sendable {
     output: UnsafeMutablePointer<Float>
   ) {
     let (window, channels, blockSize) = (window, channels, floatBlockByteCount)
-    let columnStep = window.dilationWidth &* channels
+    let (rowStep, columnStep) = (
+      window.dilationHeight &* window.inputWidth &* channels, window.dilationWidth &* channels
+    )
     window.forEachOutput(batch: batch) { image, rows, columns, pixel in
+      let start = (image &+ rows.origin) &* window.inputWidth &+ columns.origin
+      let first = start &* channels &+ rows.first &* rowStep &+ columns.first &* columnStep
+      let firstTap = rows.first &* window.kernelWidth &+ columns.first
+      let target = output + pixel &* channels
       var channel = 0
       var base = packed
       while channel < channels {
-        let weights = base.assumingMemoryBound(to: SIMD4<Float>.self)
-        var sums = weights[0]
-        for ky in rows.first..<rows.end {
-          let line = (image &+ rows.origin &+ ky &* window.dilationHeight) &* window.inputWidth
-          let start = (line &+ columns.origin) &* channels &+ columns.first &* columnStep
-          var values = input + (start &+ channel)
-          for kx in columns.first..<columns.end {
-            let x = UnsafeRawPointer(values).loadUnaligned(as: SIMD4<Float>.self)
-            sums += weights[1 &+ ky &* window.kernelWidth &+ kx] * x
-            values += columnStep
-          }
-        }
-        sums = clamped(sums, lower, upper)
-        let target = output + (pixel &* channels &+ channel)
-        for lane in 0..<min(4, channels &- channel) { target[lane] = sums[lane] }
-        channel &+= 4
+        let count = channels &- channel
+        let sums = FusedDepthwise.sumFloat(
+          input + (first &+ channel), rowStep: rowStep, columnStep: columnStep,
+          weights: (base + 32).assumingMemoryBound(to: SIMD8<Float>.self) + firstTap, weightStep: window.kernelWidth,
+          rows: rows.end &- rows.first, columns: columns.end &- columns.first,
+          bias: base.load(as: SIMD8<Float>.self), isHalf: count <= 4)
+        FloatGemm.store(sums, at: target + channel, count: min(8, count), lower, upper)
+        channel &+= 8
         base += blockSize
       }
     }
+  }
+
+  /// The sums of 8 channels over `rows` × `columns` taps, or of the first 4. A function of its own, so that they stay in
+  /// registers.
+  @inline(never)
+  private static func sumFloat(
+    _ values: UnsafePointer<Float>, rowStep: Int, columnStep: Int, weights: UnsafePointer<SIMD8<Float>>,
+    weightStep: Int, rows: Int, columns: Int, bias: SIMD8<Float>, isHalf: Bool
+  ) -> SIMD8<Float> {
+    var (low, high) = (bias.lowHalf, bias.highHalf)
+    var (line, filter) = (values, weights)
+    for _ in 0..<rows {
+      var (value, weight) = (line, filter)
+      for _ in 0..<columns {
+        low += weight[0].lowHalf * UnsafeRawPointer(value).loadUnaligned(as: SIMD4<Float>.self)
+        if !isHalf { high += weight[0].highHalf * UnsafeRawPointer(value + 4).loadUnaligned(as: SIMD4<Float>.self) }
+        value += columnStep
+        weight += 1
+      }
+      line += rowStep
+      filter += weightStep
+    }
+    return SIMD8(lowHalf: low, highHalf: high)
   }
 }

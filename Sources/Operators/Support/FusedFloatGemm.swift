@@ -70,10 +70,10 @@ struct FloatGemm: Sendable {
         let r3 = left > 3 ? cursor.advance() : r0
         let sums = FloatGemm.tile(
           r0, r1, r2, r3, base, runs: rows.runs, length: rows.runLength, runStep: rows.runStep)
-        store(sums.0, at: target, count: valid)
-        if left > 1 { store(sums.1, at: target + outputStride, count: valid) }
-        if left > 2 { store(sums.2, at: target + 2 &* outputStride, count: valid) }
-        if left > 3 { store(sums.3, at: target + 3 &* outputStride, count: valid) }
+        FloatGemm.store(sums.0, at: target, count: valid, lower, upper)
+        if left > 1 { FloatGemm.store(sums.1, at: target + outputStride, count: valid, lower, upper) }
+        if left > 2 { FloatGemm.store(sums.2, at: target + 2 &* outputStride, count: valid, lower, upper) }
+        if left > 3 { FloatGemm.store(sums.3, at: target + 3 &* outputStride, count: valid, lower, upper) }
         target += 4 &* outputStride
         left &-= 4
       }
@@ -105,7 +105,9 @@ struct FloatGemm: Sendable {
   }
 
   @inline(__always)
-  private func store(_ sums: SIMD8<Float>, at target: UnsafeMutablePointer<Float>, count: Int) {
+  static func store(
+    _ sums: SIMD8<Float>, at target: UnsafeMutablePointer<Float>, count: Int, _ lower: Float, _ upper: Float
+  ) {
     let sums = SIMD8(
       lowHalf: clamped(sums.lowHalf, lower, upper), highHalf: clamped(sums.highHalf, lower, upper))
     if count == 8 {
