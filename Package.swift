@@ -65,7 +65,9 @@ let package = Package(
     .target(
       name: "Int8Kernels", path: "CRuntime/Int8Kernels", cSettings: strictC),
     .target(
-      name: "XNNExecutor", dependencies: ["DelegateSchema", "Int8Kernels"], path: "CRuntime/XNNExecutor",
+      name: "FloatKernels", dependencies: ["Int8Kernels"], path: "CRuntime/FloatKernels", cSettings: strictC),
+    .target(
+      name: "XNNExecutor", dependencies: ["DelegateSchema", "FloatKernels", "Int8Kernels"], path: "CRuntime/XNNExecutor",
       cSettings: strictC,
       linkerSettings: [.linkedLibrary("XNNPACK"), .linkedLibrary("pthreadpool"), .linkedLibrary("m")]),
     .systemLibrary(name: "CZlib", path: "Sources/CSystem/zlib"),
@@ -86,6 +88,7 @@ let package = Package(
     tests("LoweringTests", of: ["TensorCore", "ProgramFormat"]),
     tests("QuantizationTests", of: ["TensorCore", "GraphIR", "Quantization", "XNNPACKBackend", "Swiftlet"]),
     tests("Int8KernelsTests", of: ["Int8Kernels"]),
+    tests("FloatKernelsTests", of: ["FloatKernels", "Int8Kernels"]),
     tests("XNNPACKBackendTests", of: ["Swiftlet", "XNNPACKBackend"]),
     tests("VisionTests", of: ["TensorCore", "Vision"]),
     tests("EndToEndTests", of: ["NN", "Runtime", "Swiftlet"]),

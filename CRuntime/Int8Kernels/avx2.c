@@ -83,7 +83,7 @@ AVX2 static void gemm(const struct i8k_tile *t) {
   }
 }
 
-AVX2 static void depthwise(const struct i8k_tile *tile) { i8k_generic_depthwise(tile); }
+AVX2 static void depthwise(const struct i8k_depthwise_tile *tile) { i8k_generic_depthwise(tile); }
 
 const struct i8k_kernels i8k_avx2 = {
     .max_rows = MAX_ROWS, .input_offset = 0, .interleaved = false, .gemm = gemm, .depthwise = depthwise};

@@ -26,12 +26,6 @@ VNNI_INLINE __m512i sign_bits(void) {
   return bits;
 }
 
-VNNI_INLINE __m512i requantize(__m512i sums, __m512 scales, const struct i8k_requantize *q) {
-  __m512 x = _mm512_mul_ps(_mm512_cvtepi32_ps(sums), scales);
-  x = _mm512_min_ps(_mm512_max_ps(x, _mm512_set1_ps(q->min)), _mm512_set1_ps(q->max));
-  return _mm512_add_epi32(_mm512_cvtps_epi32(x), _mm512_set1_epi32(q->zero_point));
-}
-
 // Four vectors of sums become one of bytes, each vector's 16 in a row: clamped, rounded half to even, plus zero point.
 // The definition clamps before it rounds; bounds are integers, so that it makes no difference. Saturated to int16, and
 // again with the zero point added, quanta beyond int8 stay beyond it. The conversion to integers would turn 2^31 and
@@ -224,64 +218,7 @@ VNNI static void row(const struct i8k_tile *tile) {
   if (t.channels > 0) gemm(&t);
 }
 
-// Four taps of 64 channels become four vectors of 16 channels by 4 taps.
-VNNI_INLINE void add_taps(__m512i sums[4], const __m512i x[4], const char *weights) {
-  const __m512i low01 = _mm512_unpacklo_epi8(x[0], x[1]), high01 = _mm512_unpackhi_epi8(x[0], x[1]);
-  const __m512i low23 = _mm512_unpacklo_epi8(x[2], x[3]), high23 = _mm512_unpackhi_epi8(x[2], x[3]);
-  const __m512i inputs[4] = {
-      _mm512_unpacklo_epi16(low01, low23), _mm512_unpackhi_epi16(low01, low23),
-      _mm512_unpacklo_epi16(high01, high23), _mm512_unpackhi_epi16(high01, high23)};
-  UNROLL for (int i = 0; i < 4; i++) {
-    sums[i] = _mm512_dpbusd_epi32(sums[i], inputs[i], _mm512_load_si512(weights + i * 64));
-  }
-}
-
-// `taps` is a constant for the common windows, so that the loops unroll and the weights stay in registers.
-VNNI_INLINE void depthwise_of(const struct i8k_tile *t, const size_t taps) {
-  const struct i8k_requantize q = *t->requantize;
-  const __m512i sign = _mm512_set1_epi8((char)0x80);
-  const char *block = t->block;
-  for (size_t c0 = 0; c0 < t->channels; c0 += 64, block += 64 * (8 + i8k_round_up(taps, 4))) {
-    const size_t count = i8k_min(64, t->channels - c0);
-    const __mmask64 mask = ~UINT64_C(0) >> (64 - count);
-    const int8_t *const *pointers = t->pointers;
-    for (size_t row = 0; row < t->rows; row++, pointers += taps) {
-      __m512i sums[4];
-      UNROLL for (int i = 0; i < 4; i++) sums[i] = _mm512_load_si512(block + i * 64);
-      for (size_t tap = 0; tap < taps; tap += 4) {
-        __m512i x[4];
-        UNROLL for (size_t i = 0; i < 4; i++) {
-          const bool inside = tap + i < taps;  // else its weights are zero
-          x[i] = inside ? _mm512_xor_si512(_mm512_maskz_loadu_epi8(mask, pointers[tap + i] + c0), sign) : sign;
-        }
-        add_taps(sums, x, block + 512 + tap * 64);
-      }
-      UNROLL for (int i = 0; i < 4; i++) {
-        sums[i] = requantize(sums[i], _mm512_load_ps(block + 256 + i * 64), &q);
-      }
-      const __m512i low = _mm512_packs_epi32(sums[0], sums[1]), high = _mm512_packs_epi32(sums[2], sums[3]);
-      const __m512i bytes = _mm512_packs_epi16(low, high);
-      int8_t *output = t->output + row * t->output_stride + c0;
-      if (count == 64) {
-        _mm512_storeu_si512(output, bytes);
-      } else {
-        _mm512_mask_storeu_epi8(output, mask, bytes);
-      }
-    }
-  }
-}
-
-VNNI static void depthwise(const struct i8k_tile *t) {
-  if (t->taps == 9) {
-    depthwise_of(t, 9);
-  } else if (t->taps == 25) {
-    depthwise_of(t, 25);
-  } else {
-    depthwise_of(t, t->taps);
-  }
-}
-
 const struct i8k_kernels i8k_avx512_vnni = {
     .max_rows = MAX_ROWS, .input_offset = 128, .interleaved = true, .gemm = gemm, .row = row,
-    .depthwise = depthwise};
+    .depthwise = i8k_avx512_vnni_depthwise};
 #endif

@@ -7,15 +7,14 @@
 enum {
   MAX_POINTERS = 1 << 22,
   POINTED_PIXELS = 256,             // small images are taken together, so that tiles have all their rows
+  MAX_ROWS = 16,                    // a build's max_rows is below
   MAX_MOVED = 1024,                 // pointers of a tile that are moved to other images, on the stack
-  MAX_MOVED_TAPS = MAX_MOVED / 16,  // of one place: a build's max_rows is below 16
+  MAX_MOVED_TAPS = MAX_MOVED / MAX_ROWS,  // of one place
   MAX_COPIED = 1 << 26,             // bytes of the padded image
   BY_ROWS_CHANNELS = 16,            // up to here, rows of a window are worth the copy for longer taps alone
   MAX_BY_ROWS_CHANNELS = 32,        // up to here, where single pixels would be rounded up to more
   CHUNK_TILES = 8,                  // tiles of rows by which a thread goes on
-  CHUNK_PIXELS = 128,               // the same for depthwise
   PARALLEL_PRODUCTS = 1 << 20,      // below: handing out the work costs more than the threads save
-  PARALLEL_DEPTHWISE = 1 << 16,     // the same: these run at a tenth of the speed
   PARALLEL_TASKS = 16,              // so many at least, where there are tiles and blocks for them
   SHARED_WEIGHTS = 1 << 19,         // bytes: more are divided, since they are not in a core's cache
 };
@@ -36,7 +35,7 @@ struct i8k_shape i8k_shape_of(const struct i8k_conv *conv) {
   shape.direct = !conv->depthwise && shape.taps == 1 && conv->pad_top == 0 && conv->pad_left == 0 &&
                  conv->stride_height == 1 && conv->stride_width == 1 && conv->out_height == conv->in_height &&
                  conv->out_width == conv->in_width;
-  if (shape.direct) return shape;
+  if (shape.direct || conv->depthwise) return shape;
   const size_t reach_y = (conv->out_height - 1) * conv->stride_height + (height - 1) * conv->dilation_height + 1;
   const size_t reach_x = (conv->out_width - 1) * conv->stride_width + (width - 1) * conv->dilation_width + 1;
   const size_t inner_height = conv->pad_top + conv->in_height, inner_width = conv->pad_left + conv->in_width;
@@ -44,7 +43,7 @@ struct i8k_shape i8k_shape_of(const struct i8k_conv *conv) {
       conv->pad_top > 0 || conv->pad_left > 0 || reach_y > inner_height || reach_x > inner_width;
   shape.padded_height = reach_y > inner_height ? reach_y : inner_height;
   shape.padded_width = reach_x > inner_width ? reach_x : inner_width;
-  shape.by_rows = !conv->depthwise && groups == 1 && width > 1 && width <= 64 && conv->dilation_width == 1 &&
+  shape.by_rows = groups == 1 && width > 1 && width <= 64 && conv->dilation_width == 1 &&
                   (c <= BY_ROWS_CHANNELS ||
                    (c <= MAX_BY_ROWS_CHANNELS && i8k_round_up(width * c, 4) < width * i8k_round_up(c, 4))) &&
                   shape.padded_height <= MAX_COPIED / shape.padded_width / c / conv->batch;
@@ -72,7 +71,11 @@ bool i8k_conv_supports(const struct i8k_conv *conv) {
   if (!fits(conv->out_height, conv->out_width, bytes_limit)) return false;
   if (!fits(conv->out_height * conv->out_width, conv->batch, bytes_limit)) return false;
   const struct i8k_shape shape = i8k_shape_of(conv);
-  if (!shape.direct && !fits(shape.unit, shape.taps, MAX_POINTERS)) return false;
+  if (conv->depthwise) {
+    if (!fits(conv->in_width, conv->in_channels, bytes_limit)) return false;
+  } else if (!shape.direct && !fits(shape.unit, shape.taps, MAX_POINTERS)) {
+    return false;
+  }
   // Weights, and 8 bytes for bias and scale; rounding up adds at most 64 channels.
   const size_t depth = conv->depthwise ? 1 : i8k_round_up(shape.depth, 4);
   return fits(shape.taps + 4, depth, bytes_limit) &&
@@ -81,11 +84,11 @@ bool i8k_conv_supports(const struct i8k_conv *conv) {
 
 bool i8k_conv_packs_alike(const struct i8k_conv *a, const struct i8k_conv *b) {
   const struct i8k_shape p = i8k_shape_of(a), q = i8k_shape_of(b);
-  return p.taps == q.taps && p.depth == q.depth && p.by_rows == q.by_rows && p.groups == q.groups &&
+  return p.taps == q.taps && a->kernel_height == b->kernel_height && p.depth == q.depth && p.by_rows == q.by_rows && p.groups == q.groups &&
          a->out_channels == b->out_channels;
 }
 
-// Scratch memory: pointers, a pixel of zero points, the padded image.
+// Scratch memory: pointers, a pixel of zero points, the padded image; depthwise a row of zero points alone.
 static size_t pointer_bytes(const struct i8k_shape *shape) {
   return shape->direct ? 0 : i8k_round_up(shape->unit * shape->taps * sizeof(int8_t *), 64);
 }
@@ -95,6 +98,7 @@ static size_t zero_bytes(const struct i8k_shape *shape, size_t channels) {
 }
 
 size_t i8k_conv_scratch_size(const struct i8k_conv *conv) {
+  if (conv->depthwise) return i8k_round_up(conv->in_width * conv->in_channels + 64, 64);
   const struct i8k_shape shape = i8k_shape_of(conv);
   const size_t image = shape.padded_height * shape.padded_width * conv->in_channels * conv->batch;
   return pointer_bytes(&shape) + zero_bytes(&shape, conv->in_channels) +
@@ -139,6 +143,10 @@ static void point_at_pixels(
 }
 
 void i8k_conv_setup(const struct i8k_conv *conv, const int8_t *input, void *scratch) {
+  if (conv->depthwise) {
+    memset(scratch, conv->in_zero_point, i8k_conv_scratch_size(conv));
+    return;
+  }
   const struct i8k_shape shape = i8k_shape_of(conv);
   if (shape.direct) return;
   const int8_t **pointers = scratch;
@@ -162,6 +170,8 @@ struct run {
   int8_t *output;
   int32_t *sums;  // in place of `output`, or NULL
   size_t sums_stride;
+  const struct i8k_add *add;  // of the output and `other`, or NULL
+  const int8_t *other;
   void *scratch;
   const int8_t *zero;  // NULL where no pointer is to the zeros
   size_t unit_bytes;   // of the images that there are pointers for
@@ -232,12 +242,23 @@ static struct rows rows_of(const struct run *run, size_t chunk) {
   return (struct rows){unit, first, last > first ? last - first : 0};
 }
 
-// One block of channels by some rows, in `tiles` of nearly equal numbers of rows.
-static void gemm_block(const struct run *run, size_t block, const struct rows *rows, size_t tiles) {
-  const struct i8k_shape *shape = &run->shape;
+// Rows of a chunk that wait in the first-level cache to be added, neighbouring blocks side by side.
+struct products {
+  size_t stride, channels;
+  int8_t bytes[CHUNK_TILES * MAX_ROWS * I8K_ADDED];
+};
+
+static size_t channel_of(const struct run *run, size_t block) {
   const size_t group = run->shape.groups == 1 ? 0 : block / run->group_blocks;
-  const size_t of_group = (block - group * run->group_blocks) * I8K_BLOCK;
-  const size_t channel = group * shape->outputs + of_group;
+  return group * run->shape.outputs + (block - group * run->group_blocks) * I8K_BLOCK;
+}
+
+// One block of channels by some rows, in `tiles` of nearly equal numbers of rows. `products` is NULL but for sums.
+static void gemm_block(
+    const struct run *run, size_t block, const struct rows *rows, size_t tiles, struct products *products) {
+  const struct i8k_shape *shape = &run->shape;
+  const size_t channel = channel_of(run, block), group = shape->groups == 1 ? 0 : block / run->group_blocks;
+  const size_t of_group = channel - group * shape->outputs;
   const size_t packed_channel = group * i8k_round_up(shape->outputs, I8K_HALF_BLOCK) + of_group;
   const size_t height = tiles == 1 ? rows->count : rows->count / tiles, higher = rows->count - height * tiles;
   const size_t input_channel = group * shape->depth;
@@ -245,6 +266,7 @@ static void gemm_block(const struct run *run, size_t block, const struct rows *r
   tile.block = run->packed + packed_channel * (8 + shape->taps * i8k_round_up(shape->depth, 4));
   tile.channels = i8k_min(I8K_BLOCK, shape->outputs - of_group);
   tile.offset = input_channel;
+  if (products != NULL) tile.output_stride = products->stride;
   size_t pixel = rows->first;
   for (size_t i = 0; i < tiles; i++, pixel += tile.rows) {
     const int8_t *moved[MAX_MOVED];
@@ -252,10 +274,37 @@ static void gemm_block(const struct run *run, size_t block, const struct rows *r
     if (shape->direct) tile.input += input_channel;
     if (tile.sums != NULL) {
       tile.sums += channel;
+    } else if (products != NULL) {
+      tile.output = products->bytes + (pixel - rows->first) * products->stride + products->channels;
     } else {
       tile.output += channel;
     }
     run->kernels->gemm(&tile);
+  }
+}
+
+// Blocks of channels by the rows of a chunk.
+static void gemm_blocks(const struct run *run, size_t begin, size_t end, const struct rows *rows, size_t tiles) {
+  if (run->add == NULL) {
+    for (size_t b = begin; b < end; b++) gemm_block(run, b, rows, tiles, NULL);
+    return;
+  }
+  const size_t channels = run->conv->out_channels;
+  struct products products;
+  products.stride = i8k_min(I8K_ADDED, channels);
+  products.channels = 0;
+  size_t first = channel_of(run, begin);
+  for (size_t b = begin; b < end; b++) {
+    gemm_block(run, b, rows, tiles, &products);
+    const size_t next = b + 1 < run->blocks ? channel_of(run, b + 1) : channels;
+    products.channels = next - first;
+    if (products.channels + I8K_BLOCK <= I8K_ADDED && b + 1 < end) continue;
+    const size_t place = rows->first * channels + first;
+    i8k_add_rows(
+        run->conv->isa, run->add, products.bytes, products.stride, run->other + place, run->output + place, channels,
+        rows->count, products.channels);
+    products.channels = 0;
+    first = next;
   }
 }
 
@@ -265,22 +314,7 @@ static void gemm_chunk(void *context, size_t index) {
   const struct rows rows = rows_of(run, index / run->pieces);
   const size_t tiles = divided(rows.count, run->kernels->max_rows);
   const size_t first = index % run->pieces * run->piece_blocks;
-  const size_t end = i8k_min(run->blocks, first + run->piece_blocks);
-  for (size_t b = first; b < end && tiles > 0; b++) gemm_block(run, b, &rows, tiles);
-}
-
-static void depthwise_chunk(void *context, size_t index) {
-  const struct run *run = context;
-  const struct rows rows = rows_of(run, index);
-  const size_t most = rows.unit > 0 ? MAX_MOVED / run->shape.taps : rows.count;
-  struct i8k_tile tile = tile_of(run);
-  tile.block = run->packed;
-  tile.channels = run->conv->out_channels;
-  for (size_t i = 0; i < rows.count; i += most) {
-    const int8_t *moved[MAX_MOVED];
-    place_tile(run, rows.unit, rows.first + i, i8k_min(most, rows.count - i), moved, &tile);
-    run->kernels->depthwise(&tile);
-  }
+  if (tiles > 0) gemm_blocks(run, first, i8k_min(run->blocks, first + run->piece_blocks), &rows, tiles);
 }
 
 // Chunks for some threads: each thread gets the same part of every image, so that it finds most of an operator's input
@@ -290,18 +324,12 @@ static size_t chunks_for(const struct run *run, size_t units, size_t chunks, siz
   return i8k_min(i8k_round_up(divided(most, divided(most, divided(PARALLEL_TASKS, units))), threads), run->shape.unit);
 }
 
-static void run_depthwise(struct run *run, size_t units, struct i8k_threads *threads) {
-  const size_t chunks = divided(run->shape.unit, CHUNK_PIXELS);
-  run->unit_chunks = chunks_for(run, units, chunks, run->shape.unit, i8k_threads_count(threads));
-  i8k_parallelize(threads, units * run->unit_chunks, depthwise_chunk, run);
-}
-
 static void run_gemm(struct run *run, size_t units, struct i8k_threads *threads) {
   run->group_blocks = divided(run->shape.outputs, I8K_BLOCK);
   run->blocks = run->shape.groups * run->group_blocks;
   const struct rows rows = {0, 0, run->shape.pixels};
   const bool is_row = rows.count == 1 && run->shape.direct && run->shape.groups == 1 && run->output != NULL;
-  if (is_row && run->shape.outputs >= I8K_BLOCK && run->kernels->row != NULL && threads == NULL) {
+  if (is_row && run->add == NULL && run->shape.outputs >= I8K_BLOCK && run->kernels->row != NULL && threads == NULL) {
     struct i8k_tile tile = tile_of(run);
     place_tile(run, 0, 0, 1, NULL, &tile);
     tile.block = run->packed;
@@ -310,7 +338,7 @@ static void run_gemm(struct run *run, size_t units, struct i8k_threads *threads)
     return;
   }
   if (units == 1 && rows.count <= run->kernels->max_rows && threads == NULL) {
-    for (size_t b = 0; b < run->blocks; b++) gemm_block(run, b, &rows, 1);
+    gemm_blocks(run, 0, run->blocks, &rows, 1);
     return;
   }
   const size_t tiles = divided(run->shape.unit, run->kernels->max_rows);
@@ -335,28 +363,34 @@ static void run_conv(const struct i8k_conv *conv, struct run run, struct i8k_thr
   run.requantize = (struct i8k_requantize){
       (float)(conv->min - conv->out_zero_point), (float)(conv->max - conv->out_zero_point), conv->out_zero_point,
       conv->min, conv->max};
+  if (conv->depthwise) {
+    i8k_depthwise_run(conv, &run.requantize, run.packed, run.input, run.output, run.scratch, threads);
+    return;
+  }
   const struct i8k_shape *shape = &run.shape;
   const size_t image = shape->copied ? shape->padded_height * shape->padded_width : conv->in_height * conv->in_width;
   run.unit_bytes = shape->images * image * conv->in_channels;
   if (!shape->direct && !shape->by_rows) run.zero = (const int8_t *)run.scratch + pointer_bytes(shape);
   if (threads != NULL) {
-    const size_t per_pixel = shape->taps * (conv->depthwise ? 1 : shape->depth) * conv->out_channels;  // products
-    const size_t least = conv->depthwise ? PARALLEL_DEPTHWISE : PARALLEL_PRODUCTS;
-    if (shape->pixels < least / per_pixel + 1) threads = NULL;
+    const size_t per_pixel = shape->taps * shape->depth * conv->out_channels;  // products
+    if (shape->pixels < PARALLEL_PRODUCTS / per_pixel + 1) threads = NULL;
   }
   if (shape->copied) i8k_parallelize(threads, conv->batch * conv->in_height, copy_row, &run);
-  const size_t units = shape->pixels == shape->unit ? 1 : divided(shape->pixels, shape->unit);
-  if (conv->depthwise) {
-    run_depthwise(&run, units, threads);
-  } else {
-    run_gemm(&run, units, threads);
-  }
+  run_gemm(&run, shape->pixels == shape->unit ? 1 : divided(shape->pixels, shape->unit), threads);
 }
 
 void i8k_conv_run(
     const struct i8k_conv *conv, const void *packed, const int8_t *input, int8_t *output, void *scratch,
     struct i8k_threads *threads) {
   run_conv(conv, (struct run){.packed = packed, .input = input, .output = output, .scratch = scratch}, threads);
+}
+
+void i8k_conv_run_sum(
+    const struct i8k_conv *conv, const void *packed, const int8_t *input, const struct i8k_add *add,
+    const int8_t *other, int8_t *output, void *scratch, struct i8k_threads *threads) {
+  const struct run run = {
+      .packed = packed, .input = input, .output = output, .add = add, .other = other, .scratch = scratch};
+  run_conv(conv, run, threads);
 }
 
 void i8k_conv_sums(

@@ -14,9 +14,8 @@ enum { PARALLEL_BYTES = 1 << 16 };  // of a filter; below, waking the threads co
 size_t i8k_conv_packed_size(const struct i8k_conv *conv) {
   const struct i8k_shape shape = i8k_shape_of(conv);
   if (conv->depthwise) {
-    const bool interleaved = i8k_kernels_of(conv->isa)->interleaved;
-    const size_t taps = interleaved ? i8k_round_up(shape.taps, 4) : shape.taps;
-    return i8k_round_up(conv->out_channels, I8K_DEPTHWISE_BLOCK) * (8 + taps);
+    return i8k_round_up(conv->out_channels, I8K_DEPTHWISE_BLOCK) *
+           i8k_depthwise_bytes(conv, i8k_kernels_of(conv->isa)->interleaved);
   }
   return shape.groups * i8k_round_up(shape.outputs, I8K_HALF_BLOCK) * (8 + shape.taps * i8k_round_up(shape.depth, 4));
 }
@@ -110,25 +109,46 @@ static void pack_block(
   }
 }
 
-// Where channel c of a block stands among its biases and scales.
-static size_t interleaved_lane(size_t c) { return c / 4 % 4 * 16 + c / 16 * 4 + c % 4; }
-
 static void pack_depthwise_block(
-    size_t taps, bool interleaved, const int8_t *filter, const int32_t *bias, const float *scales, int32_t offset,
+    const struct i8k_conv *conv, const int8_t *filter, const int32_t *bias, const float *scales, int32_t offset,
     size_t count, void *block) {
+  const size_t height = conv->kernel_height, width = conv->kernel_width, taps = height * width;
   int32_t *biases = block;
   float *block_scales = (float *)(biases + I8K_DEPTHWISE_BLOCK);
   int8_t *weights = (int8_t *)(block_scales + I8K_DEPTHWISE_BLOCK);
-  memset(block, 0, I8K_DEPTHWISE_BLOCK * (8 + (interleaved ? i8k_round_up(taps, 4) : taps)));
+  memset(block, 0, I8K_DEPTHWISE_BLOCK * i8k_depthwise_bytes(conv, false));
   for (size_t c = 0; c < count; c++) {
-    const size_t lane = interleaved ? interleaved_lane(c) : c;
     uint32_t sum = 0;
     for (size_t tap = 0; tap < taps; tap++) {
-      const int8_t w = filter[c * taps + tap];
-      const size_t at = interleaved ? (tap / 4 * I8K_DEPTHWISE_BLOCK + lane) * 4 + tap % 4
-                                    : tap * I8K_DEPTHWISE_BLOCK + lane;
-      weights[at] = w;
-      sum += (uint32_t)w;
+      weights[tap * I8K_DEPTHWISE_BLOCK + c] = filter[c * taps + tap];
+      sum += (uint32_t)filter[c * taps + tap];
+    }
+    biases[c] = folded(bias != NULL ? bias[c] : 0, offset, sum);
+    block_scales[c] = scales[c];
+  }
+}
+
+static void pack_interleaved_block(
+    const struct i8k_conv *conv, const int8_t *filter, const int32_t *bias, const float *scales, int32_t offset,
+    size_t count, void *block) {
+  const size_t height = conv->kernel_height, width = conv->kernel_width, taps = height * width;
+  const bool by_columns = i8k_by_columns(conv);
+  const size_t part = I8K_DEPTHWISE_BLOCK / i8k_depthwise_fold(count);
+  int32_t *biases = block;
+  float *block_scales = (float *)(biases + I8K_DEPTHWISE_BLOCK);
+  int8_t *weights = (int8_t *)(block_scales + I8K_DEPTHWISE_BLOCK);
+  memset(block, 0, I8K_DEPTHWISE_BLOCK * i8k_depthwise_bytes(conv, true));
+  for (size_t byte = 0; byte < I8K_DEPTHWISE_BLOCK; byte++) {
+    const size_t c = byte % part, lane = byte / 4 % 4 * 16 + byte / 16 * 4 + byte % 4;
+    if (c >= count) continue;
+    uint32_t sum = 0;
+    for (size_t ky = 0; ky < height; ky++) {
+      for (size_t kx = 0; kx < width; kx++) {
+        const int8_t w = filter[c * taps + ky * width + kx];
+        const size_t tap = by_columns ? kx * i8k_round_up(height, 4) + ky : ky * width + kx;
+        weights[(tap / 4 * I8K_DEPTHWISE_BLOCK + lane) * 4 + tap % 4] = w;
+        sum += (uint32_t)w;
+      }
     }
     biases[lane] = folded(bias != NULL ? bias[c] : 0, offset, sum);
     block_scales[lane] = scales[c];
@@ -175,9 +195,8 @@ void i8k_conv_pack(
   for (size_t c = 0; c < conv->out_channels; c += count) {
     count = i8k_min(I8K_DEPTHWISE_BLOCK, conv->out_channels - c);
     const int32_t *block_bias = bias == NULL ? NULL : bias + c;
-    const size_t taps = kernels->interleaved ? i8k_round_up(shape.taps, 4) : shape.taps;
-    pack_depthwise_block(
-        shape.taps, kernels->interleaved, filter + c * shape.taps, block_bias, scales + c, offset, count, block);
-    block += I8K_DEPTHWISE_BLOCK * (8 + taps);
+    (kernels->interleaved ? pack_interleaved_block : pack_depthwise_block)(
+        conv, filter + c * shape.taps, block_bias, scales + c, offset, count, block);
+    block += I8K_DEPTHWISE_BLOCK * i8k_depthwise_bytes(conv, kernels->interleaved);
   }
 }

@@ -2,7 +2,7 @@
 #include "generic.h"
 
 static void gemm(const struct i8k_tile *tile) { i8k_generic_gemm(tile); }
-static void depthwise(const struct i8k_tile *tile) { i8k_generic_depthwise(tile); }
+static void depthwise(const struct i8k_depthwise_tile *tile) { i8k_generic_depthwise(tile); }
 
 const struct i8k_kernels i8k_portable = {
     .max_rows = 8, .input_offset = 0, .interleaved = false, .gemm = gemm, .depthwise = depthwise};

@@ -8,7 +8,7 @@
 #endif
 
 // A block of places by channels waits, as int8, where it is brought from one order into the other.
-enum { PLACES = 64, CHANNELS = 16 };
+enum { PLACES = 512, CHANNELS = 16 };
 
 // Blocks that a thread takes at once.
 struct blocks {
@@ -36,6 +36,10 @@ XNX_AVX512 static void quantize_three_vectors(
   for (size_t i = 0; i < count; i += 16) {
     const size_t places = count - i < 16 ? count - i : 16;
     const __mmask16 mask = (__mmask16)(0xFFFF >> (16 - places));
+    // An input comes from far away: a processor that follows one place in memory well is slower to follow three.
+    for (size_t plane = 0; plane < 3; plane++) {
+      _mm_prefetch((const char *)(input + plane * c->places + i) + 512, _MM_HINT_T0);
+    }
     const __m512i first = _mm512_and_si512(quanta(mask, input + i, c), _mm512_set1_epi32(0xFF));
     const __m512i second = _mm512_and_si512(quanta(mask, input + c->places + i, c), _mm512_set1_epi32(0xFF));
     const __m512i third = quanta(mask, input + 2 * c->places + i, c);

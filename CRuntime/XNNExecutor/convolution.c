@@ -76,9 +76,16 @@ static enum xnx_status create(
   enum xnx_status status = xnx_bounds_of(operands->node, op->type, &bounds);
   if (status != XNX_OK) return status;
   if (op->type == DS_INT8) return create_qc8(operands, window, bounds, op);
+  status = xnx_create_native_float(operands, window, bounds, op);
+  if (status != XNX_UNSUPPORTED) return status;
   op->setup = xnc_setup_convolution;
   op->part_count = 1;
   return xnc_create_convolution_f32(op, window, filter->data, bias == NULL ? NULL : bias->data, bounds);
+}
+
+static enum xnx_status reshape_native(struct xnx_operator *op) {
+  if (!op->is_native) return XNX_OK;
+  return op->type == DS_FLOAT32 ? xnx_reshape_native_float(op) : xnx_reshape_native(op);
 }
 
 enum xnx_status xnx_reshape_convolution(const struct xnx_operands *operands, struct xnx_operator *op) {
@@ -95,7 +102,7 @@ enum xnx_status xnx_reshape_convolution(const struct xnx_operands *operands, str
       filter->sizes[2] != w->kernel_width || (size_t)filter->sizes[3] != in->channels / (size_t)w->groups) {
     return XNX_INVALID_NODE;
   }
-  return op->is_native ? xnx_reshape_native(op) : XNX_OK;
+  return reshape_native(op);
 }
 
 enum xnx_status xnx_create_convolution(const struct xnx_operands *operands, struct xnx_operator *op) {
@@ -116,7 +123,7 @@ enum xnx_status xnx_reshape_fully_connected(const struct xnx_operands *operands,
   if (!xnx_is_constant(filter, op->type, in_channels * out_channels)) return XNX_INVALID_NODE;
   op->input_image = (struct xnx_image){1, 1, rows, in_channels};
   op->output_image = (struct xnx_image){1, 1, rows, out_channels};
-  return op->is_native ? xnx_reshape_native(op) : XNX_OK;
+  return reshape_native(op);
 }
 
 enum xnx_status xnx_create_fully_connected(const struct xnx_operands *operands, struct xnx_operator *op) {

@@ -51,6 +51,10 @@ static enum xnx_status create_sum(
   struct xnx_quantization q[3];
   enum xnx_status status = binary_operands(operands, op, &bounds, q);
   if (status != XNX_OK) return status;
+  if (op->type == DS_INT8 && operands->node->kind == DS_ADD) {
+    status = xnx_create_native_add(operands, bounds, op);
+    if (status != XNX_UNSUPPORTED) return status;
+  }
   op->setup = setup;
   if (op->type == DS_FLOAT32) return f32(op, bounds);
   if (!within(q[0].scale / q[2].scale, 0x1p-10f, 256.0f) || !within(q[1].scale / q[2].scale, 0x1p-10f, 256.0f)) {

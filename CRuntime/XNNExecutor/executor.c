@@ -29,6 +29,7 @@ static const struct kind kinds[DS_KIND_COUNT] = {
     [DS_CONVERT] = {xnx_create_convert, xnx_reshape_unary, 1, 1, false},
     [DS_TRANSPOSE] = {xnx_create_transpose, xnx_reshape_transpose, 1, 1, true},
     [DS_DYNAMIC_LINEAR] = {xnx_create_dynamic_linear, xnx_reshape_dynamic_linear, 2, 3, false},
+    [DS_CONVOLUTION_2D_ADD] = {xnx_create_convolution_add, xnx_reshape_convolution_add, 3, 4, false},
     [DS_CONVERT_TRANSPOSE] = {xnx_create_convert_transpose, xnx_reshape_convert_transpose, 1, 1, false},
 };
 
@@ -82,11 +83,12 @@ struct xnx_threads {
   _Atomic(pthreadpool_t) pool;
 };
 
-// What is left to the library in an int8 program is smaller than waking its threads is worth.
-static bool needs_library_threads(const struct xnx_operator *op) {
-  const bool product = op->kind == DS_CONVOLUTION_2D || op->kind == DS_FULLY_CONNECTED;
-  return op->kernel == NULL && (op->type == DS_FLOAT32 || product);
+static bool is_product(uint32_t kind) {
+  return kind == DS_CONVOLUTION_2D || kind == DS_FULLY_CONNECTED || kind == DS_CONVOLUTION_2D_ADD;
 }
+
+// What is left to the library where convolutions are ours is smaller than waking its threads is worth.
+static bool needs_library_threads(const struct xnx_operator *op) { return op->kernel == NULL && !op->is_alone; }
 
 static enum xnx_status create_library_threads(struct xnx_threads *threads) {
   if (threads->count == 1 || threads->pool != NULL) return XNX_OK;
@@ -138,8 +140,9 @@ static bool is_small(const struct xnx_operands *operands, const struct xnx_opera
   const struct ds_node *node = operands->node;
   const double elements = (double)XNX_PARALLEL_ELEMENTS;
   const double in = (double)xnx_element_count(operands->inputs[0]), out = (double)xnx_element_count(operands->output);
-  if (node->kind == DS_CONVOLUTION_2D || node->kind == DS_FULLY_CONNECTED) {
-    const struct ds_value *filter = operands->inputs[1];
+  if (is_product(node->kind)) {
+    if (op->is_native && op->type == DS_FLOAT32) return false;  // its kernels decide
+    const struct ds_value *filter = operands->inputs[node->kind == DS_CONVOLUTION_2D_ADD ? 2 : 1];
     const bool is_gemm = op->is_native && !op->as.native.conv.depthwise;
     const double products = (double)(is_gemm ? XNX_PARALLEL_NATIVE : XNX_PARALLEL_PRODUCTS);
     return out / filter->sizes[0] * (double)xnx_element_count(filter) < products;
@@ -174,6 +177,7 @@ enum xnx_status xnx_operator_create(
   }
   op->packed_bytes += library_bytes;
   op->is_small = is_small(&operands, op);
+  op->is_alone = !is_product(node->kind) && (op->type != DS_FLOAT32 || xnx_is_native_float(options));
   *operator_out = op;
   return XNX_OK;
 }
@@ -244,6 +248,7 @@ enum xnx_status xnx_operator_run(xnx_operator *op) {
     const enum xnx_status status = xnc_status(xnn_run_operator(op->parts[i], op->pool));
     if (status != XNX_OK) return status;
   }
+  if (op->epilogue != NULL) op->epilogue(op, op->own);
   return XNX_OK;
 }
 
@@ -267,6 +272,7 @@ void xnx_operator_delete(xnx_operator *op) {
   }
   xnx_delete_native(op);
   xnx_delete_dynamic(op);
+  free(op->sums);
   free(op);
 }
 

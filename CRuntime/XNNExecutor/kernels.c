@@ -111,6 +111,16 @@ void xnx_kernel_quantize(const struct xnx_operator *op, struct i8k_threads *thre
   run_elements(op, quantize, op->elements, threads);
 }
 
+// The output of the library's convolution, or the first operand, and the second.
+static void add(const struct xnx_operator *op, size_t start, size_t count) {
+  const int8_t *a = op->sums != NULL ? op->sums : op->inputs[0], *b = op->inputs[1];
+  i8k_add_run(i8k_isa(), &op->add, a + start, b + start, (int8_t *)op->output + start, count);
+}
+
+void xnx_kernel_add(const struct xnx_operator *op, struct i8k_threads *threads) {
+  run_elements(op, add, op->elements, threads);
+}
+
 enum { AVERAGED_CHANNELS = 256 };
 
 XNX_DISPATCHED_INTEGERS static void add_channels(int32_t *restrict sums, const int8_t *restrict input, size_t channels) {

@@ -6,7 +6,7 @@
 // Bytes for aligned_alloc: a multiple of the alignment, and not nothing.
 static size_t rounded(size_t size) { return (size + 64) / 64 * 64; }
 
-static enum xnx_status setup(struct xnx_operator *op, pthreadpool_t pool) {
+enum xnx_status xnx_setup_native(struct xnx_operator *op, pthreadpool_t pool) {
   (void)pool;
   i8k_conv_setup(&op->as.native.conv, op->inputs[0], op->as.native.scratch);
   return XNX_OK;
@@ -105,7 +105,7 @@ enum xnx_status xnx_create_native(
   enum xnx_status status = xnx_reshape_native(op);
   if (status != XNX_OK) return status;
   op->is_native = true;
-  op->setup = setup;
+  op->setup = xnx_setup_native;
   op->kernel = run;
   const struct ds_value *bias = operands->inputs[2];
   return xnx_pack_native(operands, bias == NULL ? NULL : bias->data, scales, op);
@@ -130,7 +130,7 @@ void *xnx_operator_take_packed(xnx_operator *op) {
   return owned;
 }
 
-int xnx_operator_is_native(const xnx_operator *op) { return op->is_native; }
+int xnx_operator_is_native(const xnx_operator *op) { return op->kernel != NULL; }
 
 const char *xnx_kernel_isa(void) { return i8k_isa_name(i8k_isa()); }
 

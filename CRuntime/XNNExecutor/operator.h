@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include "DelegateSchema.h"
+#include "FloatKernels.h"
 #include "Int8Kernels.h"
 #include "XNNExecutor.h"
 
@@ -72,6 +73,11 @@ struct xnx_maximum {
   int8_t min, max;
 };
 
+struct xnx_float_maximum {
+  struct ds_window window;
+  struct xnx_bounds bounds;
+};
+
 struct xnx_quantize {
   float inverse_scale;
   int32_t zero_point;
@@ -90,7 +96,10 @@ struct xnx_pad {
 
 // A convolution on kernels of ours.
 struct xnx_native {
-  struct i8k_conv conv;
+  union {
+    struct i8k_conv conv;
+    struct f32k_conv float_conv;  // native_float.c
+  };
   const void *packed;
   size_t packed_size;
   void *owned;  // the packed weights, unless they or their memory were given
@@ -136,14 +145,20 @@ struct xnx_operator {
   bool ready;
   bool is_native;
   bool is_small;            // runs faster without other threads
+  bool is_alone;            // the library's threads are not used: its parts run on ours
   pthreadpool_t pool;       // of the library's operators, since setup; NULL: the caller's thread alone
   struct i8k_threads *own;  // of our kernels, likewise
   size_t packed_bytes;
+  struct i8k_add add;                          // int8 sums on our kernels
+  xnx_kernel_fn epilogue;                      // runs after the library's operators, or NULL
+  void *sums;                                  // CONVOLUTION_2D_ADD of the library: its output before the sum
+  size_t sums_size;
   struct xnx_image input_image, output_image;  // convolutions and pooling
   size_t elements;                             // elementwise kinds; rows for CONCATENATE
   union {
     struct xnx_average average;
     struct xnx_maximum maximum;
+    struct xnx_float_maximum float_maximum;
     struct xnx_quantize quantize;
     struct xnx_convert convert;
     struct xnx_pad pad;
@@ -181,6 +196,7 @@ enum xnx_status xnx_reshape_constant_pad(const struct xnx_operands *operands, st
 enum xnx_status xnx_reshape_concatenate(const struct xnx_operands *operands, struct xnx_operator *op);
 enum xnx_status xnx_reshape_transpose(const struct xnx_operands *operands, struct xnx_operator *op);
 enum xnx_status xnx_reshape_convert_transpose(const struct xnx_operands *operands, struct xnx_operator *op);
+enum xnx_status xnx_reshape_convolution_add(const struct xnx_operands *operands, struct xnx_operator *op);
 enum xnx_status xnx_reshape_dynamic_linear(const struct xnx_operands *operands, struct xnx_operator *op);
 
 // One create function for each kind.
@@ -199,6 +215,7 @@ enum xnx_status xnx_create_lookup_table(const struct xnx_operands *operands, str
 enum xnx_status xnx_create_convert(const struct xnx_operands *operands, struct xnx_operator *op);
 enum xnx_status xnx_create_transpose(const struct xnx_operands *operands, struct xnx_operator *op);
 enum xnx_status xnx_create_convert_transpose(const struct xnx_operands *operands, struct xnx_operator *op);
+enum xnx_status xnx_create_convolution_add(const struct xnx_operands *operands, struct xnx_operator *op);
 enum xnx_status xnx_create_dynamic_linear(const struct xnx_operands *operands, struct xnx_operator *op);
 
 // convolution.c, for averages too
@@ -219,6 +236,26 @@ enum xnx_status xnx_pack_native(
     const struct xnx_operands *operands, const int32_t *bias, const float *scales, struct xnx_operator *op);
 void xnx_delete_native(struct xnx_operator *op);
 
+enum xnx_status xnx_setup_native(struct xnx_operator *op, pthreadpool_t pool);
+
+// sum.c
+// An int8 ADD on a kernel of ours; XNX_UNSUPPORTED where the library is to run it.
+enum xnx_status xnx_create_native_add(
+    const struct xnx_operands *operands, struct xnx_bounds bounds, struct xnx_operator *op);
+
+// kernels_float.c
+void xnx_kernel_max_pooling_float(const struct xnx_operator *op, struct i8k_threads *threads);
+void xnx_kernel_average_pooling_float(const struct xnx_operator *op, struct i8k_threads *threads);
+
+// native_float.c
+// Whether f32 operators are to run on kernels of ours, where there are such.
+bool xnx_is_native_float(const struct xnx_options *options);
+// The same for an f32 convolution.
+enum xnx_status xnx_create_native_float(
+    const struct xnx_operands *operands, const struct ds_window *window, struct xnx_bounds bounds,
+    struct xnx_operator *op);
+enum xnx_status xnx_reshape_native_float(struct xnx_operator *op);
+
 // dynamic.c
 void xnx_delete_dynamic(struct xnx_operator *op);
 
@@ -226,6 +263,7 @@ void xnx_delete_dynamic(struct xnx_operator *op);
 void xnx_quantize_elements(const float *input, int8_t *output, size_t count, struct xnx_quantize quantize);
 void xnx_kernel_lookup_table(const struct xnx_operator *op, struct i8k_threads *threads);
 void xnx_kernel_quantize(const struct xnx_operator *op, struct i8k_threads *threads);
+void xnx_kernel_add(const struct xnx_operator *op, struct i8k_threads *threads);  // int8; an operand may be in `sums`
 void xnx_kernel_average_pooling(const struct xnx_operator *op, struct i8k_threads *threads);
 void xnx_kernel_max_pooling(const struct xnx_operator *op, struct i8k_threads *threads);
 void xnx_kernel_concatenate(const struct xnx_operator *op, struct i8k_threads *threads);  // int8

@@ -44,6 +44,11 @@ enum xnx_status xnx_create_max_pooling(const struct xnx_operands *operands, stru
     op->as.maximum = (struct xnx_maximum){*w, (int8_t)bounds.min, (int8_t)bounds.max};
     return XNX_OK;
   }
+  if (op->type == DS_FLOAT32 && !dilated && xnx_is_native_float(operands->options)) {
+    op->kernel = xnx_kernel_max_pooling_float;
+    op->as.float_maximum = (struct xnx_float_maximum){*w, bounds};
+    return XNX_OK;
+  }
   op->setup = xnc_setup_max_pooling;
   op->part_count = 1;
   return xnc_create_max_pooling(op, w, bounds);
@@ -80,6 +85,12 @@ enum xnx_status xnx_create_average_pooling(const struct xnx_operands *operands, 
   enum xnx_status status = pooling_operands(operands, op, &bounds);
   if (status != XNX_OK) return status;
   if (w->dilation_height != 1 || w->dilation_width != 1 || area(w) > XNX_MAX_AVERAGED) return XNX_UNSUPPORTED;
+  if (op->type == DS_FLOAT32 && xnx_is_native_float(operands->options)) {
+    op->kernel = xnx_kernel_average_pooling_float;
+    op->as.average =
+        (struct xnx_average){.window = *w, .scale = 1.0f / (float)area(w), .min = bounds.min, .max = bounds.max};
+    return XNX_OK;
+  }
   if (op->type == DS_FLOAT32) {
     op->part_count = 1;
     if (is_padded(w) || area(w) == 1) return create_padded_average(w, bounds, op);
@@ -106,7 +117,13 @@ enum xnx_status xnx_reshape_global_average_pooling(const struct xnx_operands *op
   }
   if (channels > XNX_MAX_CHANNELS || pixels > XNX_MAX_AVERAGED) return XNX_UNSUPPORTED;
   op->input_image = (struct xnx_image){batch, (size_t)input->sizes[1], (size_t)input->sizes[2], channels};
-  if (op->type == DS_FLOAT32) return XNX_OK;
+  if (op->type == DS_FLOAT32) {
+    op->output_image = (struct xnx_image){batch, 1, 1, channels};
+    op->as.average.window = (struct ds_window){
+        .kernel_height = (int32_t)input->sizes[1], .kernel_width = (int32_t)input->sizes[2]};
+    op->as.average.scale = 1.0f / (float)pixels;
+    return XNX_OK;
+  }
   struct xnx_quantization in, out;
   float scale;
   enum xnx_status status = xnx_quantization_of(input, &in);
@@ -124,6 +141,12 @@ enum xnx_status xnx_create_global_average_pooling(const struct xnx_operands *ope
   enum xnx_status status = xnx_reshape_global_average_pooling(operands, op);
   if (status == XNX_OK) status = xnx_bounds_of(operands->node, op->type, &bounds);
   if (status != XNX_OK) return status;
+  if (op->type == DS_FLOAT32 && xnx_is_native_float(operands->options)) {
+    op->kernel = xnx_kernel_average_pooling_float;
+    op->as.average.min = bounds.min;
+    op->as.average.max = bounds.max;
+    return XNX_OK;
+  }
   op->setup = xnc_setup_global_average_pooling;
   op->part_count = 1;
   if (op->type == DS_FLOAT32) return xnc_create_global_average_pooling_f32(op, bounds);

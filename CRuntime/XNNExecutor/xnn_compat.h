@@ -48,12 +48,16 @@ static inline enum xnx_status xnc_status(enum xnn_status status) {
             : xnn_setup_##int8(op->parts[0], in->batch, in->height, in->width, op->inputs[0], op->output, pool));   \
   }
 
-// Create and setup functions of an elementwise operator on two tensors of the same sizes. Large int8 ones are divided in
-// parts, of which any thread runs one.
+// Create and setup functions of an elementwise operator on two tensors of the same sizes. Large ones are divided in
+// parts, of which any thread of ours runs one.
 enum { XNC_PARTS = 4, XNC_DIVIDED_ELEMENTS = 1 << 14 };
 #define XNC_BINARY(name)                                                                                            \
   static inline enum xnx_status xnc_create_##name##_f32(struct xnx_operator *op, struct xnx_bounds bounds) {        \
-    return xnc_status(xnn_create_##name##_nd_f32(bounds.min, bounds.max, 0, &op->parts[0]));                        \
+    enum xnx_status status = XNX_OK;                                                                                \
+    for (size_t i = 0; i < XNC_PARTS && status == XNX_OK; i++) {                                                    \
+      status = xnc_status(xnn_create_##name##_nd_f32(bounds.min, bounds.max, 0, &op->parts[i]));                    \
+    }                                                                                                               \
+    return status;                                                                                                  \
   }                                                                                                                 \
   static inline enum xnx_status xnc_create_##name##_qs8(                                                            \
       struct xnx_operator *op, const struct xnx_quantization q[3], struct xnx_bounds bounds) {                      \
@@ -68,13 +72,16 @@ enum { XNC_PARTS = 4, XNC_DIVIDED_ELEMENTS = 1 << 14 };
   static inline enum xnx_status xnc_setup_##name(struct xnx_operator *op, pthreadpool_t pool) {                     \
     const size_t n = op->elements;                                                                                  \
     const void *a = op->inputs[0], *b = op->inputs[1];                                                              \
-    if (op->type == DS_FLOAT32) {                                                                                   \
-      return xnc_status(xnn_setup_##name##_nd_f32(op->parts[0], 1, &n, 1, &n, a, b, op->output, pool));             \
-    }                                                                                                               \
     enum xnx_status status = XNX_OK;                                                                                \
-    op->part_count = n < XNC_DIVIDED_ELEMENTS ? 1 : XNC_PARTS;                                                      \
+    op->part_count = n < XNC_DIVIDED_ELEMENTS || !op->is_alone ? 1 : XNC_PARTS;                                     \
     for (size_t i = 0; i < op->part_count && status == XNX_OK; i++) {                                               \
       const size_t start = n * i / op->part_count, count = n * (i + 1) / op->part_count - start;                    \
+      if (op->type == DS_FLOAT32) {                                                                                 \
+        status = xnc_status(xnn_setup_##name##_nd_f32(                                                              \
+            op->parts[i], 1, &count, 1, &count, (const float *)a + start, (const float *)b + start,                 \
+            (float *)op->output + start, pool));                                                                    \
+        continue;                                                                                                   \
+      }                                                                                                             \
       status = xnc_status(xnn_setup_##name##_nd_qs8(                                                                \
           op->parts[i], 1, &count, 1, &count, (const int8_t *)a + start, (const int8_t *)b + start,                 \
           (int8_t *)op->output + start, pool));                                                                     \

@@ -19,9 +19,10 @@ public struct ObservedLowering: Sendable {
 /// lowered in different ways at different sizes.
 public func lower(_ exported: ExportedProgram, partitioner: (any Partitioner)?) throws(GraphError) -> Program {
   let (fused, variants) = try fuseAll(exported)
+  let varying = Set((fused.dynamicShapes?.arguments ?? [:]).keys)
   var joined: [ExportedProgram] = []
-  for variant in variants { joined.append(try NodeFusion.fuse(variant)) }
-  return try emit(try NodeFusion.fuse(fused), joined, partitioner)
+  for variant in variants { joined.append(try NodeFusion.fuse(variant, keeping: varying)) }
+  return try emit(try NodeFusion.fuse(fused, keeping: varying), joined, partitioner)
 }
 
 /// The fused graph whose nodes `lower` joins and schedules: for writers that bring it into another runtime's form.

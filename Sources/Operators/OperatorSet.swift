@@ -129,6 +129,7 @@ public enum OperatorSet {
   /// Operators of lowered graphs: one each for what a delegate runs as a unit; f32 and int8, channels last.
   static let fusedOperators: [Operator] = [
     .fusedConv2d,
+    .fusedAddConv2d,
     .fusedLinear,
     .fusedMatmul,
     .fusedDynamicLinear,

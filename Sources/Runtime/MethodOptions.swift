@@ -3,7 +3,7 @@ import XNNExecutor
 
 /// How a program is loaded.
 public struct MethodOptions: Sendable {
-  /// Whose kernels run int8 convolutions and fully connected layers.
+  /// Whose kernels run convolutions and fully connected layers.
   public enum Kernels: String, Sendable, CaseIterable {
     /// The faster ones, by what was measured on processors of this kind.
     case auto
@@ -31,8 +31,11 @@ public struct MethodOptions: Sendable {
     self.packedWeights = packedWeights
   }
 
-  /// What packed weights are made for: the instruction set, and the number of their layout.
-  public static var kernelBuild: String { "\(String(cString: xnx_kernel_isa()))-\(xnx_packed_layout())" }
+  /// What packed weights are made for: the instruction sets of int8 and f32, and the numbers of their layouts.
+  public static var kernelBuild: String {
+    let float = "\(String(cString: xnx_float_kernel_isa()))-\(xnx_float_packed_layout())"
+    return "\(String(cString: xnx_kernel_isa()))-\(xnx_packed_layout())-f32-\(float)"
+  }
 }
 
 extension DelegateOperator {

@@ -140,7 +140,9 @@ private func calibrationPass(
 ) throws -> DataPass {
   let lowering = try lowerObserved(
     observed.program.fixed(for: data, loading), partitioner: delegate ? XNNPACKPartitioner() : nil)
-  let method = try Method(lowering.program, threads: ThreadPool(threadCount: threads))
+  // CalibrationOrder.swift knows in which order the library adds.
+  let method = try Method(
+    lowering.program, threads: ThreadPool(threadCount: threads), options: MethodOptions(kernels: .xnnpack))
   let outputsByObserver = Dictionary(grouping: lowering.observed, by: \.observer).mapValues { $0.map(\.output) }
   return try loading.forEachSample(of: data, besideThreads: threads, progress: progress) { sample in
     try method.setInputs([sample.inputs])

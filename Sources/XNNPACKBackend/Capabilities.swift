@@ -5,20 +5,28 @@ import TensorCore
 /// of time so that a refusal has a reason; `XNNPACKBackendTests` check them against the library.
 enum Capabilities {
   /// Convolution and linear: input · weight / output scale of every channel.
-  static func reasonAgainstRequantization(_ call: OperatorCall) throws(OperatorError) -> String? {
-    let input = try call.spec("input")
-    guard input.dataType == .int8 else { return nil }
-    guard let x = input.quantization, let y = try call.output().quantization,
-      let w = try call.spec("weight").quantization
-    else { return "an int8 tensor has no quantization parameters" }
+  ///
+  /// - Parameter outputScale: of the sums of products.
+  static func reasonAgainstRequantization(
+    _ call: OperatorCall, outputScale: Float
+  ) throws(OperatorError) -> String? {
+    guard let x = try call.spec("input").quantization, let w = try call.spec("weight").quantization else {
+      return "an int8 tensor has no quantization parameters"
+    }
     guard w.zeroPoint == 0 else { return "the weight's zero point is \(w.zeroPoint), not 0" }
     for scale in w.scales {
-      let ratio = x.scale * scale / y.scale
+      let ratio = x.scale * scale / outputScale
       guard ratio.isNormal, ratio < 256 else {
         return "input scale · weight scale / output scale is \(ratio); XNNPACK takes normal numbers below 256"
       }
     }
     return nil
+  }
+
+  static func reasonAgainstRequantization(_ call: OperatorCall) throws(OperatorError) -> String? {
+    guard try call.spec("input").dataType == .int8 else { return nil }
+    guard let output = try call.output().quantization else { return "an int8 tensor has no quantization parameters" }
+    return try reasonAgainstRequantization(call, outputScale: output.scale)
   }
 
   /// A ratio of scales in [2^low, 2^high).

@@ -40,7 +40,7 @@ struct Bench: ParsableCommand {
   @Option(help: "Threads that delegated operators run on, several to compare (default: physical cores).")
   var threads = CommaSeparated([ThreadPool.physicalCoreCount])
 
-  @Option(help: "Whose kernels run int8 convolutions: auto, xnnpack or native, several to compare.")
+  @Option(help: "Whose kernels run convolutions: auto, xnnpack or native, several to compare.")
   var kernels = CommaSeparated([MethodOptions.Kernels.auto])
 
   @Flag(help: "Run everything on the portable interpreter.")

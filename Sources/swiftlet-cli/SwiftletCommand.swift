@@ -27,7 +27,7 @@ struct RuntimeOptions: ParsableArguments {
   @Flag(help: "Run everything on the portable interpreter, calibration included.")
   var noDelegate = false
 
-  @Option(help: "Whose kernels run int8 convolutions: auto, xnnpack or native (default: auto).")
+  @Option(help: "Whose kernels run convolutions: auto, xnnpack or native (default: auto).")
   var kernels: MethodOptions.Kernels = .auto
 
   @Option(help: ArgumentHelp("Keep packed weights in this folder, and take them from there.", valueName: "folder"))

@@ -124,9 +124,12 @@ extension EndToEnd {
       let parser = XMLParser(data: Data(page.utf8))
       #expect(parser.parse(), "\(String(describing: parser.parserError)) in line \(parser.lineNumber)")
       #expect(!page.contains("<script") && !page.contains("http") && !page.contains("<link"))
-      // A bar for the whole, for its one backend and for each operation, in the charts of both variants.
-      let count = try #require(comparison.variants[0].ops).count
-      #expect(page.components(separatedBy: "<rect ").count - 1 == 2 * (count + 2))
+      // A bar for the whole, for each run of operations on one backend and for each operation, in both charts.
+      let bars = try comparison.variants.map { variant in
+        let ops = try #require(variant.ops)
+        return 2 + ops.count + zip(ops, ops.dropFirst()).count { $0.backend != $1.backend }
+      }
+      #expect(page.components(separatedBy: "<rect ").count - 1 == bars.reduce(0, +))
       let folder = try TemporaryFolder()
       try comparison.writePage(to: folder.path("page.html"))
       #expect(try String(contentsOfFile: folder.path("page.html"), encoding: .utf8) == page)

@@ -80,7 +80,8 @@ extension EndToEnd {
       try PT2Archive.write(program, to: folder.path("int8.pt2"))
       let report = try Self.inspectModel(folder.path("int8.pt2")).report
       let nodes = report.delegates.flatMap(\.nodes)
-      #expect(nodes.count { $0.op == "convolution_2d" && $0.dataType == "qc8" } == 9)
+      #expect(nodes.count { $0.op == "convolution_2d" && $0.dataType == "qc8" } == 6)
+      #expect(nodes.count { $0.op == "convolution_2d_add" && $0.dataType == "qc8" } == 3)
       #expect(nodes.first?.dataType == "f32-qs8")
       #expect(report.operatorsNeeded.values.reduce(0, +) == report.fallback.count)
 

@@ -14,5 +14,38 @@ extension EndToEnd {
       #expect(!method.operations.contains { $0.operatorName == Self.copy })
       #expect(first.sourceNodes.count == 1)
     }
+
+    /// Each block's last convolution, or that of its shortcut, which runs last.
+    @Test func sumsJoinTheConvolutionThatRunsLast() throws {
+      let program = try DelegationTests.quantizedResNet8()
+      let lowered = try lower(program, partitioner: XNNPACKPartitioner())
+      let sums = lowered.instructions.filter { $0.operatorName == "fused.add_conv2d" }
+      #expect(sums.count == 3 && !lowered.instructions.contains { $0.operatorName == "fused.add" })
+      for sum in sums {
+        #expect(sum.reason == nil && sum.sourceNodes.count >= 2)
+        // What nobody reads later makes room for the result.
+        let (other, output) = (lowered.values[sum.inputs[0]], lowered.values[sum.outputs[0]])
+        guard case .arena(let a) = other.location, case .arena(let b) = output.location else { continue }
+        #expect(a == b)
+        let cost = OperationCost(sum, in: lowered)
+        #expect(cost.multiplyAdds > 0 && cost.isInt8)
+      }
+    }
+
+    /// The bytes of the portable kernels, whose kernels ever run, on one thread and on two.
+    @Test(arguments: MethodOptions.Kernels.allCases, [1, 2])
+    func joinedNodesGiveTheSameBytes(_ kernels: MethodOptions.Kernels, _ threads: Int) throws {
+      let program = try DelegationTests.quantizedResNet8()
+      let portable = try load(program, delegate: false)
+      let method = try Method(
+        lower(program, partitioner: XNNPACKPartitioner()), threads: ThreadPool(threadCount: threads),
+        options: MethodOptions(kernels: kernels))
+      #expect(method.fallback.isEmpty)
+      for seed in 10..<14 {
+        let input = NoiseDataset(shape: [1, 3, 32, 32], count: 0, scale: 255).input(seed)
+        #expect(
+          try method.run([input])[0].elements(as: Float.self) == portable.run([input])[0].elements(as: Float.self))
+      }
+    }
   }
 }

@@ -87,6 +87,32 @@ private struct Case {
     return Array(output[..<outputCount])
   }
 
+  /// The sum with `other`, which lies where the output does if `inPlace`.
+  func run(on isa: i8k_isa, adding other: [Int8], _ add: i8k_add, inPlace: Bool, threads: OpaquePointer?) -> [Int8] {
+    var conv = conv
+    conv.isa = isa
+    let packed = UnsafeMutableRawPointer.allocate(byteCount: i8k_conv_packed_size(&conv), alignment: 64)
+    let scratch = UnsafeMutableRawPointer.allocate(byteCount: i8k_conv_scratch_size(&conv) + 64, alignment: 64)
+    defer {
+      packed.deallocate()
+      scratch.deallocate()
+    }
+    i8k_conv_pack(&conv, filter, bias, scales, packed, nil)
+    var output = (inPlace ? other : [Int8](repeating: 99, count: outputCount)) + [Int8](repeating: 99, count: 64)
+    input.withUnsafeBufferPointer { input in
+      other.withUnsafeBufferPointer { other in
+        output.withUnsafeMutableBufferPointer { output in
+          i8k_conv_setup(&conv, input.baseAddress, scratch)
+          i8k_conv_run_sum(
+            &conv, packed, input.baseAddress, [add], inPlace ? UnsafePointer(output.baseAddress) : other.baseAddress,
+            output.baseAddress, scratch, threads)
+        }
+      }
+    }
+    #expect(output[outputCount...].allSatisfy { $0 == 99 }, "written past the end")
+    return Array(output[..<outputCount])
+  }
+
   /// Straight from the definition.
   func expected() -> [Int8] {
     var output: [Int8] = []
@@ -149,6 +175,27 @@ private let builds = (0..<I8K_ISA_COUNT.rawValue).map { i8k_isa(rawValue: $0) }.
       let expected = test.expected()
       for build in builds {
         #expect(test.run(on: build) == expected, "\(String(cString: i8k_isa_name(build))) \(test.conv)")
+      }
+    }
+  }
+
+  /// Every number of output channels beyond a block, in groups too, with batches that need pointers moved.
+  @Test(arguments: [1, 2], Array(1...24))
+  func sumsWithAnotherTensorAreConvolutionAndSum(groups: Int, seed: Int) throws {
+    var random = SplitMix(state: UInt64(seed))
+    var test = Case(depthwise: false, channels: groups * seed, groups: groups, using: &random)
+    if seed % 3 == 0 { test.resize(20, outChannels: groups * 40, using: &random) }
+    let other = (0..<test.outputCount).map { _ in Int8.random(in: -128...127, using: &random) }
+    var add = i8k_add()
+    try #require(i8k_add_init(&add, [0.03, Float(seed) * 0.01, 0.05], [3, Int8(seed), -128], -100, 120))
+    var expected = [Int8](repeating: 0, count: other.count)
+    i8k_add_run(I8K_PORTABLE, &add, test.expected(), other, &expected, other.count)
+    let threads = i8k_threads_create(2)
+    defer { i8k_threads_delete(threads) }
+    for build in builds {
+      for inPlace in [false, true] {
+        #expect(test.run(on: build, adding: other, add, inPlace: inPlace, threads: nil) == expected)
+        #expect(test.run(on: build, adding: other, add, inPlace: inPlace, threads: threads) == expected)
       }
     }
   }

@@ -19,7 +19,8 @@ struct FusedCase: Sendable, CustomTestStringConvertible {
 
   var testDescription: String { "\(op) \(label)" }
 
-  static let all = convolution + linear + dynamic + elementwise + real + pooling + movement + conversion
+  static let all =
+    convolution + sumOfConvolution + linear + dynamic + elementwise + real + pooling + movement + conversion
 }
 
 @Suite struct FusedCasesTests {
@@ -33,7 +34,7 @@ struct FusedCase: Sendable, CustomTestStringConvertible {
 
   @Test func everyFusedOperatorHasCasesAndRefusals() {
     let names = OperatorSet.all.map(\.name).filter { $0.hasPrefix("fused.") || $0.hasPrefix("dim_order_ops.") }
-    #expect(names.count == 25)
+    #expect(names.count == 26)
     for name in names {
       #expect(FusedCase.all.contains { $0.op == name }, "\(name) has no case")
       #expect(FusedRefusal.all.contains { $0.op == name }, "\(name) has no refusal")

@@ -8,6 +8,9 @@ extension FusedCase {
       let groups = random.pick([1, 1, 1, 2, 3])
       try convolve(.int8, groups * random.int(1...11), groups * random.int(1...9), groups, &random)
     },
+    FusedCase("fused.conv2d", "int8, in several strips", rounds: 2) { random in
+      try convolve(.int8, 24, 1, 1, isWide: true, &random)
+    },
     FusedCase("fused.conv2d", "int8 depthwise", rounds: 80) { random in
       let channels = random.int(1...19)
       try convolve(.int8, channels, channels, channels, &random)
@@ -20,10 +23,43 @@ extension FusedCase {
       let groups = random.pick([1, 1, 2, 3])
       try convolve(.float32, groups * random.int(1...9), groups * random.int(1...11), groups, &random)
     },
+    FusedCase("fused.conv2d", "f32, in several strips", rounds: 2) { random in
+      try convolve(.float32, 24, 2, 2, isWide: true, &random)
+    },
     FusedCase("fused.conv2d", "f32 depthwise") { random in
       let channels = random.int(1...11)
       try convolve(.float32, channels, channels, channels, &random)
     },
+  ]
+
+  static let sumOfConvolution = [
+    FusedCase("fused.add_conv2d", "is fused.conv2d and fused.add", rounds: 60) { random in
+      let (channels, outputs, kernel) = (random.int(1...9), random.int(1...9), random.int(1...3))
+      let input = random.activation(.int8, [random.int(1...2), channels, 5, 4], .channelsLast)
+      let weight = weights(.int8, [outputs, channels, kernel, kernel], .channelsLast, &random)
+      var operands = [("input", input), ("weight", weight)]
+      if random.chance(2) { operands.append(("bias", bias(.int8, outputs, &random))) }
+      let window: [String: Attribute] = ["padding": .int(1), "stride": .int(random.int(1...2))]
+      let (inner, outer) = (random.int8Bounds(), random.int8Bounds())
+      let product = outputQuantization(input, depth: channels * kernel * kernel, &random)
+      let convolution = try FusedCall("fused.conv2d", operands, window.merging(inner.attributes) { $1 })
+        .run(quantization: product)
+      let other = random.activation(.int8, convolution.shape, .channelsLast)
+      // Also outside the ratios of fixed point.
+      let scale = random.pick([1, 1, 1, 1e-4, 1e4]) * random.scale(0.05)
+      let output = QuantizationParameters(scale: scale, zeroPoint: random.zeroPoint())
+      let want = try FusedCall("fused.add", [("self", convolution), ("other", other)], outer.attributes)
+        .run(quantization: output)
+      var attributes = window.merging(outer.attributes) { $1 }
+      attributes["conv_min"] = inner.attributes["output_min"]
+      attributes["conv_max"] = inner.attributes["output_max"]
+      attributes["conv_scale"] = .float(Double(product.scale))
+      attributes["conv_zero_point"] = .int(Int(product.zeroPoint))
+      var call = try FusedCall("fused.add_conv2d", [("self", other)] + operands, attributes)
+      call.computed = random.pick([["input"], ["input", "weight", "bias"]])
+      let result = try call.run(quantization: output)
+      #expect(result.spec == want.spec && result.elements(as: Int8.self) == want.elements(as: Int8.self))
+    }
   ]
 
   static let linear = [
@@ -57,16 +93,17 @@ extension FusedCase {
   }
 
   private static func convolve(
-    _ type: DataType, _ channels: Int, _ outputs: Int, _ groups: Int, _ random: inout FusedRandom
+    _ type: DataType, _ channels: Int, _ outputs: Int, _ groups: Int, isWide: Bool = false,
+    _ random: inout FusedRandom
   ) throws {
-    let kernel = [random.int(1...4), random.int(1...4)]
-    let dilation = [random.pick([1, 1, 2, 3]), random.pick([1, 1, 2])]
+    let kernel = isWide ? [3, 1] : [random.int(1...4), random.int(1...4)]
+    let dilation = isWide ? [1, 1] : [random.pick([1, 1, 2, 3]), random.pick([1, 1, 2])]
     let pad = (0..<4).map { _ in random.pick([0, 0, 1, random.int(0...5)]) }
     let effective = [(kernel[0] - 1) * dilation[0] + 1, (kernel[1] - 1) * dilation[1] + 1]
-    let height = max(1, effective[0] - pad[0] - pad[2]) + random.int(0...6)
-    let width = max(1, effective[1] - pad[1] - pad[3]) + random.int(0...6)
-    let stride = [random.int(1...3), random.int(1...3)]
-    let input = random.activation(type, [random.int(1...2), channels, height, width], .channelsLast)
+    let height = isWide ? random.int(13...15) : max(1, effective[0] - pad[0] - pad[2]) + random.int(0...6)
+    let width = (isWide ? 380 : max(1, effective[1] - pad[1] - pad[3])) + random.int(0...6)
+    let stride = [random.int(1...3), isWide ? 1 : random.int(1...3)]
+    let input = random.activation(type, [isWide ? 1 : random.int(1...2), channels, height, width], .channelsLast)
     let weight = weights(type, [outputs, channels / groups, kernel[0], kernel[1]], .channelsLast, &random)
     var tensors = [("input", input), ("weight", weight)]
     if random.chance(2) { tensors.append(("bias", bias(type, outputs, &random))) }

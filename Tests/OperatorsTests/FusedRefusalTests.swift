@@ -154,7 +154,31 @@ struct FusedRefusal: Sendable, CustomTestStringConvertible {
     unary("dim_order_ops._to_dim_order_copy.default", "channels_last", ["dim_order": .string("nhwc")]),
   ]
 
-  static let all = convolutions + others + dynamic + real
+  /// The filter makes [2, 6, 3, 3] of the input; attributes replace valid ones.
+  private static func sum(
+    _ words: String, _ attributes: [String: Attribute] = [:], other: Tensor = image(.int8, [2, 6, 3, 3]),
+    input: Tensor = image(.int8, [2, 4, 5, 5]), weight: Tensor = filter()
+  ) -> FusedRefusal {
+    FusedRefusal("fused.add_conv2d", words, quantization: QuantizationParameters(scale: 1, zeroPoint: 0)) {
+      try FusedCall(
+        "fused.add_conv2d", [("self", other), ("input", input), ("weight", weight)],
+        ["conv_scale": .float(1), "conv_zero_point": .int(0)].merging(attributes) { $1 })
+    }
+  }
+
+  static let sums = [
+    sum("must agree", other: image(.int8, [2, 6, 3, 4])),
+    sum("must agree", other: image(.float32, [2, 6, 3, 3])),
+    sum("'input' must be int8", input: image(.float32, [2, 4, 5, 5])),
+    sum("conv_scale", ["conv_scale": .float(0)]),
+    sum("conv_scale", ["conv_scale": .float(.nan)]),
+    sum("conv_zero_point", ["conv_zero_point": .int(128)]),
+    sum("output_min", ["conv_min": .float(3), "conv_max": .float(2)]),
+    sum("output_min", ["output_min": .float(0.5)]),
+    sum("groups", ["groups": .int(3)]),
+  ]
+
+  static let all = convolutions + sums + others + dynamic + real
 
   private static func contiguous(_ spec: TensorSpec) -> TensorSpec {
     TensorSpec(spec.dataType, spec.shape, quantization: spec.quantization)
@@ -194,6 +218,12 @@ struct FusedRefusal: Sendable, CustomTestStringConvertible {
     let weights = FusedRefusal.filter()
     let calls = [
       try FusedCall("fused.conv2d", [("input", FusedRefusal.image()), ("weight", weights)]),
+      try FusedCall(
+        "fused.add_conv2d",
+        [
+          ("self", FusedRefusal.image(.int8, [2, 6, 3, 3])), ("input", FusedRefusal.image(.int8, [2, 4, 5, 5])),
+          ("weight", weights),
+        ], ["conv_scale": .float(1), "conv_zero_point": .int(0)]),
       try FusedCall("fused.linear", [("input", FusedRefusal.flat()), ("weight", FusedRefusal.filter([3, 4]))]),
       try FusedCall("fused.add", [("self", FusedRefusal.flat()), ("other", FusedRefusal.flat())]),
       try FusedCall("fused.max_pool2d", [("self", FusedRefusal.image())], ["kernel_size": .int(2), "stride": .int(1)]),

@@ -48,6 +48,47 @@ struct DelegatedNodeTests {
     ).expectDelegateEqualsPortable()
   }
 
+  /// On XNNPACK's kernels and on ours, in place and not.
+  @Test(arguments: 0..<40)
+  func sumOfConvolution2D(_ seed: Int) throws {
+    var random = Random(seed)
+    let groups = random.next(1...3)
+    let (inputs, outputs) = (groups * random.next(2...19), groups * random.next(4...37))
+    let (kernel, stride, pad) = (random.next(1...4), random.next(1...2), random.next(0...2))
+    let size = kernel + random.next(1...12)
+    let outputSize = (size + 2 * pad - kernel) / stride + 1
+    let shape: Shape = [random.next(1...2), outputs, outputSize, outputSize]
+    let product = QuantizationParameters(scale: random.float(0.02, 0.3), zeroPoint: Int32(random.next(-128...127)))
+    let isBounded = random.next(0...1) == 1
+    var tensors = [
+      random.activation(shape, .int8), random.activation([shape[0], inputs, size, size], .int8),
+      random.weight([outputs, inputs / groups, kernel, kernel], .int8, perChannel: seed % 2 == 0),
+    ]
+    var arguments: [(String, CallArgument)] = [
+      ("self", .tensor(0)), ("input", .tensor(1)), ("weight", .tensor(2)), ("stride", .attribute(.int(stride))),
+      ("padding", .attribute(.int(pad))), ("groups", .attribute(.int(groups))),
+      ("conv_scale", .attribute(.float(Double(product.scale)))),
+      ("conv_zero_point", .attribute(.int(Int(product.zeroPoint)))),
+      ("conv_min", .attribute(.float(isBounded ? -90 : -.infinity))),
+    ]
+    if random.next(0...3) > 0 {
+      arguments.append(("bias", .tensor(3)))
+      tensors.append(random.bias(outputs, .int8))
+    }
+    let node = SingleNode(
+      operatorName: "fused.add_conv2d", arguments: arguments + bounds(&random, .int8), inputs: tensors,
+      constantIndices: Set(2..<tensors.count), output: random.output(shape, .int8, scale: random.float(0.02, 0.3)))
+    let portable = try node.run(node.method(delegate: false))
+    #expect(try node.run(node.method(delegate: false, inPlace: true)) == portable)
+    for kernels in MethodOptions.Kernels.allCases {
+      for (threads, inPlace) in [(1, false), (1, true), (2, false), (2, true)] {
+        let method = try node.method(delegate: true, threads: threads, inPlace: inPlace, kernels: kernels)
+        #expect(method.operations[0].backend != .portable, "\(kernels): \(method.operations[0].reason ?? "")")
+        #expect(try node.run(method) == portable, "\(kernels), \(threads) threads, in place: \(inPlace)")
+      }
+    }
+  }
+
   @Test(arguments: types, 0..<20)
   func fullyConnected(_ type: DataType, _ seed: Int) throws {
     var random = Random(seed)

@@ -23,7 +23,9 @@ struct SingleNode {
   /// - Parameters:
   ///   - force: delegates even if the partitioner has a reason against it.
   ///   - inPlace: the output lies where the first input lies.
-  func method(delegate: Bool, threads: Int = 1, force: Bool = false, inPlace: Bool = false) throws -> Method {
+  func method(
+    delegate: Bool, threads: Int = 1, force: Bool = false, inPlace: Bool = false, kernels: MethodOptions.Kernels = .auto
+  ) throws -> Method {
     let call = try call()
     let partitioner = XNNPACKPartitioner()
     let outputIndex = inputs.count
@@ -49,7 +51,8 @@ struct SingleNode {
       ],
       delegates: isDelegated ? [.init(backend: partitioner.backend, nodeCount: 1, processed: bytes)] : [],
       arenaByteCount: offset)
-    return try Method(program, threads: ThreadPool(threadCount: threads))
+    return try Method(
+      program, threads: ThreadPool(threadCount: threads), options: MethodOptions(kernels: kernels))
   }
 
   func run(_ method: Method) throws -> [UInt8] {

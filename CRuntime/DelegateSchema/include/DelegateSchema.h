@@ -26,7 +26,8 @@
   X(CONVERT,                "convert")                     \
   X(TRANSPOSE,              "transpose")                   \
   X(DYNAMIC_LINEAR,         "dynamic_linear")              \
-  X(CONVERT_TRANSPOSE,      "convert_transpose")
+  X(CONVERT_TRANSPOSE,      "convert_transpose")           \
+  X(CONVOLUTION_2D_ADD,     "convolution_2d_add")
 // clang-format on
 
 #define DS_KIND_MEMBER(name, text) DS_##name,
@@ -44,6 +45,14 @@ struct ds_window {
   int32_t groups;  // convolution only
 };
 
+// A convolution (not depthwise) whose output, int8 with these parameters and bounds in quanta, is added to a tensor.
+struct ds_sum {
+  struct ds_window window;
+  float scale;
+  int32_t zero_point;
+  float min, max;
+};
+
 // Elements added before and after each of the four dimensions N, H, W, C; filled with `value` (a quantum for int8).
 struct ds_padding {
   int32_t before[4], after[4];
@@ -55,6 +64,7 @@ struct ds_node {
   uint32_t input_count;
   // CONVOLUTION_2D, FULLY_CONNECTED: activation, filter (constant), bias (constant; int32 for int8) or DS_NO_VALUE.
   // DYNAMIC_LINEAR: activation (f32, quantized row by row), filter (constant int8), bias (constant f32) or DS_NO_VALUE.
+  // CONVOLUTION_2D_ADD: the other operand of the sum, then as CONVOLUTION_2D.
   // LOOKUP_TABLE: activation, table of 256 int8 (constant), indexed by the activation's value + 128.
   // CONCATENATE: the parts, in order, along C.
   int32_t inputs[DS_MAX_INPUTS];
@@ -63,6 +73,7 @@ struct ds_node {
   float output_min, output_max;
   union {
     struct ds_window window;
+    struct ds_sum sum;
     struct ds_padding padding;
     // TRANSPOSE and CONVERT_TRANSPOSE: 1 from (N, C, H, W) to (N, H, W, C), 0 the other way.
     int32_t to_channels_last;
@@ -71,7 +82,8 @@ struct ds_node {
 
 _Static_assert(sizeof(struct ds_window) == 44, "ds_window has no padding");
 _Static_assert(sizeof(struct ds_padding) == 36, "ds_padding has no padding");
-_Static_assert(sizeof(struct ds_node) == 52 + 44, "ds_node has no padding");
+_Static_assert(sizeof(struct ds_sum) == 60, "ds_sum has no padding");
+_Static_assert(sizeof(struct ds_node) == 52 + 60, "ds_node has no padding");
 
 enum ds_type { DS_FLOAT32, DS_INT8, DS_INT32 };
 

@@ -33,7 +33,7 @@ struct i8k_conv {
 bool i8k_conv_supports(const struct i8k_conv *conv);
 
 // Changes with what i8k_conv_pack writes, so that packed weights of an earlier build are told.
-enum { I8K_PACKED_LAYOUT = 2 };
+enum { I8K_PACKED_LAYOUT = 3 };
 
 // Packed weights: position independent, to be aligned to 64 bytes.
 size_t i8k_conv_packed_size(const struct i8k_conv *conv);
@@ -58,7 +58,29 @@ void i8k_conv_run(
     const struct i8k_conv *conv, const void *packed, const int8_t *input, int8_t *output, void *scratch,
     struct i8k_threads *threads);
 
-// The same up to the sums with bias, which nothing scales: `stride` int32 for each place of the output, a multiple of
+// The sum of two int8 tensors with parameters of their own, in the fixed point of XNNPACK's:
+// clamp(((bias + a * a_multiplier + b * b_multiplier) >> shift) + zero_point).
+struct i8k_add {
+  int32_t bias, a_multiplier, b_multiplier;
+  uint32_t shift;
+  int8_t zero_point, min, max;
+};
+
+// The parameters of a, b and the output; false where a ratio of scales to the output's lies outside [2^-10, 2^8).
+bool i8k_add_init(
+    struct i8k_add *add, const float scales[3], const int8_t zero_points[3], int8_t min, int8_t max);
+
+// The output may lie where an operand lies.
+void i8k_add_run(
+    enum i8k_isa isa, const struct i8k_add *add, const int8_t *a, const int8_t *b, int8_t *output, size_t count);
+
+// i8k_conv_run, and the sum of its output, which is a, and `other` of the same sizes. The output may lie where `other`
+// lies, but not where the input does. Not depthwise.
+void i8k_conv_run_sum(
+    const struct i8k_conv *conv, const void *packed, const int8_t *input, const struct i8k_add *add,
+    const int8_t *other, int8_t *output, void *scratch, struct i8k_threads *threads);
+
+// i8k_conv_run up to the sums with bias, which nothing scales: `stride` int32 for each place of the output, a multiple of
 // I8K_SUMS_MULTIPLE that has room for the output channels; what is behind those is undefined. One group.
 enum { I8K_SUMS_MULTIPLE = 16 };
 void i8k_conv_sums(

@@ -29,7 +29,7 @@ typedef struct xnx_operator xnx_operator;
 enum xnx_status xnx_threads_create(size_t thread_count, xnx_threads **threads_out);
 void xnx_threads_delete(xnx_threads *threads);
 
-// Whose kernels run an int8 convolution or fully connected node.
+// Whose kernels run a convolution or fully connected node.
 enum __attribute__((enum_extensibility(closed))) xnx_kernels {
   XNX_KERNELS_AUTO = 0,  // the faster, by what was measured on processors of this kind
   XNX_KERNELS_XNNPACK,
@@ -90,6 +90,9 @@ void *xnx_operator_take_packed(xnx_operator *op);
 // of their layout.
 const char *xnx_kernel_isa(void);
 int xnx_packed_layout(void);
+// The same for f32.
+const char *xnx_float_kernel_isa(void);
+int xnx_float_packed_layout(void);
 
 // Whether kernels of ours run the operator.
 int xnx_operator_is_native(const xnx_operator *op);

@@ -11,16 +11,24 @@ struct NodeFusion {
   private var users: [ValueID: [Int]]
   private var producers: [ValueID: Int]
 
-  static func fuse(_ program: ExportedProgram) throws(GraphError) -> ExportedProgram {
-    var fusion = NodeFusion(program)
+  private let constants: Set<ValueID>
+  /// Nodes that stay as they are.
+  private let kept: Set<String>
+
+  /// - Parameter kept: names of nodes that stay as they are: those with arguments that sizes decide.
+  static func fuse(_ program: ExportedProgram, keeping kept: Set<String>) throws(GraphError) -> ExportedProgram {
+    var fusion = NodeFusion(program, kept)
     fusion.fuseConversions()
+    fusion.fuseSums()
     fusion.program.graph.removeDeadNodes()
     try Verifier.verify(fusion.program, as: .lowered)
     return fusion.program
   }
 
-  private init(_ program: ExportedProgram) {
+  private init(_ program: ExportedProgram, _ kept: Set<String>) {
     self.program = program
+    self.kept = kept
+    constants = Set(program.storedConstants().keys)
     users = program.graph.users()
     producers = program.graph.producers()
   }
@@ -50,5 +58,52 @@ struct NodeFusion {
       ]
       program.graph.nodes[index] = fused
     }
+  }
+
+  /// Sums of a convolution's result and what is there before the convolution runs.
+  private mutating func fuseSums() {
+    for (index, node) in program.graph.nodes.enumerated() where node.operatorName == "fused.add" {
+      guard let a = node.value("self"), let b = node.value("other"), a != b, !constants.contains(a),
+        !constants.contains(b)
+      else { continue }
+      // What is computed last.
+      let (product, other) = producers[a] ?? -1 > producers[b] ?? -1 ? (a, b) : (b, a)
+      guard let convolution = producer(ofOnlyUse: product), canSum(convolution, with: other, in: node) else { continue }
+      program.graph.nodes[index] = sum(of: convolution, and: other, in: node)
+    }
+  }
+
+  private func canSum(_ convolution: Node, with other: ValueID, in node: Node) -> Bool {
+    guard convolution.operatorName == "fused.conv2d", !kept.contains(convolution.name), !kept.contains(node.name),
+      let weight = convolution.value("weight"), constants.contains(weight),
+      let input = convolution.value("input"),
+      let scale = program.graph.spec(node.output).quantization?.scale,
+      let product = program.graph.spec(convolution.output).quantization?.scale,
+      let summand = program.graph.spec(other).quantization?.scale
+    else { return false }
+    // Not depthwise, and in fixed point: other sums are no faster so.
+    let isDepthwise = program.graph.spec(weight).shape[1] == 1 && program.graph.spec(input).shape[1] > 1
+    return !isDepthwise && [product / scale, summand / scale].allSatisfy { $0 >= 0x1p-10 && $0 < 0x1p8 }
+  }
+
+  private func sum(of convolution: Node, and other: ValueID, in node: Node) -> Node {
+    var fused = node
+    fused.operatorName = "fused.add_conv2d"
+    fused.arguments = [Node.Argument("self", .value(other))]
+    for argument in convolution.arguments {
+      let bounds = ["output_min": "conv_min", "output_max": "conv_max"]
+      fused.arguments.append(Node.Argument(bounds[argument.name] ?? argument.name, argument.operand))
+    }
+    let parameters = program.graph.spec(convolution.output).quantization!
+    fused.arguments += [
+      Node.Argument("conv_scale", .attribute(.float(Double(parameters.scale)))),
+      Node.Argument("conv_zero_point", .attribute(.int(Int(parameters.zeroPoint)))),
+    ]
+    fused.arguments += node.arguments.filter { $0.name == "output_min" || $0.name == "output_max" }
+    fused.metadata["source_nodes"] = [convolution, node].compactMap { $0.metadata["source_nodes"] }.filter {
+      !$0.isEmpty
+    }
+    .joined(separator: ",")
+    return fused
   }
 }

@@ -18,10 +18,8 @@ extension Operator {
   ) { call throws(OperatorError) in
     let attention = try Attention(call)
     return KernelPlan(TensorSpec(.float32, attention.output)) { () throws(OperatorError) in
-      let (packedByteCount, scratchByteCount) = try attention.byteCounts(call)
-      return PreparedKernel(scratchByteCount: scratchByteCount) { buffers in
-        attention.run(buffers, packedByteCount: packedByteCount)
-      }
+      let layout = try attention.layout(call)
+      return PreparedKernel(scratchByteCount: layout.byteCount) { attention.run($0, layout) }
     }
   }
 }
@@ -96,44 +94,57 @@ private struct Attention: Sendable {
     FloatGemm(groups: 1, outputsPerGroup: keys, depth: depth, lower: -.infinity, upper: .infinity)
   }
 
-  /// Of the packed keys, and of these with the scores of a block of rows.
-  func byteCounts(_ call: OperatorCall) throws(OperatorError) -> (packed: Int, all: Int) {
-    let packed = try scores.packedByteCount(call)
-    let (all, overflow) = packed.addingReportingOverflow(keys * Attention.blockRows * 4)
-    try call.check(!overflow, "the keys are too large")
-    return (packed, all)
+  private var averages: FloatGemm {
+    FloatGemm(groups: 1, outputsPerGroup: width, depth: keys, lower: -.infinity, upper: .infinity)
   }
 
-  func run(_ buffers: KernelBuffers, packedByteCount: Int) {
+  /// Where things lie in the scratch memory: the packed keys, the packed values, the scores of a block of rows.
+  struct Layout: Sendable {
+    let valuesOffset, scoresOffset: Int
+    let byteCount: Int
+  }
+
+  func layout(_ call: OperatorCall) throws(OperatorError) -> Layout {
+    let (packedKeys, packedValues) = (try scores.packedByteCount(call), try averages.packedByteCount(call))
+    let (packed, overflow) = packedKeys.addingReportingOverflow(packedValues)
+    let (all, isLarge) = packed.addingReportingOverflow(keys * Attention.blockRows * 4)
+    try call.check(!overflow && !isLarge, "the keys are too large")
+    return Layout(valuesOffset: packedKeys, scoresOffset: packed, byteCount: all)
+  }
+
+  func run(_ buffers: KernelBuffers, _ layout: Layout) {
     if rows == 0 { return }
     guard let mask else {
-      for index in 0..<batch { attend(buffers, index, packedByteCount, mask: nil) }
+      for index in 0..<batch { attend(buffers, layout, index, mask: nil) }
       return
     }
     var index = 0
     let row = mask.offsets.row
     mask.offsets.forEachRow { offset, _, _ in
       for i in 0..<row.size {
-        attend(buffers, index, packedByteCount, mask: offset &+ i &* row.first)
+        attend(buffers, layout, index, mask: offset &+ i &* row.first)
         index += 1
       }
     }
   }
 
   /// One matrix; `mask` is the offset of its mask.
-  private func attend(_ buffers: KernelBuffers, _ index: Int, _ packedByteCount: Int, mask offset: Int?) {
+  private func attend(_ buffers: KernelBuffers, _ layout: Layout, _ index: Int, mask offset: Int?) {
     let q = buffers.input(query, as: Float.self) + index &* rows &* depth
-    let v = buffers.input(value, as: Float.self) + index &* keys &* width
     let target = buffers.output(as: Float.self) + index &* rows &* width
-    let block = (buffers.scratch + packedByteCount).assumingMemoryBound(to: Float.self)
-    let gemm = scores
-    gemm.pack(buffers.input(key, as: Float.self) + index &* keys &* depth, bias: nil, into: buffers.scratch)
+    let block = (buffers.scratch + layout.scoresOffset).assumingMemoryBound(to: Float.self)
+    let values = buffers.scratch + layout.valuesOffset
+    let (scores, average) = (scores, averages)
+    average.pack(
+      buffers.input(value, as: Float.self) + index &* keys &* width, steps: (output: 1, product: width), bias: nil,
+      into: values)
+    scores.pack(buffers.input(key, as: Float.self) + index &* keys &* depth, bias: nil, into: buffers.scratch)
     var first = 0
     while first < rows {
       let count = min(Attention.blockRows, rows - first)
-      gemm.multiply(
-        q + first &* depth, rowCount: count, rowStride: depth, packed: buffers.scratch, group: 0, output: block,
-        outputStride: keys)
+      scores.multiply(
+        GemmRows(q + first &* depth, count: count, length: depth, stride: depth), packed: buffers.scratch, group: 0,
+        output: block, outputStride: keys)
       for row in 0..<count {
         let line = block + row &* keys
         for j in 0..<keys { line[j] *= scale }
@@ -143,11 +154,9 @@ private struct Attention: Sendable {
         }
         softmax(line, count: keys)
       }
-      var row = 0
-      while row < count {
-        average(v, block + row &* keys, min(4, count - row), target + (first + row) &* width)
-        row += 4
-      }
+      average.multiply(
+        GemmRows(block, count: count, length: keys, stride: keys), packed: values, group: 0,
+        output: target + first &* width, outputStride: width)
       first += count
     }
   }
@@ -163,48 +172,11 @@ private struct Attention: Sendable {
       for j in 0..<keys { line[j] += source[j &* mask.columnStep] }
     }
   }
-
-  /// The sums of the values weighted by up to four rows of probabilities, key by key.
-  private func average(
-    _ values: UnsafePointer<Float>, _ weights: UnsafePointer<Float>, _ count: Int, _ target: UnsafeMutablePointer<Float>
-  ) {
-    // Rows that are not there repeat the last one.
-    let w0 = weights
-    let (w1, w2, w3) = (
-      w0 + min(1, count &- 1) &* keys, w0 + min(2, count &- 1) &* keys, w0 + min(3, count &- 1) &* keys
-    )
-    var column = 0
-    while column &+ 8 <= width {
-      var (s0, s1, s2, s3) = (SIMD8<Float>(), SIMD8<Float>(), SIMD8<Float>(), SIMD8<Float>())
-      for k in 0..<keys {
-        let value = UnsafeRawPointer(values + (k &* width &+ column)).loadUnaligned(as: SIMD8<Float>.self)
-        s0 += value * w0[k]
-        s1 += value * w1[k]
-        s2 += value * w2[k]
-        s3 += value * w3[k]
-      }
-      let output = target + column
-      UnsafeMutableRawPointer(output).storeBytes(of: s0, as: SIMD8<Float>.self)
-      if count > 1 { UnsafeMutableRawPointer(output + width).storeBytes(of: s1, as: SIMD8<Float>.self) }
-      if count > 2 { UnsafeMutableRawPointer(output + 2 &* width).storeBytes(of: s2, as: SIMD8<Float>.self) }
-      if count > 3 { UnsafeMutableRawPointer(output + 3 &* width).storeBytes(of: s3, as: SIMD8<Float>.self) }
-      column &+= 8
-    }
-    while column < width {
-      for row in 0..<count {
-        var total: Float = 0
-        for k in 0..<keys { total += values[k &* width &+ column] * weights[row &* keys &+ k] }
-        target[row &* width &+ column] = total
-      }
-      column &+= 1
-    }
-  }
 }
 
 /// exp(x − m) / Σ exp(x − m) in place, m being the maximum; zeros where all are −∞.
 private func softmax(_ line: UnsafeMutablePointer<Float>, count: Int) {
-  var maximum = -Float.infinity
-  for j in 0..<count { maximum = line[j] > maximum ? line[j] : maximum }
+  let maximum = greatest(line, count: count)
   if maximum == -.infinity {
     // NaN is no −∞, and stays.
     for j in 0..<count where line[j] == -.infinity { line[j] = 0 }

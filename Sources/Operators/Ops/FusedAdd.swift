@@ -81,14 +81,22 @@ private struct Int8Sum: Sendable {
   ) {
     let shift = 20 - Int32(max(ratioA, ratioB).exponent)
     let power = Float(sign: .plus, exponent: Int(shift), significand: 1)
-    let multiplierA = Int32((ratioA * power).rounded(.toNearestOrEven))
-    let multiplierB = sign &* Int32((ratioB * power).rounded(.toNearestOrEven))
-    let bias = (1 &<< (shift &- 1)) &- zeroPointA &* multiplierA &- zeroPointB &* multiplierB
-    let (lower, upper, zeroPoint) = (bounds.lower, bounds.upper, requantizer.zeroPoint)
-    for i in 0..<count {
-      let sum = bias &+ Int32(a[i]) &* multiplierA &+ Int32(b[i]) &* multiplierB
-      let quantum = max(lower, min(upper, sum &>> shift))
-      target[i] = Int8(truncatingIfNeeded: quantum &+ zeroPoint)
+    let sum = FixedPointSum(
+      multipliers: (
+        Int32((ratioA * power).rounded(.toNearestOrEven)), sign &* Int32((ratioB * power).rounded(.toNearestOrEven))
+      ),
+      zeroPoints: (zeroPointA, zeroPointB), shift: shift, bounds: bounds, outputZeroPoint: requantizer.zeroPoint)
+    var i = 0
+    while i &+ 8 <= count {
+      let x = UnsafeRawPointer(a + i).loadUnaligned(as: SIMD8<UInt8>.self)
+      let y = UnsafeRawPointer(b + i).loadUnaligned(as: SIMD8<UInt8>.self)
+      UnsafeMutableRawPointer(target + i).storeBytes(of: sum.quanta(x, y), as: SIMD8<Int8>.self)
+      i &+= 8
+    }
+    while i < count {
+      let (x, y) = (UInt8(bitPattern: a[i]), UInt8(bitPattern: b[i]))
+      target[i] = sum.quanta(SIMD8(repeating: x), SIMD8(repeating: y))[0]
+      i &+= 1
     }
   }
 
@@ -101,5 +109,48 @@ private struct Int8Sum: Sendable {
       let (x, y) = (Float(Int32(a[i]) &- zeroPointA), Float(Int32(b[i]) &- zeroPointB))
       target[i] = requantizer.round(x * ratioA + y * ratioB)
     }
+  }
+}
+
+/// Eight sums at a time. A multiplier of up to 22 bits is high · 2¹⁵ + low, so that the products of both operands are two
+/// multiply-adds of 16 bits: SSE2 multiplies no wider ones.
+private struct FixedPointSum {
+  private let low, high: SIMD8<Int16>
+  private let bias, shift, lower, upper, zeroPoint: Int32
+
+  @inline(__always)
+  init(
+    multipliers: (Int32, Int32), zeroPoints: (Int32, Int32), shift: Int32, bounds: (lower: Int32, upper: Int32),
+    outputZeroPoint: Int32
+  ) {
+    let (lowA, lowB) = (Int16(multipliers.0 & 0x7FFF), Int16(multipliers.1 & 0x7FFF))
+    // Truncated, not converted: else the compiler takes the factors for 32-bit ones.
+    let highA = Int16(truncatingIfNeeded: multipliers.0 &>> 15)
+    let highB = Int16(truncatingIfNeeded: multipliers.1 &>> 15)
+    low = SIMD8(lowA, lowB, lowA, lowB, lowA, lowB, lowA, lowB)
+    high = SIMD8(highA, highB, highA, highB, highA, highB, highA, highB)
+    // Operands are multiplied with 128 added, as unsigned.
+    bias =
+      (1 &<< (shift &- 1)) &- (zeroPoints.0 &+ 128) &* multipliers.0 &- (zeroPoints.1 &+ 128) &* multipliers.1
+    (self.shift, zeroPoint) = (shift, outputZeroPoint)
+    (lower, upper) = (bounds.lower, bounds.upper)
+  }
+
+  /// Of the bits of int8 operands.
+  @inline(__always)
+  func quanta(_ a: SIMD8<UInt8>, _ b: SIMD8<UInt8>) -> SIMD8<Int8> {
+    let flipped = SIMD8<UInt8>(repeating: 128)
+    let (a, b) = (a ^ flipped, b ^ flipped)
+    return SIMD8(
+      lowHalf: quanta(SIMD8(a[0], b[0], a[1], b[1], a[2], b[2], a[3], b[3])),
+      highHalf: quanta(SIMD8(a[4], b[4], a[5], b[5], a[6], b[6], a[7], b[7])))
+  }
+
+  @inline(__always)
+  private func quanta(_ pairs: SIMD8<UInt8>) -> SIMD4<Int8> {
+    let operands = SIMD8<Int16>(truncatingIfNeeded: pairs)
+    let sum = (productSums(operands, high) &<< 15) &+ productSums(operands, low) &+ bias
+    let quanta = clamped(sum &>> SIMD4(repeating: shift), lower, upper)
+    return SIMD4<Int8>(truncatingIfNeeded: quanta &+ zeroPoint)
   }
 }

@@ -58,45 +58,40 @@ private struct FusedConv2d {
     isDepthwise = groups == channels && outputChannels == channels
   }
 
-  private var depth: Int {
-    convolution.window.kernelHeight * convolution.window.kernelWidth * convolution.channelsPerGroup
-  }
-
   func int8(_ call: OperatorCall, _ output: TensorSpec) throws(OperatorError) -> PreparedKernel {
     let gemm = Int8Gemm(
-      groups: convolution.groups, outputsPerGroup: convolution.outputs / convolution.groups, depth: depth,
+      groups: convolution.groups, outputsPerGroup: convolution.outputs / convolution.groups,
+      runs: convolution.runs, runLength: convolution.runLength,
       scales: try call.requantizationScales(input: input, output: output), requantizer: try call.requantizer(output))
     let weights = try FusedWeights(call, byteCount: try gemm.packedByteCount(call)) { weights, bias, packed in
       gemm.pack(
         weights.assumingMemoryBound(to: Int8.self), bias: bias?.assumingMemoryBound(to: Int32.self), into: packed)
     }
     let zeroPoint = Int16(try call.int8Parameters(input, "input").zeroPoint)
-    let tileRows = FusedConvolution.tileRows(rowByteCount: gemm.rowStride * 2)
     let (convolution, index, offset) = (convolution, inputIndex, weights.scratchByteCount)
-    return PreparedKernel(scratchByteCount: offset + tileRows * gemm.rowStride * 2) { buffers in
+    let count = convolution.scratchCount(rowStride: gemm.rowStride, elementSize: 2)
+    return PreparedKernel(scratchByteCount: offset + count * 2) { buffers in
       convolution.runInt8(
         gemm, input: buffers.input(index), zeroPoint: zeroPoint, packed: weights.pointer(buffers),
-        rows: (buffers.scratch + offset).assumingMemoryBound(to: Int16.self), tileRows: tileRows,
-        output: buffers.output())
+        scratch: (buffers.scratch + offset).assumingMemoryBound(to: Int16.self), output: buffers.output())
     }
   }
 
   func float(_ call: OperatorCall) throws(OperatorError) -> PreparedKernel {
     let bounds = try call.floatBounds()
     let gemm = FloatGemm(
-      groups: convolution.groups, outputsPerGroup: convolution.outputs / convolution.groups, depth: depth,
-      lower: bounds.lower, upper: bounds.upper)
+      groups: convolution.groups, outputsPerGroup: convolution.outputs / convolution.groups,
+      depth: convolution.runs * convolution.runLength, lower: bounds.lower, upper: bounds.upper)
     let weights = try FusedWeights(call, byteCount: try gemm.packedByteCount(call)) { weights, bias, packed in
       gemm.pack(
         weights.assumingMemoryBound(to: Float.self), bias: bias?.assumingMemoryBound(to: Float.self), into: packed)
     }
-    let tileRows = FusedConvolution.tileRows(rowByteCount: depth * 4)
     let (convolution, index, offset) = (convolution, inputIndex, weights.scratchByteCount)
-    return PreparedKernel(scratchByteCount: offset + tileRows * depth * 4) { buffers in
+    let count = convolution.scratchCount(rowStride: gemm.depth, elementSize: 4)
+    return PreparedKernel(scratchByteCount: offset + count * 4) { buffers in
       convolution.runFloat(
         gemm, input: buffers.input(index), packed: weights.pointer(buffers),
-        rows: (buffers.scratch + offset).assumingMemoryBound(to: Float.self), tileRows: tileRows,
-        output: buffers.output())
+        scratch: (buffers.scratch + offset).assumingMemoryBound(to: Float.self), output: buffers.output())
     }
   }
 

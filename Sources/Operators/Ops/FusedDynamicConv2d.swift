@@ -50,37 +50,32 @@ private struct DynamicConvolution {
   }
 
   func prepared(_ call: OperatorCall) throws(OperatorError) -> PreparedKernel {
-    let window = convolution.window
     let gemm = try call.dynamicGemm(
-      groups: convolution.groups, outputs: convolution.outputs,
-      depth: window.kernelHeight * window.kernelWidth * convolution.channelsPerGroup)
+      groups: convolution.groups, outputs: convolution.outputs, runs: convolution.runs,
+      runLength: convolution.runLength)
     let weights = try call.dynamicWeights(gemm)
     let bounds = try call.floatBounds()
-    let tileRows = FusedConvolution.tileRows(rowByteCount: gemm.rowStride * 2)
     let (convolution, index, rule, count) = (convolution, inputIndex, rule, elementCount)
     let offset = weights.scratchByteCount
-    let scalesOffset = offset + (tileRows * gemm.rowStride * 2 + 63) / 64 * 64
-    let imageOffset = scalesOffset + (tileRows * 4 + 63) / 64 * 64
+    let scratchCount = convolution.scratchCount(rowStride: gemm.rowStride, elementSize: 2)
+    let imageOffset = offset + (scratchCount * 2 + 63) / 64 * 64
     return PreparedKernel(scratchByteCount: imageOffset + count) { buffers in
       let packed = weights.pointer(buffers)
-      let rows = (buffers.scratch + offset).assumingMemoryBound(to: Int16.self)
-      let scales = (buffers.scratch + scalesOffset).assumingMemoryBound(to: Float.self)
+      let scratch = (buffers.scratch + offset).assumingMemoryBound(to: Int16.self)
       let image = (buffers.scratch + imageOffset).assumingMemoryBound(to: Int8.self)
       let source = buffers.input(index, as: Float.self)
       let parameters = DynamicParameters(source, count: count, rule)
-      scales.update(repeating: parameters.scale, count: tileRows)
       let zeroPoint = Int16(truncatingIfNeeded: parameters.zeroPoint)
-      // `rows` serves as the buffer of centred values before it holds windows.
-      let step = tileRows &* gemm.rowStride
+      // `scratch` serves as the buffer of centred values before it holds windows.
       var first = 0
       while first < count {
-        let length = min(step, count &- first)
-        parameters.quantize(source + first, count: length, rule, centredTo: rows)
-        for i in 0..<length { image[first &+ i] = Int8(truncatingIfNeeded: rows[i] &+ zeroPoint) }
+        let length = min(scratchCount, count &- first)
+        parameters.quantize(source + first, count: length, rule, centredTo: scratch)
+        for i in 0..<length { image[first &+ i] = Int8(truncatingIfNeeded: scratch[i] &+ zeroPoint) }
         first &+= length
       }
       convolution.runDynamic(
-        gemm, input: image, zeroPoint: zeroPoint, rowScales: scales, packed: packed, rows: rows, tileRows: tileRows,
+        gemm, input: image, zeroPoint: zeroPoint, scale: parameters.scale, packed: packed, scratch: scratch,
         bounds: bounds, output: buffers.output())
     }
   }

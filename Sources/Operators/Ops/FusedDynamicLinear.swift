@@ -43,7 +43,7 @@ private struct DynamicLinear {
   }
 
   func prepared(_ call: OperatorCall) throws(OperatorError) -> PreparedKernel {
-    let gemm = try call.dynamicGemm(groups: 1, outputs: channels, depth: depth)
+    let gemm = try call.dynamicGemm(groups: 1, outputs: channels, runs: 1, runLength: depth)
     let weights = try call.dynamicWeights(gemm)
     let bounds = try call.floatBounds()
     let tileRows = FusedConvolution.tileRows(rowByteCount: gemm.rowStride * 2)
@@ -66,8 +66,8 @@ private struct DynamicLinear {
           parameters.quantize(values, count: depth, rule, centredTo: tile + row &* gemm.rowStride)
         }
         gemm.multiplyReal(
-          tile, rowCount: count, rowScales: scales, packed: packed, group: 0, bounds: bounds,
-          output: target + first &* channels, outputStride: channels)
+          GemmRows(tile, count: count, length: depth, stride: gemm.rowStride), scales: scales, scaleStep: 1,
+          packed: packed, group: 0, bounds: bounds, output: target + first &* channels, outputStride: channels)
         first &+= count
       }
     }
@@ -104,11 +104,10 @@ extension OperatorCall {
   }
 
   /// The matrix product whose scales are the weight's.
-  func dynamicGemm(groups: Int, outputs: Int, depth: Int) throws(OperatorError) -> Int8Gemm {
-    let scales = try weightScales(spec("weight"))
-    return Int8Gemm(
-      groups: groups, outputsPerGroup: outputs / groups, depth: depth,
-      scales: scales.count == outputs ? scales : [Float](repeating: scales[0], count: outputs),
+  func dynamicGemm(groups: Int, outputs: Int, runs: Int, runLength: Int) throws(OperatorError) -> Int8Gemm {
+    Int8Gemm(
+      groups: groups, outputsPerGroup: outputs / groups, runs: runs, runLength: runLength,
+      scales: try weightScales(spec("weight")),
       requantizer: Requantizer(Int8Parameters(scale: 1, zeroPoint: 0)))
   }
 

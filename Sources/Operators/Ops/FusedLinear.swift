@@ -48,7 +48,7 @@ private struct FusedLinear {
 
   func int8(_ call: OperatorCall, _ output: TensorSpec) throws(OperatorError) -> PreparedKernel {
     let gemm = Int8Gemm(
-      groups: 1, outputsPerGroup: channels, depth: depth,
+      groups: 1, outputsPerGroup: channels, runs: 1, runLength: depth,
       scales: try call.requantizationScales(input: input, output: output), requantizer: try call.requantizer(output))
     let weights = try FusedWeights(call, byteCount: try gemm.packedByteCount(call)) { weights, bias, packed in
       gemm.pack(
@@ -69,7 +69,8 @@ private struct FusedLinear {
           for k in 0..<depth { wide[k] = Int16(values[k]) &- zeroPoint }
         }
         gemm.multiply(
-          tile, rowCount: count, packed: packed, group: 0, output: target + first &* channels, outputStride: channels)
+          GemmRows(tile, count: count, length: depth, stride: gemm.rowStride), packed: packed, group: 0,
+          output: target + first &* channels, outputStride: channels)
         first &+= count
       }
     }
@@ -86,8 +87,8 @@ private struct FusedLinear {
     let (rows, depth, channels, index) = (rows, depth, channels, inputIndex)
     return PreparedKernel(scratchByteCount: weights.scratchByteCount) { buffers in
       gemm.multiply(
-        buffers.input(index), rowCount: rows, rowStride: depth, packed: weights.pointer(buffers), group: 0,
-        output: buffers.output(), outputStride: channels)
+        GemmRows(buffers.input(index), count: rows, length: depth, stride: depth), packed: weights.pointer(buffers),
+        group: 0, output: buffers.output(), outputStride: channels)
     }
   }
 }

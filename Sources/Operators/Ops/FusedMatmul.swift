@@ -21,7 +21,8 @@ extension Operator {
       let kernel = Int8Matmul(
         product: product, zeroPoints: (Int16(a.zeroPoint), Int16(b.zeroPoint)), scale: scale,
         requantizer: try call.requantizer(output))
-      return PreparedKernel(scratchByteCount: try kernel.scratchByteCount(call)) { kernel.run($0) }
+      let layout = try kernel.layout(call)
+      return PreparedKernel(scratchByteCount: layout.byteCount) { kernel.run($0, layout) }
     })
 }
 
@@ -35,36 +36,51 @@ private func matmulOutput(_ call: OperatorCall) throws(OperatorError) -> (produc
 private struct Int8Matmul: Sendable {
   let product: MatrixProduct
   let zeroPoints: (Int16, Int16)
-  let scale: Float
-  let requantizer: Requantizer
+  let gemm: Int8Gemm
 
-  /// The second matrix, transposed to [columns, depth], and one row of the first; both less their zero points.
-  func scratchByteCount(_ call: OperatorCall) throws(OperatorError) -> Int {
-    let (count, overflow) = product.depth.multipliedReportingOverflow(by: product.columns + 1)
-    try call.check(!overflow && count <= sizeLimit, "a matrix of \(product.depth) by \(product.columns) is too large")
-    return count * 2
+  init(product: MatrixProduct, zeroPoints: (Int16, Int16), scale: Float, requantizer: Requantizer) {
+    (self.product, self.zeroPoints) = (product, zeroPoints)
+    gemm = Int8Gemm(
+      groups: 1, outputsPerGroup: product.columns, runs: 1, runLength: product.depth,
+      scales: [scale], requantizer: requantizer)
   }
 
-  func run(_ buffers: KernelBuffers) {
+  /// The parts of the scratch memory: the second matrix, packed, and some rows of the first, less their zero point.
+  struct Layout: Sendable {
+    let rowsOffset, tileRows, byteCount: Int
+  }
+
+  func layout(_ call: OperatorCall) throws(OperatorError) -> Layout {
+    try call.check(
+      product.depth <= sizeLimit && product.columns <= sizeLimit,
+      "a matrix of \(product.depth) by \(product.columns) is too large")
+    let packed = try gemm.packedByteCount(call)
+    let tileRows = FusedConvolution.tileRows(rowByteCount: gemm.rowStride * 2)
+    let (all, overflow) = packed.addingReportingOverflow(tileRows * gemm.rowStride * 2 + 64)
+    try call.check(!overflow, "a matrix of \(product.depth) by \(product.columns) is too large")
+    return Layout(rowsOffset: (packed + 63) / 64 * 64, tileRows: tileRows, byteCount: all)
+  }
+
+  func run(_ buffers: KernelBuffers, _ layout: Layout) {
     let (rows, depth, columns) = (product.rows, product.depth, product.columns)
-    let transposed = buffers.scratch.assumingMemoryBound(to: Int16.self)
-    let row = transposed + depth &* columns
+    let (gemm, zeroPoint) = (gemm, zeroPoints.0)
+    let tile = (buffers.scratch + layout.rowsOffset).assumingMemoryBound(to: Int16.self)
     product.forEachMatrix { first, second, target in
-      let (a, b) = (
-        buffers.input(product.first, as: Int8.self) + first, buffers.input(product.second, as: Int8.self) + second
-      )
-      let output = buffers.output(as: Int8.self) + target
-      for k in 0..<depth {
-        for j in 0..<columns { transposed[j &* depth &+ k] = Int16(b[k &* columns &+ j]) &- zeroPoints.1 }
-      }
-      for i in 0..<rows {
-        for k in 0..<depth { row[k] = Int16(a[i &* depth &+ k]) &- zeroPoints.0 }
-        for j in 0..<columns {
-          let column = transposed + j &* depth
-          var sum: Int32 = 0
-          for k in 0..<depth { sum &+= Int32(row[k]) &* Int32(column[k]) }
-          output[i &* columns &+ j] = requantizer.requantize(sum, scale: scale)
+      let a = buffers.input(product.first, as: Int8.self) + first
+      gemm.pack(
+        buffers.input(product.second, as: Int8.self) + second, steps: (output: 1, product: columns),
+        zeroPoint: zeroPoints.1, bias: nil, into: buffers.scratch)
+      var row = 0
+      while row < rows {
+        let count = min(layout.tileRows, rows &- row)
+        for i in 0..<count {
+          let (wide, values) = (tile + i &* gemm.rowStride, a + (row &+ i) &* depth)
+          for k in 0..<depth { wide[k] = Int16(values[k]) &- zeroPoint }
         }
+        gemm.multiply(
+          GemmRows(tile, count: count, length: depth, stride: gemm.rowStride), packed: buffers.scratch, group: 0,
+          output: buffers.output(as: Int8.self) + (target &+ row &* columns), outputStride: columns)
+        row &+= count
       }
     }
   }

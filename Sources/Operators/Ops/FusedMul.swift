@@ -37,9 +37,23 @@ private func int8Product(
   return PreparedKernel { buffers in
     let (x, y) = (buffers.input(indexA, as: Int8.self), buffers.input(indexB, as: Int8.self))
     let target = buffers.output(as: Int8.self)
-    for i in 0..<count {
-      let product = (Int32(x[i]) &- a.zeroPoint) &* (Int32(y[i]) &- b.zeroPoint)
-      target[i] = requantizer.requantize(product, scale: scale)
+    let (zeroA, zeroB) = (Int16(a.zeroPoint), Int16(b.zeroPoint))
+    func quanta(_ a: SIMD8<UInt8>, _ b: SIMD8<UInt8>) -> SIMD8<Int8> {
+      let product = SIMD8<Float>(widened(centred(a, zeroA)) &* widened(centred(b, zeroB))) * scale
+      return requantizer.round(product.lowHalf, product.highHalf)
+    }
+    var i = 0
+    while i &+ 8 <= count {
+      let (first, second) = (UnsafeRawPointer(x + i), UnsafeRawPointer(y + i))
+      let result = quanta(
+        first.loadUnaligned(as: SIMD8<UInt8>.self), second.loadUnaligned(as: SIMD8<UInt8>.self))
+      UnsafeMutableRawPointer(target + i).storeBytes(of: result, as: SIMD8<Int8>.self)
+      i &+= 8
+    }
+    while i < count {
+      let (first, second) = (UInt8(bitPattern: x[i]), UInt8(bitPattern: y[i]))
+      target[i] = quanta(SIMD8(repeating: first), SIMD8(repeating: second))[0]
+      i &+= 1
     }
   }
 }

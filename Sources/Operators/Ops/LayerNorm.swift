@@ -25,7 +25,7 @@ extension Operator {
           normalize(
             buffers.input(input, as: Float.self) + row &* count, count, eps,
             buffers.output(as: Float.self) + row &* count
-          ) { index, value in value * (weight.map { $0[index] } ?? 1) + (bias.map { $0[index] } ?? 0) }
+          ) { index, value in value * (weight?[index] ?? 1) + (bias?[index] ?? 0) }
         }
       }
     }
@@ -83,11 +83,28 @@ private func normalize(
   _ input: UnsafePointer<Float>, _ count: Int, _ eps: Double, _ output: UnsafeMutablePointer<Float>,
   _ scale: (Int, Float) -> Float
 ) {
-  var sum = 0.0
-  for i in 0..<count { sum += Double(input[i]) }
-  let mean = sum / Double(count)
-  var squares = 0.0
-  for i in 0..<count { squares += (Double(input[i]) - mean) * (Double(input[i]) - mean) }
+  let mean = total(input, count) { $0 } / Double(count)
+  let squares = total(input, count) { ($0 - mean) * ($0 - mean) }
   let inverse = 1 / (squares / Double(count) + eps).squareRoot()
   for i in 0..<count { output[i] = scale(i, Float((Double(input[i]) - mean) * inverse)) }
+}
+
+/// The sum of a function of each value: four interleaved partial sums, then those, then the rest.
+@inline(__always)
+private func total(_ values: UnsafePointer<Float>, _ count: Int, _ term: (Double) -> Double) -> Double {
+  var (s0, s1, s2, s3) = (0.0, 0.0, 0.0, 0.0)
+  var i = 0
+  while i &+ 4 <= count {
+    s0 += term(Double(values[i]))
+    s1 += term(Double(values[i &+ 1]))
+    s2 += term(Double(values[i &+ 2]))
+    s3 += term(Double(values[i &+ 3]))
+    i &+= 4
+  }
+  var sum = (s0 + s1) + (s2 + s3)
+  while i < count {
+    sum += term(Double(values[i]))
+    i &+= 1
+  }
+  return sum
 }

@@ -36,8 +36,8 @@ extension Operator {
       }
       return PreparedKernel(scratchByteCount: weights.scratchByteCount) { buffers in
         gemm.multiply(
-          buffers.input(input), rowCount: rows, rowStride: depth, packed: weights.pointer(buffers), group: 0,
-          output: buffers.output(), outputStride: outputs)
+          GemmRows(buffers.input(input), count: rows, length: depth, stride: depth), packed: weights.pointer(buffers),
+          group: 0, output: buffers.output(), outputStride: outputs)
       }
     }
   }

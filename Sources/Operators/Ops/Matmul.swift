@@ -34,9 +34,10 @@ extension Operator {
       "'self' \(summand.shape) cannot be broadcast to \(product.output)")
     let (beta, alpha) = (Float(try call.float("beta")), Float(try call.float("alpha")))
     let loops = broadcastLoops(product.output, product.output, summand.shape)
-    return KernelPlan(TensorSpec(.float32, product.output)) {
-      PreparedKernel { buffers in
-        multiply(product, buffers, zero: Float(0)) { $0 + $1 * $2 }
+    return KernelPlan(TensorSpec(.float32, product.output)) { () throws(OperatorError) in
+      let gemm = try product.gemm(call)
+      return PreparedKernel(scratchByteCount: try gemm.packedByteCount(call)) { buffers in
+        multiply(product, gemm, buffers)
         let target = buffers.output(as: Float.self)
         // NaN in a summand that is multiplied by 0 does not count, as in PyTorch.
         loops.map(UnsafePointer(target), buffers.input(summand), target) {
@@ -52,16 +53,37 @@ private func productPlan(_ call: OperatorCall, _ product: MatrixProduct) throws(
   try call.check(
     a.dataType == b.dataType && (a.dataType == .float32 || a.dataType == .int32),
     "the operands must both be float32 or int32, not \(a.spec) and \(b.spec)")
-  return KernelPlan(TensorSpec(a.dataType, product.output)) {
-    if a.dataType == .int32 {
-      return PreparedKernel { buffers in
-        multiply(product, buffers, zero: Int32(0)) { $0 &+ $1 &* $2 }
-      }
-    }
-    return PreparedKernel { buffers in multiply(product, buffers, zero: Float(0)) { $0 + $1 * $2 } }
+  return KernelPlan(TensorSpec(a.dataType, product.output)) { () throws(OperatorError) in
+    if a.dataType == .int32 { return PreparedKernel { multiply(product, $0, zero: Int32(0)) { $0 &+ $1 &* $2 } } }
+    let gemm = try product.gemm(call)
+    return PreparedKernel(scratchByteCount: try gemm.packedByteCount(call)) { multiply(product, gemm, $0) }
   }
 }
 
+extension MatrixProduct {
+  fileprivate func gemm(_ call: OperatorCall) throws(OperatorError) -> FloatGemm {
+    try call.check(
+      depth <= sizeLimit && columns <= sizeLimit, "a matrix of \(depth) by \(columns) is too large")
+    return FloatGemm(groups: 1, outputsPerGroup: columns, depth: depth, lower: -.infinity, upper: .infinity)
+  }
+}
+
+/// Products are added in the order of the depth.
+private func multiply(_ product: MatrixProduct, _ gemm: FloatGemm, _ buffers: KernelBuffers) {
+  // Packing would take as long as the product of few rows.
+  if product.rows < 4 { return multiply(product, buffers, zero: Float(0)) { $0 + $1 * $2 } }
+  product.forEachMatrix { x, y, z in
+    let first = buffers.input(product.first, as: Float.self) + x
+    gemm.pack(
+      buffers.input(product.second, as: Float.self) + y, steps: (output: 1, product: product.columns), bias: nil,
+      into: buffers.scratch)
+    gemm.multiply(
+      GemmRows(first, count: product.rows, length: product.depth, stride: product.depth), packed: buffers.scratch,
+      group: 0, output: buffers.output(as: Float.self) + z, outputStride: product.columns)
+  }
+}
+
+/// Row by row, without packing.
 @inline(__always)
 private func multiply<Element>(
   _ product: MatrixProduct, _ buffers: KernelBuffers, zero: Element,

@@ -49,8 +49,7 @@ extension OperatorCall {
 private func logSoftmaxLine(
   _ input: UnsafePointer<Float>, _ count: Int, _ step: Int, _ output: UnsafeMutablePointer<Float>
 ) {
-  var maximum = -Float.infinity
-  for k in 0..<count { maximum = input[k &* step] > maximum ? input[k &* step] : maximum }
+  let maximum = greatest(input, count: count, step: step)
   var total: Float = 0
   for k in 0..<count { total += expf(input[k &* step] - maximum) }
   let logarithm = logf(total)
@@ -61,8 +60,7 @@ private func logSoftmaxLine(
 private func softmaxLine(
   _ input: UnsafePointer<Float>, _ count: Int, _ step: Int, _ output: UnsafeMutablePointer<Float>
 ) {
-  var maximum = -Float.infinity
-  for k in 0..<count { maximum = input[k &* step] > maximum ? input[k &* step] : maximum }
+  let maximum = greatest(input, count: count, step: step)
   var total: Float = 0
   for k in 0..<count {
     let power = expf(input[k &* step] - maximum)

@@ -1,151 +1,222 @@
 import TensorCore
 
-/// A convolution as matrix products: the windows of a tile of output pixels are laid out as rows (im2col) and
-/// multiplied with the filters of one group. Activations are (N, H, W, C), filters (O, kh, kw, C / groups).
+/// A convolution as matrix products. Activations are (N, H, W, C), filters (O, kh, kw, C / groups).
+///
+/// The windows of neighbouring pixels overlap, and a line of one is contiguous: they are rows of a product as they lie in
+/// the image, a run for each line of the kernel, once the image has its padding and the kernel's element type. That is
+/// done strip by strip. Windows with gaps inside or between them are laid out one by one (im2col).
 struct FusedConvolution: Sendable {
   let window: FusedWindow
   let batch: Int
   let channels: Int
   let groups: Int
   let outputs: Int
+  /// Nil where windows are laid out.
+  private let strip: Strip?
+
+  /// A few lines of the output, and of one group of the padded image.
+  private struct Strip: Sendable {
+    let outputRows: Int
+    /// Pixels and elements of a padded line.
+    let width, lineStep: Int
+    let elementCount: Int
+
+    /// Elements of a strip: a share of the second-level cache, unless one line of the output needs more.
+    static let size = 49_152
+    static let limit = 1 << 22
+  }
+
+  init(window: FusedWindow, batch: Int, channels: Int, groups: Int, outputs: Int) {
+    (self.window, self.batch, self.channels) = (window, batch, channels)
+    (self.groups, self.outputs) = (groups, outputs)
+    strip = FusedConvolution.strip(window, channels: channels / groups)
+  }
+
+  private static func strip(_ window: FusedWindow, channels: Int) -> Strip? {
+    // A run is rounded up to steps of 8; short ones would cost more than laying windows out.
+    guard window.dilationHeight == 1, window.dilationWidth == 1, window.strideHeight <= window.kernelHeight,
+      window.strideWidth <= window.kernelWidth, window.kernelWidth * channels >= 3
+    else { return nil }
+    let width = (window.outputWidth - 1) * window.strideWidth + window.kernelWidth
+    let (lineStep, isLong) = width.multipliedReportingOverflow(by: channels)
+    let (least, isLarge) = lineStep.multipliedReportingOverflow(by: window.kernelHeight)
+    guard !isLong, !isLarge, least <= Strip.limit else { return nil }
+    let spare = max(0, Strip.size / lineStep - window.kernelHeight) / window.strideHeight
+    let outputRows = min(window.outputHeight, 1 + spare)
+    let lines = (outputRows - 1) * window.strideHeight + window.kernelHeight
+    return Strip(outputRows: outputRows, width: width, lineStep: lineStep, elementCount: lines * lineStep)
+  }
 
   var channelsPerGroup: Int { channels / groups }
   private var pixels: Int { window.outputHeight * window.outputWidth }
 
-  /// Rows per tile: an even number whose rows fill about 192 KB.
+  /// A window as rows of a product have it: so many runs of so many elements.
+  var runs: Int { strip == nil ? 1 : window.kernelHeight }
+  var runLength: Int { (strip == nil ? window.kernelHeight : 1) * window.kernelWidth * channelsPerGroup }
+
+  /// Rows laid out at a time: an even number that fills about 192 KB.
   static func tileRows(rowByteCount: Int) -> Int { max(4, min(64, 196_608 / max(rowByteCount, 1)) & ~3) }
+
+  /// Elements of scratch memory for rows that take `rowStride` when they are laid out; a step of 8 more may be read.
+  func scratchCount(rowStride: Int, elementSize: Int) -> Int {
+    let laidOut = FusedConvolution.tileRows(rowByteCount: rowStride * elementSize) * rowStride
+    return (strip?.elementCount ?? laidOut) + 8
+  }
 
   // MARK: int8
 
   func runInt8(
     _ gemm: Int8Gemm, input: UnsafePointer<Int8>, zeroPoint: Int16, packed: UnsafeRawPointer,
-    rows: UnsafeMutablePointer<Int16>, tileRows: Int, output: UnsafeMutablePointer<Int8>
+    scratch: UnsafeMutablePointer<Int16>, output: UnsafeMutablePointer<Int8>
   ) {
-    forEachTile(gemm, input, zeroPoint, rows, tileRows) { count, group, offset in
-      gemm.multiply(
-        rows, rowCount: count, packed: packed, group: group, output: output + offset, outputStride: outputs)
+    forEachRows(input, scratch, rowStride: gemm.rowStride, fill: centre(zeroPoint)) { rows, group, offset in
+      gemm.multiply(rows, packed: packed, group: group, output: output + offset, outputStride: outputs)
     }
   }
 
-  /// As `runInt8`, to reals; `rowScales` holds the input's scale `tileRows` times.
+  /// As `runInt8`, to reals; the input has one scale.
   func runDynamic(
-    _ gemm: Int8Gemm, input: UnsafePointer<Int8>, zeroPoint: Int16, rowScales: UnsafePointer<Float>,
-    packed: UnsafeRawPointer, rows: UnsafeMutablePointer<Int16>, tileRows: Int, bounds: (lower: Float, upper: Float),
-    output: UnsafeMutablePointer<Float>
+    _ gemm: Int8Gemm, input: UnsafePointer<Int8>, zeroPoint: Int16, scale: Float, packed: UnsafeRawPointer,
+    scratch: UnsafeMutablePointer<Int16>, bounds: (lower: Float, upper: Float), output: UnsafeMutablePointer<Float>
   ) {
-    forEachTile(gemm, input, zeroPoint, rows, tileRows) { count, group, offset in
-      gemm.multiplyReal(
-        rows, rowCount: count, rowScales: rowScales, packed: packed, group: group, bounds: bounds,
-        output: output + offset, outputStride: outputs)
-    }
-  }
-
-  /// Lays tiles of windows out as rows and calls `body` for each with its number of rows, its group, and where its first
-  /// row's first channel lies in the output.
-  @inline(__always)
-  private func forEachTile(
-    _ gemm: Int8Gemm, _ input: UnsafePointer<Int8>, _ zeroPoint: Int16, _ rows: UnsafeMutablePointer<Int16>,
-    _ tileRows: Int, _ body: (_ count: Int, _ group: Int, _ offset: Int) -> Void
-  ) {
-    for image in 0..<batch {
-      let source = input + image &* window.inputHeight &* window.inputWidth &* channels
-      for group in 0..<groups {
-        var first = 0
-        while first < pixels {
-          let count = min(tileRows, pixels &- first)
-          for row in 0..<count {
-            fillInt8(
-              rows + row &* gemm.rowStride, pixel: first &+ row, source + group &* channelsPerGroup, zeroPoint)
-          }
-          body(count, group, (image &* pixels &+ first) &* outputs &+ group &* gemm.outputsPerGroup)
-          first &+= count
-        }
+    withUnsafePointer(to: scale) { scale in
+      forEachRows(input, scratch, rowStride: gemm.rowStride, fill: centre(zeroPoint)) { rows, group, offset in
+        gemm.multiplyReal(
+          rows, scales: scale, scaleStep: 0, packed: packed, group: group, bounds: bounds, output: output + offset,
+          outputStride: outputs)
       }
     }
   }
 
-  /// One window as (kh, kw, C / groups), the zero point taken off, so that padding is 0.
+  /// Takes the zero point off, so that padding is 0.
   @inline(__always)
-  private func fillInt8(
-    _ row: UnsafeMutablePointer<Int16>, pixel: Int, _ image: UnsafePointer<Int8>, _ zeroPoint: Int16
-  ) {
-    forEachRun(pixel: pixel) { offset, count, source in
-      let target = row + offset
-      if source < 0 {
-        for i in 0..<count { target[i] = 0 }
-      } else {
-        let values = image + source
-        for i in 0..<count { target[i] = Int16(values[i]) &- zeroPoint }
-      }
+  private func centre(_ zeroPoint: Int16) -> (UnsafeMutablePointer<Int16>, UnsafePointer<Int8>, Int) -> Void {
+    { target, values, count in
+      for i in 0..<count { target[i] = Int16(values[i]) &- zeroPoint }
     }
   }
 
   // MARK: f32
 
   func runFloat(
-    _ gemm: FloatGemm, input: UnsafePointer<Float>, packed: UnsafeRawPointer, rows: UnsafeMutablePointer<Float>,
-    tileRows: Int, output: UnsafeMutablePointer<Float>
+    _ gemm: FloatGemm, input: UnsafePointer<Float>, packed: UnsafeRawPointer, scratch: UnsafeMutablePointer<Float>,
+    output: UnsafeMutablePointer<Float>
   ) {
+    if groups == 1 && isUnpadded && window.dilationHeight == 1 && window.dilationWidth == 1 {
+      let line = window.inputWidth &* channels
+      for image in 0..<batch {
+        let rows = GemmRows(
+          base: input + image &* window.inputHeight &* line, count: pixels, perLine: window.outputWidth,
+          step: window.strideWidth &* channels, lineStep: window.strideHeight &* line, runs: window.kernelHeight,
+          runLength: window.kernelWidth &* channels, runStep: line)
+        gemm.multiply(
+          rows, packed: packed, group: 0, output: output + image &* pixels &* outputs, outputStride: outputs)
+      }
+      return
+    }
+    forEachRows(
+      input, scratch, rowStride: gemm.depth,
+      fill: { target, values, count in target.update(from: values, count: count) },
+      body: { rows, group, offset in
+        gemm.multiply(rows, packed: packed, group: group, output: output + offset, outputStride: outputs)
+      })
+  }
+
+  /// Whether every window lies in the image.
+  private var isUnpadded: Bool {
+    let bottom = (window.outputHeight &- 1) &* window.strideHeight &+ window.kernelHeight
+    let right = (window.outputWidth &- 1) &* window.strideWidth &+ window.kernelWidth
+    return window.padTop == 0 && window.padLeft == 0 && bottom <= window.inputHeight && right <= window.inputWidth
+  }
+
+  // MARK: Rows
+
+  /// Calls `body` for some rows at a time with their group and where the first one's first channel lies in the output.
+  /// `fill` brings consecutive elements of the image to the scratch memory.
+  @inline(__always)
+  private func forEachRows<Source, Element: Numeric>(
+    _ input: UnsafePointer<Source>, _ scratch: UnsafeMutablePointer<Element>, rowStride: Int,
+    fill: (UnsafeMutablePointer<Element>, UnsafePointer<Source>, Int) -> Void,
+    body: (_ rows: GemmRows<Element>, _ group: Int, _ offset: Int) -> Void
+  ) {
+    let tileRows = FusedConvolution.tileRows(rowByteCount: rowStride &* MemoryLayout<Element>.size)
     for image in 0..<batch {
-      let source = input + image &* window.inputHeight &* window.inputWidth &* channels
-      let target = output + image &* pixels &* outputs
       for group in 0..<groups {
+        let source =
+          input + (image &* window.inputHeight &* window.inputWidth &* channels &+ group &* channelsPerGroup)
+        let offset = image &* pixels &* outputs &+ group &* (outputs / groups)
         var first = 0
         while first < pixels {
-          let count = min(tileRows, pixels &- first)
-          for row in 0..<count {
-            fillFloat(rows + row &* gemm.depth, pixel: first &+ row, source + group &* channelsPerGroup)
+          let rows: GemmRows<Element>
+          if let strip {
+            let y = first / window.outputWidth
+            let count = min(strip.outputRows, window.outputHeight &- y)
+            fillStrip(strip, scratch, firstRow: y, count: count, source, fill)
+            rows = GemmRows(
+              base: scratch, count: count &* window.outputWidth, perLine: window.outputWidth,
+              step: window.strideWidth &* channelsPerGroup, lineStep: window.strideHeight &* strip.lineStep,
+              runs: runs, runLength: runLength, runStep: strip.lineStep)
+          } else {
+            let count = min(tileRows, pixels &- first)
+            for row in 0..<count { fillWindow(scratch + row &* rowStride, pixel: first &+ row, source, fill) }
+            rows = GemmRows(scratch, count: count, length: runLength, stride: rowStride)
           }
-          gemm.multiply(
-            rows, rowCount: count, rowStride: gemm.depth, packed: packed, group: group,
-            output: target + (first &* outputs &+ group &* gemm.outputsPerGroup), outputStride: outputs)
-          first &+= count
+          body(rows, group, offset &+ first &* outputs)
+          first &+= rows.count
         }
       }
     }
   }
 
+  /// The padded lines that `count` lines of the output see.
   @inline(__always)
-  private func fillFloat(_ row: UnsafeMutablePointer<Float>, pixel: Int, _ image: UnsafePointer<Float>) {
-    forEachRun(pixel: pixel) { offset, count, source in
-      let target = row + offset
-      if source < 0 {
-        for i in 0..<count { target[i] = 0 }
+  private func fillStrip<Source, Element: Numeric>(
+    _ strip: Strip, _ scratch: UnsafeMutablePointer<Element>, firstRow: Int, count: Int,
+    _ image: UnsafePointer<Source>, _ fill: (UnsafeMutablePointer<Element>, UnsafePointer<Source>, Int) -> Void
+  ) {
+    let depth = channelsPerGroup
+    let left = min(window.padLeft, strip.width)
+    let inside = min(window.inputWidth, strip.width &- left)
+    let origin = firstRow &* window.strideHeight &- window.padTop
+    var target = scratch
+    for y in origin..<origin &+ (count &- 1) &* window.strideHeight &+ window.kernelHeight {
+      if y >= 0 && y < window.inputHeight {
+        let line = image + y &* window.inputWidth &* channels
+        target.update(repeating: 0, count: left &* depth)
+        if groups == 1 {
+          fill(target + left &* depth, line, inside &* depth)
+        } else {
+          for x in 0..<inside { fill(target + (left &+ x) &* depth, line + x &* channels, depth) }
+        }
+        let used = (left &+ inside) &* depth
+        (target + used).update(repeating: 0, count: strip.lineStep &- used)
       } else {
-        let values = image + source
-        for i in 0..<count { target[i] = values[i] }
+        target.update(repeating: 0, count: strip.lineStep)
       }
+      target += strip.lineStep
     }
   }
 
-  /// The window of an output pixel as runs of neighbouring elements: offset in the row, length, and offset in the
-  /// image, or −1 for padding.
+  /// The window of an output pixel as (kh, kw, C / groups).
   @inline(__always)
-  private func forEachRun(pixel: Int, _ body: (_ offset: Int, _ count: Int, _ source: Int) -> Void) {
+  private func fillWindow<Source, Element: Numeric>(
+    _ row: UnsafeMutablePointer<Element>, pixel: Int, _ image: UnsafePointer<Source>,
+    _ fill: (UnsafeMutablePointer<Element>, UnsafePointer<Source>, Int) -> Void
+  ) {
     let depth = channelsPerGroup
     let rows = window.rows(pixel / window.outputWidth)
     let columns = window.columns(pixel % window.outputWidth)
-    let rowLength = window.kernelWidth &* depth
-    let isContiguous = window.dilationWidth == 1 && groups == 1
-    for ky in 0..<window.kernelHeight {
-      let start = ky &* rowLength
-      if ky < rows.first || ky >= rows.end || columns.first == columns.end {
-        body(start, rowLength, -1)
-        continue
-      }
+    let isWhole = rows.first == 0 && rows.end == window.kernelHeight
+    if !isWhole || columns.first > 0 || columns.end < window.kernelWidth {
+      row.update(repeating: 0, count: runLength)
+    }
+    for ky in rows.first..<rows.end {
       let line = (rows.origin &+ ky &* window.dilationHeight) &* window.inputWidth
-      if columns.first > 0 { body(start, columns.first &* depth, -1) }
-      if isContiguous {
-        body(
-          start &+ columns.first &* depth, (columns.end &- columns.first) &* depth,
-          (line &+ columns.origin &+ columns.first) &* channels)
-      } else {
-        for kx in columns.first..<columns.end {
-          body(start &+ kx &* depth, depth, (line &+ columns.origin &+ kx &* window.dilationWidth) &* channels)
-        }
+      for kx in columns.first..<columns.end {
+        fill(
+          row + (ky &* window.kernelWidth &+ kx) &* depth,
+          image + (line &+ columns.origin &+ kx &* window.dilationWidth) &* channels, depth)
       }
-      let tail = window.kernelWidth &- columns.end
-      if tail > 0 { body(start &+ columns.end &* depth, tail &* depth, -1) }
     }
   }
 }

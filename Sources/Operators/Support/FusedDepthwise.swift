@@ -64,13 +64,11 @@ struct FusedDepthwise: Sendable {
           rows: rows.end &- rows.first, columns: columns.end &- columns.first, zeroPoint: zeroPoint,
           bias: base.load(as: SIMD8<Int32>.self))
         let scales = (base + 32).load(as: SIMD8<Float>.self)
-        let low = requantizer.requantize(sums.lowHalf, scale: scales.lowHalf)
+        let real = SIMD8<Float>(sums) * scales
+        let quanta = requantizer.round(real.lowHalf, real.highHalf)
         let count = channels &- channel
-        Int8Gemm.store(low, at: target + channel, count: min(4, count))
-        if count > 4 {
-          let high = requantizer.requantize(sums.highHalf, scale: scales.highHalf)
-          Int8Gemm.store(high, at: target + (channel &+ 4), count: min(4, count &- 4))
-        }
+        Int8Gemm.store(quanta.lowHalf, at: target + channel, count: min(4, count))
+        if count > 4 { Int8Gemm.store(quanta.highHalf, at: target + (channel &+ 4), count: min(4, count &- 4)) }
         channel &+= 8
         base += blockSize
       }
@@ -136,8 +134,7 @@ struct FusedDepthwise: Sendable {
             values += columnStep
           }
         }
-        sums.replace(with: lower, where: sums .< lower)
-        sums.replace(with: upper, where: sums .> upper)
+        sums = clamped(sums, lower, upper)
         let target = output + (pixel &* channels &+ channel)
         for lane in 0..<min(4, channels &- channel) { target[lane] = sums[lane] }
         channel &+= 4

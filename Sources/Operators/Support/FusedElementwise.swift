@@ -24,3 +24,18 @@ func clamped(_ value: Float, _ lower: Float, _ upper: Float) -> Float {
   let bounded = value < lower ? lower : value
   return bounded > upper ? upper : bounded
 }
+
+/// Clamps each lane; NaN stays NaN. Lane by lane, which becomes one instruction a bound; masks do not.
+@inline(__always)
+func clamped(_ value: SIMD4<Float>, _ lower: Float, _ upper: Float) -> SIMD4<Float> {
+  SIMD4<Float>(
+    clamped(value[0], lower, upper), clamped(value[1], lower, upper), clamped(value[2], lower, upper),
+    clamped(value[3], lower, upper))
+}
+
+@inline(__always)
+func clamped(_ value: SIMD4<Int32>, _ lower: Int32, _ upper: Int32) -> SIMD4<Int32> {
+  SIMD4<Int32>(
+    max(lower, min(upper, value[0])), max(lower, min(upper, value[1])), max(lower, min(upper, value[2])),
+    max(lower, min(upper, value[3])))
+}

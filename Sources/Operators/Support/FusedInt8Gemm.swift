@@ -8,25 +8,26 @@ import TensorCore
 ///
 /// for any positive finite scale; XNNPACK, which gives the same bytes, takes scales below 256 only.
 ///
-/// Rows are Int16 with the zero point already taken off, `depth` rounded up to 8; the weights are packed alike, so that
-/// eight products and four sums are one multiply-add instruction.
+/// Rows are Int16 with the zero point already taken off. Each of their runs is multiplied in steps of 8, so up to 7
+/// elements behind it must be readable; the weights are packed alike, with zeros there. Eight products and four sums are
+/// one multiply-add instruction.
 struct Int8Gemm: Sendable {
   let groups: Int
   let outputsPerGroup: Int
-  /// Products per sum.
-  let depth: Int
-  /// Requantization scale per output channel of all groups.
+  /// Products per sum: so many runs of so many.
+  let runs, runLength: Int
+  /// Requantization scale per output channel of all groups, or one for all.
   let scales: [Float]
   let requantizer: Requantizer
 
-  /// Steps of 8 along the depth.
-  var steps: Int { (depth + 7) / 8 }
+  /// Steps of 8 along a run.
+  private var runSteps: Int { (runLength + 7) / 8 }
   private var blocks: Int { (outputsPerGroup + 3) / 4 }
-  /// Bytes of one block: 4 biases, 4 scales, then `steps` times 4 channels × 8 weights.
-  private var blockByteCount: Int { 32 + steps * 64 }
+  /// Bytes of one block: 4 biases, 4 scales, then for each step of each run 4 channels × 8 weights.
+  private var blockByteCount: Int { 32 + runs * runSteps * 64 }
 
-  /// Elements from one row to the next, for `rows` of `multiply`.
-  var rowStride: Int { steps * 8 }
+  /// Elements of a row that is written for this product.
+  var rowStride: Int { runs * runSteps * 8 }
 
   /// Fails when the packed size overflows; shapes are untrusted.
   func packedByteCount(_ call: OperatorCall) throws(OperatorError) -> Int {
@@ -35,9 +36,17 @@ struct Int8Gemm: Sendable {
     return count
   }
 
-  /// Packs weights `[groups · outputsPerGroup][depth]`. `bias` may be absent (0).
+  /// Packs weights `[groups · outputsPerGroup][runs][runLength]`. `bias` may be absent (0).
   func pack(_ weights: UnsafePointer<Int8>, bias: UnsafePointer<Int32>?, into packed: UnsafeMutableRawPointer) {
-    let steps = steps
+    pack(weights, steps: (output: runs * runLength, product: 1), zeroPoint: 0, bias: bias, into: packed)
+  }
+
+  /// As above, of weights with a zero point whose outputs, and the products of each, are so many elements apart.
+  func pack(
+    _ weights: UnsafePointer<Int8>, steps distance: (output: Int, product: Int), zeroPoint: Int16,
+    bias: UnsafePointer<Int32>?, into packed: UnsafeMutableRawPointer
+  ) {
+    let (runs, length, steps) = (runs, runLength, runSteps)
     for group in 0..<groups {
       for block in 0..<blocks {
         let base = packed + (group &* blocks &+ block) &* blockByteCount
@@ -49,66 +58,79 @@ struct Int8Gemm: Sendable {
           let isReal = channel < outputsPerGroup
           let output = group &* outputsPerGroup &+ channel
           biases[lane] = isReal ? bias?[output] ?? 0 : 0
-          blockScales[lane] = isReal ? scales[output] : 0
-          for k in 0..<steps &* 8 {
-            target[(k / 8) &* 32 &+ lane &* 8 &+ k % 8] =
-              isReal && k < depth ? Int16(weights[output &* depth &+ k]) : 0
+          blockScales[lane] = isReal ? scales[scales.count == 1 ? 0 : output] : 0
+          for run in 0..<runs {
+            let start = run &* steps &* 32 &+ lane &* 8
+            let source = output &* distance.output &+ run &* length &* distance.product
+            for k in 0..<steps &* 8 {
+              target[start &+ (k / 8) &* 32 &+ k % 8] =
+                isReal && k < length ? Int16(weights[source &+ k &* distance.product]) &- zeroPoint : 0
+            }
           }
         }
       }
     }
   }
 
-  /// `rowCount` rows at `rowStride` against the channels of one group. `output` is the first row's first channel of the
-  /// group; its rows are `outputStride` elements apart.
+  /// Rows against the channels of one group. `output` is the first row's first channel of the group; its rows are
+  /// `outputStride` elements apart.
   func multiply(
-    _ rows: UnsafePointer<Int16>, rowCount: Int, packed: UnsafeRawPointer, group: Int,
-    output: UnsafeMutablePointer<Int8>, outputStride: Int
+    _ rows: GemmRows<Int16>, packed: UnsafeRawPointer, group: Int, output: UnsafeMutablePointer<Int8>,
+    outputStride: Int
   ) {
     let requantizer = requantizer
-    forEachRow(rows, rowCount, packed, group) { row, channel, count, sums, base in
+    forEachPair(rows, packed, group) { row, isPair, channel, count, sums, base in
       let biases = base.load(as: SIMD4<Int32>.self)
       let scales = (base + 16).load(as: SIMD4<Float>.self)
-      Int8Gemm.store(
-        requantizer.requantize(sums &+ biases, scale: scales), at: output + (row &* outputStride &+ channel),
-        count: count)
+      let quanta = requantizer.round(SIMD4<Float>(sums.0 &+ biases) * scales, SIMD4<Float>(sums.1 &+ biases) * scales)
+      let target = output + (row &* outputStride &+ channel)
+      Int8Gemm.store(quanta.lowHalf, at: target, count: count)
+      if isPair { Int8Gemm.store(quanta.highHalf, at: target + outputStride, count: count) }
     }
   }
 
   /// As `multiply`, for rows quantized at run time: `Float(sum) · (row scale · channel scale) + bias`, clamped, in Float.
-  /// The packed biases are Floats, by their bits, and `scales` the weights'.
+  /// The packed biases are Floats, by their bits, and `scales` the weights'. Row i has the scale at i · `scaleStep`.
   func multiplyReal(
-    _ rows: UnsafePointer<Int16>, rowCount: Int, rowScales: UnsafePointer<Float>, packed: UnsafeRawPointer, group: Int,
-    bounds: (lower: Float, upper: Float), output: UnsafeMutablePointer<Float>, outputStride: Int
+    _ rows: GemmRows<Int16>, scales rowScales: UnsafePointer<Float>, scaleStep: Int, packed: UnsafeRawPointer,
+    group: Int, bounds: (lower: Float, upper: Float), output: UnsafeMutablePointer<Float>, outputStride: Int
   ) {
-    forEachRow(rows, rowCount, packed, group) { row, channel, count, sums, base in
+    forEachPair(rows, packed, group) { row, isPair, channel, count, sums, base in
       let biases = base.load(as: SIMD4<Float>.self)
-      let scales = (base + 16).load(as: SIMD4<Float>.self) * rowScales[row]
-      let real = SIMD4<Float>(sums) * scales + biases
-      let target = output + (row &* outputStride &+ channel)
-      for lane in 0..<count { target[lane] = clamped(real[lane], bounds.lower, bounds.upper) }
+      let scales = (base + 16).load(as: SIMD4<Float>.self)
+      func store(_ sums: SIMD4<Int32>, _ row: Int) {
+        let real = SIMD4<Float>(sums) * (scales * rowScales[row &* scaleStep]) + biases
+        let bounded = clamped(real, bounds.lower, bounds.upper)
+        let target = output + (row &* outputStride &+ channel)
+        for lane in 0..<count { target[lane] = bounded[lane] }
+      }
+      store(sums.0, row)
+      if isPair { store(sums.1, row &+ 1) }
     }
   }
 
-  /// Calls `body` for each row and each block of up to four channels: the row, the block's first channel and how many it
-  /// has, their sums without bias, and the packed block.
+  /// Calls `body` for each two rows (a last one may be alone) and each block of up to four channels: the first row, the
+  /// block's first channel and how many it has, the sums of both rows without bias, and the packed block.
   @inline(__always)
-  private func forEachRow(
-    _ rows: UnsafePointer<Int16>, _ rowCount: Int, _ packed: UnsafeRawPointer, _ group: Int,
-    _ body: (_ row: Int, _ channel: Int, _ count: Int, _ sums: SIMD4<Int32>, _ base: UnsafeRawPointer) -> Void
+  private func forEachPair(
+    _ rows: GemmRows<Int16>, _ packed: UnsafeRawPointer, _ group: Int,
+    _ body: (
+      _ row: Int, _ isPair: Bool, _ channel: Int, _ count: Int, _ sums: (SIMD4<Int32>, SIMD4<Int32>),
+      _ base: UnsafeRawPointer
+    ) -> Void
   ) {
-    let steps = steps
+    let (runs, steps, runStep, rowCount) = (runs, runSteps, rows.runStep, rows.count)
     for block in 0..<blocks {
       let base = packed + (group &* blocks &+ block) &* blockByteCount
-      let weights = (base + 32).assumingMemoryBound(to: SIMD8<Int16>.self)
       let valid = min(4, outputsPerGroup &- block &* 4)
+      var cursor = GemmRows<Int16>.Cursor(rows)
       var row = 0
       while row < rowCount {
-        let hasSecond = row &+ 1 < rowCount
-        let first = UnsafeRawPointer(rows + row &* steps &* 8).assumingMemoryBound(to: SIMD8<Int16>.self)
-        let sums = Int8Gemm.tile(first, hasSecond ? first + steps : first, weights, steps)
-        body(row, block &* 4, valid, sums.0, base)
-        if hasSecond { body(row &+ 1, block &* 4, valid, sums.1, base) }
+        let isPair = row &+ 1 < rowCount
+        let first = cursor.advance()
+        let sums = Int8Gemm.tile(
+          first, isPair ? cursor.advance() : first, base + 32, runs: runs, steps: steps, runStep: runStep)
+        body(row, isPair, block &* 4, valid, sums, base)
         row &+= 2
       }
     }
@@ -124,10 +146,10 @@ struct Int8Gemm: Sendable {
   }
 
   /// Two rows times four channels. Products are added in pairs of neighbours, which is one instruction (pmaddwd).
-  @inline(never)
+  @inline(__always)
   private static func tile(
-    _ a: UnsafePointer<SIMD8<Int16>>, _ b: UnsafePointer<SIMD8<Int16>>, _ weights: UnsafePointer<SIMD8<Int16>>,
-    _ steps: Int
+    _ a: UnsafePointer<Int16>, _ b: UnsafePointer<Int16>, _ weights: UnsafeRawPointer, runs: Int, steps: Int,
+    runStep: Int
   ) -> (SIMD4<Int32>, SIMD4<Int32>) {
     var a0 = SIMD4<Int32>()
     var a1 = a0
@@ -137,34 +159,27 @@ struct Int8Gemm: Sendable {
     var b1 = a0
     var b2 = a0
     var b3 = a0
-    var weights = weights
-    for step in 0..<steps {
-      let (x, y) = (a[step], b[step])
-      let (w0, w1, w2, w3) = (weights[0], weights[1], weights[2], weights[3])
-      a0 &+= pairs(x, w0)
-      b0 &+= pairs(y, w0)
-      a1 &+= pairs(x, w1)
-      b1 &+= pairs(y, w1)
-      a2 &+= pairs(x, w2)
-      b2 &+= pairs(y, w2)
-      a3 &+= pairs(x, w3)
-      b3 &+= pairs(y, w3)
-      weights += 4
+    var (runA, runB) = (UnsafeRawPointer(a), UnsafeRawPointer(b))
+    var weights = weights.assumingMemoryBound(to: SIMD8<Int16>.self)
+    for _ in 0..<runs {
+      for step in 0..<steps {
+        let x = (runA + step &* 16).loadUnaligned(as: SIMD8<Int16>.self)
+        let y = (runB + step &* 16).loadUnaligned(as: SIMD8<Int16>.self)
+        let (w0, w1, w2, w3) = (weights[0], weights[1], weights[2], weights[3])
+        a0 &+= productSums(x, w0)
+        b0 &+= productSums(y, w0)
+        a1 &+= productSums(x, w1)
+        b1 &+= productSums(y, w1)
+        a2 &+= productSums(x, w2)
+        b2 &+= productSums(y, w2)
+        a3 &+= productSums(x, w3)
+        b3 &+= productSums(y, w3)
+        weights += 4
+      }
+      runA += runStep &* 2
+      runB += runStep &* 2
     }
     return (totals(a0, a1, a2, a3), totals(b0, b1, b2, b3))
-  }
-
-  @inline(__always)
-  private static func pairs(_ a: SIMD8<Int16>, _ b: SIMD8<Int16>) -> SIMD4<Int32> {
-    let products = widened(a) &* widened(b)
-    return products.evenHalf &+ products.oddHalf
-  }
-
-  /// Lane by lane: the generic conversion is a call wherever the optimizer does not happen to inline it.
-  @inline(__always)
-  private static func widened(_ a: SIMD8<Int16>) -> SIMD8<Int32> {
-    SIMD8<Int32>(
-      Int32(a[0]), Int32(a[1]), Int32(a[2]), Int32(a[3]), Int32(a[4]), Int32(a[5]), Int32(a[6]), Int32(a[7]))
   }
 
   /// The sum over the lanes of each argument.
@@ -177,4 +192,25 @@ struct Int8Gemm: Sendable {
     let halves = SIMD8(lowHalf: ab.evenHalf &+ ab.oddHalf, highHalf: cd.evenHalf &+ cd.oddHalf)
     return halves.evenHalf &+ halves.oddHalf
   }
+}
+
+/// The sums of the products of neighbours, 0 and 1, 2 and 3, …: one instruction (pmaddwd).
+@inline(__always)
+func productSums(_ a: SIMD8<Int16>, _ b: SIMD8<Int16>) -> SIMD4<Int32> {
+  let products = widened(a) &* widened(b)
+  return products.evenHalf &+ products.oddHalf
+}
+
+/// Lane by lane: the generic conversion is a call wherever the optimizer does not happen to inline it.
+@inline(__always)
+func widened(_ a: SIMD8<Int16>) -> SIMD8<Int32> {
+  SIMD8<Int32>(
+    Int32(a[0]), Int32(a[1]), Int32(a[2]), Int32(a[3]), Int32(a[4]), Int32(a[5]), Int32(a[6]), Int32(a[7]))
+}
+
+/// Int8 operands, given by their bits, less a zero point. By way of unsigned numbers: the compiler extends signs from
+/// registers of any content, and each step of a loop then waits for the one before.
+@inline(__always)
+func centred(_ bits: SIMD8<UInt8>, _ zeroPoint: Int16) -> SIMD8<Int16> {
+  SIMD8<Int16>(truncatingIfNeeded: bits ^ SIMD8(repeating: 128)) &- (zeroPoint &+ 128)
 }

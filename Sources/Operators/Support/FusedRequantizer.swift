@@ -32,18 +32,13 @@ struct Requantizer: Sendable {
   }
 
   @inline(__always)
-  func round(_ value: SIMD4<Float>) -> SIMD4<Int8> {
-    var clamped = value
-    clamped.replace(with: lower, where: clamped .< lower)
-    clamped.replace(with: upper, where: clamped .> upper)
-    let bits = unsafeBitCast(clamped + Requantizer.magic, to: SIMD4<Int32>.self)
-    return SIMD4<Int8>(truncatingIfNeeded: bits &- Requantizer.magicBits &+ zeroPoint)
+  func round(_ low: SIMD4<Float>, _ high: SIMD4<Float>) -> SIMD8<Int8> {
+    let values = SIMD8(lowHalf: clamped(low, lower, upper), highHalf: clamped(high, lower, upper)) + Requantizer.magic
+    let bits = unsafeBitCast(values, to: SIMD8<Int32>.self)
+    return SIMD8<Int8>(truncatingIfNeeded: bits &- Requantizer.magicBits &+ zeroPoint)
   }
 
   /// `sum · scale`, multiplied as Float, in the output's quanta.
   @inline(__always)
   func requantize(_ sum: Int32, scale: Float) -> Int8 { round(Float(sum) * scale) }
-
-  @inline(__always)
-  func requantize(_ sum: SIMD4<Int32>, scale: SIMD4<Float>) -> SIMD4<Int8> { round(SIMD4<Float>(sum) * scale) }
 }

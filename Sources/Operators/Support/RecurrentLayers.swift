@@ -180,13 +180,13 @@ struct RecurrentLayers: Sendable {
         let index = layer &* directions &+ direction
         let (features, place) = (cells[index].features, layout.packed[index])
         gemm(features).multiply(
-          source, rowCount: rows, rowStride: features, packed: base + place.input, group: 0, output: gatesOfInput,
-          outputStride: gates)
+          GemmRows(source, count: rows, length: features, stride: features), packed: base + place.input, group: 0,
+          output: gatesOfInput, outputStride: gates)
         let own = index &* batch &* hidden
         for count in 0..<steps {
           let time = direction == 0 ? count : steps &- 1 &- count
           gemm(hidden).multiply(
-            state + own, rowCount: batch, rowStride: hidden, packed: base + place.state, group: 0,
+            GemmRows(state + own, count: batch, length: hidden, stride: hidden), packed: base + place.state, group: 0,
             output: gatesOfState, outputStride: gates)
           for b in 0..<batch {
             let row = time &* stepRow &+ b &* batchRow

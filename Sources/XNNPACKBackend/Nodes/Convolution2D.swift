@@ -5,30 +5,61 @@ import TensorCore
 extension DelegatedNode {
   /// f32, qc8 and qs8 convolution with fused clamp; padding may differ on each side.
   static let convolution2D = DelegatedNode(operatorName: "fused.conv2d") { call throws(OperatorError) in
-    if let reason = try Capabilities.reasonAgainstLayout(call) { return reason }
-    guard try call.constant("weight") != nil else { return "its weight is not a constant" }
-    if try call.optionalSpec("bias") != nil, try call.constant("bias") == nil { return "its bias is not a constant" }
+    if let reason = try reasonAgainstConvolution(call) { return reason }
     return try Capabilities.reasonAgainstRequantization(call)
   } encode: { call, node throws(OperatorError) in
     node.set(DS_CONVOLUTION_2D)
-    let weight = try call.spec("weight").shape
-    node.as.window = try ds_window(
-      call, kernel: (weight[2], weight[3]), dilation: try call.pair("dilation"), groups: try call.int("groups"))
+    node.as.window = try ds_window(convolution: call)
     node.fillMissingBias(call)
+  }
+
+  /// A convolution whose result is added to a tensor while it is in the cache, on kernels of ours; on XNNPACK's, the sum
+  /// follows the convolution within the node.
+  static let convolution2DAdd = DelegatedNode(operatorName: "fused.add_conv2d") { call throws(OperatorError) in
+    if let reason = try reasonAgainstConvolution(call) { return reason }
+    let channels = try call.spec("input").shape[1]
+    if channels > 1, try call.int("groups") == channels { return "a depthwise convolution has no sum of its own" }
+    guard let output = try call.output().quantization, let other = try call.spec("self").quantization else {
+      return "an int8 tensor has no quantization parameters"
+    }
+    let scale = Float(try call.float("conv_scale"))
+    let ratios = [("convolution", scale / output.scale), ("other", other.scale / output.scale)]
+    for (name, ratio) in ratios {
+      if let reason = Capabilities.reasonAgainstRatio("\(name) scale / output scale", ratio, -10, 8) { return reason }
+    }
+    return try Capabilities.reasonAgainstRequantization(call, outputScale: scale)
+  } encode: { call, node throws(OperatorError) in
+    node.set(DS_CONVOLUTION_2D_ADD)
+    node.as.sum = ds_sum(
+      window: try ds_window(convolution: call), scale: Float(try call.float("conv_scale")),
+      zero_point: Int32(clamping: try call.int("conv_zero_point")),
+      min: max(-128, Float(try call.float("conv_min"))), max: min(127, Float(try call.float("conv_max"))))
+    node.fillMissingBias(call)
+  }
+
+  private static func reasonAgainstConvolution(_ call: OperatorCall) throws(OperatorError) -> String? {
+    if let reason = try Capabilities.reasonAgainstLayout(call) { return reason }
+    guard try call.constant("weight") != nil else { return "its weight is not a constant" }
+    if try call.optionalSpec("bias") != nil, try call.constant("bias") == nil { return "its bias is not a constant" }
+    return nil
   }
 }
 
 extension ds_node {
-  /// The third input of a call without bias stands for none.
+  /// An input more, behind those of a call without bias, stands for none: `setInputs` has written it.
   mutating func fillMissingBias(_ call: OperatorCall) {
-    if call.inputs.count == 2 {
-      input_count = 3
-      inputs.2 = Int32(DS_NO_VALUE)
-    }
+    if case .tensor = call.arguments["bias"] { return }
+    input_count += 1
   }
 }
 
 extension ds_window {
+  fileprivate init(convolution call: OperatorCall) throws(OperatorError) {
+    let weight = try call.spec("weight").shape
+    try self.init(
+      call, kernel: (weight[2], weight[3]), dilation: try call.pair("dilation"), groups: try call.int("groups"))
+  }
+
   /// Stride and padding (top, right, bottom, left) are read from the call.
   init(
     _ call: OperatorCall, kernel: (height: Int, width: Int), dilation: (height: Int, width: Int) = (1, 1),

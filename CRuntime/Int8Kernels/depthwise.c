@@ -1,0 +1,64 @@
+// Depthwise convolutions in rows of the output by blocks of channels, over threads.
+#include "kernels.h"
+
+enum {
+  CHUNK_ROWS = 16,              // rows of the output that a thread computes for a block: the image stays in the cache
+  PARALLEL_PRODUCTS = 1 << 16,  // below: handing out the work costs more than the threads save
+  PARALLEL_TASKS = 16,          // so many at least, where there are rows and blocks for them
+};
+
+static size_t divided(size_t a, size_t b) { return i8k_round_up(a, b) / b; }
+
+struct run {
+  const struct i8k_conv *conv;
+  const struct i8k_kernels *kernels;
+  const struct i8k_requantize *requantize;
+  const void *packed;
+  const int8_t *input, *zero;
+  int8_t *output;
+  size_t chunk_rows, chunks;      // of an image
+  size_t piece_channels, pieces;  // of the channels
+};
+
+static void run_task(void *context, size_t index) {
+  const struct run *run = context;
+  const struct i8k_conv *conv = run->conv;
+  const size_t piece = index % run->pieces, chunk = index / run->pieces % run->chunks;
+  const size_t image = index / run->pieces / run->chunks;
+  const struct i8k_depthwise_tile tile = {
+      .conv = conv,
+      .requantize = run->requantize,
+      .packed = run->packed,
+      .input = run->input + image * conv->in_height * conv->in_width * conv->in_channels,
+      .zero = run->zero,
+      .output = run->output + image * conv->out_height * conv->out_width * conv->out_channels,
+      .first_row = chunk * run->chunk_rows,
+      .end_row = i8k_min((chunk + 1) * run->chunk_rows, conv->out_height),
+      .first_channel = piece * run->piece_channels,
+      .end_channel = i8k_min((piece + 1) * run->piece_channels, conv->out_channels)};
+  run->kernels->depthwise(&tile);
+}
+
+void i8k_depthwise_run(
+    const struct i8k_conv *conv, const struct i8k_requantize *requantize, const void *packed, const int8_t *input,
+    int8_t *output, const int8_t *zero, struct i8k_threads *threads) {
+  const size_t blocks = divided(conv->out_channels, I8K_DEPTHWISE_BLOCK);
+  struct run run = {
+      .conv = conv, .kernels = i8k_kernels_of(conv->isa), .requantize = requantize, .packed = packed, .input = input,
+      .output = output, .zero = zero, .chunk_rows = CHUNK_ROWS};
+  size_t piece_blocks = blocks;
+  const size_t products = conv->kernel_height * conv->kernel_width * conv->out_channels;
+  if (conv->batch * conv->out_height * conv->out_width < PARALLEL_PRODUCTS / products + 1) threads = NULL;
+  if (i8k_threads_count(threads) > 1) {
+    // Rows first: a thread then finds most of its input in its core's cache.
+    const size_t wanted = divided(PARALLEL_TASKS, conv->batch);
+    const size_t most = i8k_round_up(divided(conv->out_height, wanted), I8K_DEPTHWISE_ROWS);
+    run.chunk_rows = i8k_min(run.chunk_rows, most);
+    const size_t chunks = divided(conv->out_height, run.chunk_rows) * conv->batch;
+    if (chunks < PARALLEL_TASKS) piece_blocks = divided(blocks, divided(PARALLEL_TASKS, chunks));
+  }
+  run.chunks = divided(conv->out_height, run.chunk_rows);
+  run.piece_channels = piece_blocks * I8K_DEPTHWISE_BLOCK;
+  run.pieces = divided(blocks, piece_blocks);
+  i8k_parallelize(threads, conv->batch * run.chunks * run.pieces, run_task, &run);
+}

@@ -1,0 +1,121 @@
+// Convolutions on the f32 kernels of ours.
+#if defined(__linux__)
+#define _DEFAULT_SOURCE  // madvise
+#include <sys/mman.h>
+#endif
+#include <stdlib.h>
+
+#include "operator.h"
+
+// Bytes for aligned_alloc: a multiple of the alignment, and not nothing.
+static size_t rounded(size_t size) { return (size + 64) / 64 * 64; }
+
+// The scratch memory is for as many threads as there are.
+static enum xnx_status setup(struct xnx_operator *op, pthreadpool_t pool) {
+  (void)pool;
+  struct xnx_native *native = &op->as.native;
+  const size_t size = rounded(f32k_conv_scratch_size(&native->float_conv, i8k_threads_count(op->own)));
+  if (size > native->scratch_size) {
+    void *scratch = aligned_alloc(64, size);
+    if (scratch == NULL) return XNX_OUT_OF_MEMORY;
+    free(native->scratch);
+    native->scratch = scratch;
+    native->scratch_size = size;
+  }
+  f32k_conv_setup(&native->float_conv, native->scratch);
+  return XNX_OK;
+}
+
+static void run(const struct xnx_operator *op, struct i8k_threads *threads) {
+  const struct xnx_native *native = &op->as.native;
+  f32k_conv_run(&native->float_conv, native->packed, op->inputs[0], op->output, native->scratch, threads);
+}
+
+enum xnx_status xnx_reshape_native_float(struct xnx_operator *op) {
+  struct xnx_native *native = &op->as.native;
+  struct f32k_conv conv = native->float_conv;
+  const struct xnx_image *in = &op->input_image, *out = &op->output_image;
+  conv.batch = in->batch;
+  conv.in_height = in->height;
+  conv.in_width = in->width;
+  conv.in_channels = in->channels;
+  conv.out_height = out->height;
+  conv.out_width = out->width;
+  conv.out_channels = out->channels;
+  if (!f32k_conv_supports(&conv)) return XNX_UNSUPPORTED;
+  if (native->packed != NULL && !f32k_conv_packs_alike(&conv, &native->float_conv)) return XNX_UNSUPPORTED;
+  native->float_conv = conv;
+  return XNX_OK;
+}
+
+// Large weights are on large pages where the system has some: taking small ones costs more time than packing.
+static void *allocate_packed(size_t size) {
+#if defined(__linux__)
+  const size_t page = (size_t)1 << 21;
+  if (size >= 2 * page) {
+    void *memory = aligned_alloc(page, (size + page) / page * page);
+    if (memory != NULL) (void)madvise(memory, size / page * page, MADV_HUGEPAGE);
+    return memory;
+  }
+#endif
+  return aligned_alloc(64, rounded(size));
+}
+
+// The weights of another process, where they fit; else packed here.
+static enum xnx_status pack(const struct xnx_operands *operands, struct xnx_operator *op) {
+  struct xnx_native *native = &op->as.native;
+  native->packed_size = f32k_conv_packed_size(&native->float_conv);
+  const struct xnx_options *options = operands->options;
+  if (options->packed != NULL && options->packed_size == native->packed_size && (uintptr_t)options->packed % 64 == 0) {
+    native->packed = options->packed;
+    return XNX_OK;
+  }
+  native->owned = allocate_packed(native->packed_size);
+  if (native->owned == NULL) return XNX_OUT_OF_MEMORY;
+  const struct ds_value *bias = operands->inputs[2];
+  f32k_conv_pack(
+      &native->float_conv, operands->inputs[1]->data, bias == NULL ? NULL : bias->data, native->owned);
+  native->packed = native->owned;
+  op->packed_bytes = native->packed_size;
+  return XNX_OK;
+}
+
+bool xnx_is_native_float(const struct xnx_options *options) {
+  return options->kernels == XNX_KERNELS_NATIVE || (options->kernels == XNX_KERNELS_AUTO && f32k_isa() == F32K_AVX512);
+}
+
+enum xnx_status xnx_create_native_float(
+    const struct xnx_operands *operands, const struct ds_window *window, struct xnx_bounds bounds,
+    struct xnx_operator *op) {
+  if (!xnx_is_native_float(operands->options)) return XNX_UNSUPPORTED;
+  const struct xnx_image *input = &op->input_image, *output = &op->output_image;
+  const bool depthwise = window->groups > 1 && (size_t)window->groups == input->channels;
+  if (depthwise && output->channels != input->channels) return XNX_UNSUPPORTED;
+  // The filters of a group are padded to 16: of fewer than 4 they would take more than the program's memory allows.
+  if (window->groups > 1 && !depthwise && output->channels / (size_t)window->groups < 4) return XNX_UNSUPPORTED;
+  op->as.native.float_conv = (struct f32k_conv){
+      .isa = f32k_isa(),
+      .depthwise = depthwise,
+      .groups = (size_t)window->groups,
+      .kernel_height = (size_t)window->kernel_height,
+      .kernel_width = (size_t)window->kernel_width,
+      .stride_height = (size_t)window->stride_height,
+      .stride_width = (size_t)window->stride_width,
+      .dilation_height = (size_t)window->dilation_height,
+      .dilation_width = (size_t)window->dilation_width,
+      .pad_top = (size_t)window->pad_top,
+      .pad_left = (size_t)window->pad_left,
+      .min = bounds.min,
+      .max = bounds.max,
+  };
+  enum xnx_status status = xnx_reshape_native_float(op);
+  if (status != XNX_OK) return status;
+  op->is_native = true;
+  op->setup = setup;
+  op->kernel = run;
+  return pack(operands, op);
+}
+
+const char *xnx_float_kernel_isa(void) { return f32k_isa_name(f32k_isa()); }
+
+int xnx_float_packed_layout(void) { return F32K_PACKED_LAYOUT; }
