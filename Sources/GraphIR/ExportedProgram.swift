@@ -133,7 +133,8 @@ public struct ExportedProgram: Sendable {
         program: name, node: node.name, operatorName: node.operatorName,
         reason: reason + (node.modulePath.isEmpty ? "" : " (in module '\(node.modulePath)')"))
     }
-    var arguments: [String: CallArgument] = [:]
+    var arguments = CallArguments()
+    arguments.reserveCapacity(node.arguments.count)
     var inputs: [ValueID] = []
     for parameter in op.schema.parameters {
       guard let operand = node.operand(parameter.name) else { continue }

@@ -4,6 +4,11 @@ import TensorCore
 public struct ValueID: Hashable, Sendable, Comparable, CustomStringConvertible {
   public let index: Int
   init(index: Int) { self.index = index }
+  /// The standard hash costs more than the rest of a look-up, and small numbers in sequence need none of its strength.
+  public func _rawHashValue(seed: Int) -> Int {
+    let mixed = UInt64(bitPattern: Int64(index ^ seed)) &* 0x9e37_79b9_7f4a_7c15
+    return Int(truncatingIfNeeded: mixed ^ (mixed >> 32))
+  }
   public static func < (a: ValueID, b: ValueID) -> Bool { a.index < b.index }
   public var description: String { "%\(index)" }
 }

@@ -17,7 +17,7 @@ struct CapturedCall {
   private(set) var outputSizes: [[SymbolicSize]] = []
   /// By parameter, integer arguments with symbols in them.
   private(set) var sizeArguments: [String: [SymbolicSize]] = [:]
-  private var arguments: [String: CallArgument] = [:]
+  private var arguments = CallArguments()
   private var inputs: [SymbolicTensor] = []
 
   /// Throws when the operator has no such argument, or refuses the example's shapes.
@@ -68,7 +68,7 @@ struct CapturedCall {
   }
 
   private func infer(
-    _ specs: [TensorSpec], _ arguments: [String: CallArgument]
+    _ specs: [TensorSpec], _ arguments: CallArguments
   ) throws(Refusal) -> [TensorSpec] {
     let call = OperatorCall(
       schema: op.schema, node: "", arguments: arguments, inputs: specs,

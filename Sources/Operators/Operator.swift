@@ -1,8 +1,10 @@
+import Synchronization
 import TensorCore
 
 /// An operator: a struct of functions. `infer` and `prepare` check everything; the kernel that `prepare` returns runs blind.
 public struct Operator: Sendable {
-  public let schema: Schema
+  /// The qualified name with its overload, `aten.relu.default`.
+  public let name: String
   /// The output specs for the given inputs; throws when the call is not valid. `call.outputs` is empty.
   public let infer: @Sendable (OperatorCall) throws(OperatorError) -> [TensorSpec]
   /// Validates the call against its outputs' specs, computes what does not depend on the data, and returns the kernel.
@@ -10,17 +12,37 @@ public struct Operator: Sendable {
   /// Whether the first output may lie at the address of the first input (elementwise kernels of equal element size).
   public let isInPlace: Bool
 
-  public var name: String { schema.name }
+  private let text: SchemaText
+
+  public var schema: Schema { text.schema }
 
   public init(
     _ schema: String, isInPlace: Bool = false,
     infer: @escaping @Sendable (OperatorCall) throws(OperatorError) -> [TensorSpec],
     prepare: @escaping @Sendable (OperatorCall) throws(OperatorError) -> PreparedKernel
   ) {
-    self.schema = Schema(schema)
+    name = String(decoding: schema.utf8.prefix { $0 != UInt8(ascii: "(") }, as: UTF8.self)
+    text = SchemaText(schema)
     self.infer = infer
     self.prepare = prepare
     self.isInPlace = isInPlace
+  }
+}
+
+/// A schema that is parsed when it is first asked for: a program needs few of all operators, and loading one is to be quick.
+private final class SchemaText: Sendable {
+  private let text: String
+  private let parsed = Mutex<Schema?>(nil)
+
+  init(_ text: String) { self.text = text }
+
+  var schema: Schema {
+    parsed.withLock { parsed in
+      if let parsed { return parsed }
+      let schema = Schema(text)
+      parsed = schema
+      return schema
+    }
   }
 }
 

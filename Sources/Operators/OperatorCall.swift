@@ -7,7 +7,7 @@ import TensorCore
 public struct OperatorCall: Sendable {
   public let schema: Schema
   public let node: String
-  public let arguments: [String: CallArgument]
+  public let arguments: CallArguments
   /// The call's tensors in schema order, absent optional ones left out.
   public let inputs: [TensorSpec]
   /// Parallel to `inputs`: the data, where it is known before the first run.
@@ -15,7 +15,7 @@ public struct OperatorCall: Sendable {
   public let outputs: [TensorSpec]
 
   public init(
-    schema: Schema, node: String, arguments: [String: CallArgument], inputs: [TensorSpec], constants: [Tensor?],
+    schema: Schema, node: String, arguments: CallArguments, inputs: [TensorSpec], constants: [Tensor?],
     outputs: [TensorSpec] = []
   ) {
     self.schema = schema

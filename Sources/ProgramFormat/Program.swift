@@ -39,7 +39,7 @@ public struct Program: Sendable {
   public struct Instruction: Sendable {
     public let node: String
     public let operatorName: String
-    public internal(set) var arguments: [String: CallArgument]
+    public internal(set) var arguments: CallArguments
     /// Indices into `values`, in the order that `arguments` refers to.
     public let inputs: [Int]
     public let outputs: [Int]
@@ -52,7 +52,7 @@ public struct Program: Sendable {
     public let isInPlace: Bool
 
     public init(
-      node: String, operatorName: String, arguments: [String: CallArgument], inputs: [Int], outputs: [Int],
+      node: String, operatorName: String, arguments: CallArguments, inputs: [Int], outputs: [Int],
       delegateCall: DelegateCall?, reason: String?, sourceNodes: [String], isInPlace: Bool = false
     ) {
       self.node = node

@@ -111,6 +111,19 @@ public final class Method {
     tensor.withUnsafeBytes { memory.arena[offset, $0.count].copyMemory(from: $0) }
   }
 
+  /// The bytes of an input at its present sizes, to be written; of an input that is a constant nothing happens. Throws
+  /// when there is no such input.
+  public func withInput<R>(
+    _ index: Int, _ body: (UnsafeMutableRawBufferPointer) throws -> R
+  ) throws -> R? {
+    guard program.inputs.indices.contains(index) else {
+      throw ProgramError(program: program.name, reason: "has \(program.inputs.count) inputs, no input \(index)")
+    }
+    let value = program.values[program.inputs[index]]
+    guard case .arena(let offset) = value.location else { return nil }
+    return try body(memory.arena[offset, value.spec.byteCount])
+  }
+
   /// One inference on the inputs set before. Allocates nothing.
   public func execute() throws(ProgramError) {
     let walk = walk

@@ -66,7 +66,8 @@ struct Lower: ParsableCommand {
       let written = try PTEArchive.write(recipe == nothing ? program : program.storing(recipe), to: output)
       let report = Report(
         output: output, readMilliseconds: (read - start).seconds * 1e3,
-        lowerMilliseconds: (ContinuousClock.now - read).seconds * 1e3, fileBytes: written.byteCount, constantBytes: written.constantByteCount,
+        lowerMilliseconds: (ContinuousClock.now - read).seconds * 1e3, fileBytes: written.byteCount,
+        constantBytes: written.constantByteCount,
         arenaBytes: written.arenaByteCount, arenaLowerBound: written.arenaLowerBound,
         delegates: written.delegates,
         portable: written.portable.map { .init(node: $0.node, kernel: $0.kernel, reason: $0.reason) },

@@ -92,7 +92,7 @@ private struct Case {
       packed.deallocate()
       scratch.deallocate()
     }
-    i8k_conv_pack(&conv, filter, bias, scales, packed, nil)
+    i8k_conv_pack(&conv, filter, bias, scales, packed, threads)
     var output = [Int8](repeating: 99, count: outputCount + 64)
     input.withUnsafeBufferPointer { input in
       i8k_conv_setup(&conv, input.baseAddress, scratch)
@@ -167,7 +167,7 @@ private struct Case {
   }
 }
 
-private struct SplitMix: RandomNumberGenerator {
+struct SplitMix: RandomNumberGenerator {
   var state: UInt64
   mutating func next() -> UInt64 {
     state &+= 0x9E37_79B9_7F4A_7C15

@@ -84,7 +84,7 @@ struct FusedCall {
   }
 
   func call(outputs: [TensorSpec] = []) -> OperatorCall {
-    var arguments = attributes.mapValues { CallArgument.attribute($0) }
+    var arguments = CallArguments(attributes.mapValues { CallArgument.attribute($0) })
     for (index, entry) in tensors.enumerated() { arguments[entry.name] = .tensor(index) }
     if !list.isEmpty { arguments["tensors"] = .tensors(Array(tensors.count..<tensors.count + list.count)) }
     let all = tensors.map(\.tensor) + list

@@ -6,7 +6,7 @@ import TensorCore
 struct OpCase: Sendable, CustomStringConvertible {
   let number: Int
   let operatorName: String
-  let arguments: [String: CallArgument]
+  let arguments: CallArguments
   let inputs: [Tensor]
   let expected: [Tensor]
   let relativeTolerance: Double
@@ -47,7 +47,7 @@ enum OperatorGolden {
     let storage = try Storage(mapping: folder.appendingPathComponent("operators.bin").path)
     return try file.cases.enumerated().map { number, entry in
       OpCase(
-        number: number, operatorName: entry.operator, arguments: try entry.arguments.mapValues { try $0.argument() },
+        number: number, operatorName: entry.operator, arguments: CallArguments(try entry.arguments.mapValues { try $0.argument() }),
         inputs: entry.inputs.map { $0.tensor(storage) }, expected: entry.outputs.map { $0.tensor(storage) },
         relativeTolerance: entry.rtol ?? 0, absoluteTolerance: entry.atol ?? 0)
     }

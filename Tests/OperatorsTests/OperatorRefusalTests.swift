@@ -27,7 +27,7 @@ struct Refusal: Sendable, CustomTestStringConvertible {
 extension OperatorCall {
   /// A call whose tensors are bound to the schema's tensor parameters in order; a list takes all of them.
   init(_ op: Operator, _ inputs: [TensorSpec], _ attributes: [String: Attribute]) {
-    var arguments = attributes.mapValues { CallArgument.attribute($0) }
+    var arguments = CallArguments(attributes.mapValues { CallArgument.attribute($0) })
     var next = 0
     for parameter in op.schema.parameters where attributes[parameter.name] == nil {
       switch parameter.kind {

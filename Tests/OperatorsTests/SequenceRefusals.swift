@@ -105,7 +105,7 @@ extension Refusal {
   private func isRefusedWithReason(_ refusal: Case) throws {
     let op = try #require(OperatorSet.named("aten.lstm.input"))
     let (states, params) = (refusal.states.count, refusal.params.count)
-    var arguments: [String: CallArgument] = [
+    var arguments: CallArguments = [
       "input": .tensor(0), "hx": .tensors(Array(1..<1 + states)),
       "params": .tensors(Array(1 + states..<1 + states + params)), "has_biases": .attribute(.bool(true)),
       "num_layers": .attribute(.int(1)), "dropout": .attribute(.float(0)), "train": .attribute(.bool(false)),

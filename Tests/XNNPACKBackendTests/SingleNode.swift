@@ -13,7 +13,7 @@ struct SingleNode {
   private func call() throws -> OperatorCall {
     let op = try #require(OperatorSet.named(operatorName))
     return OperatorCall(
-      schema: op.schema, node: "node", arguments: Dictionary(uniqueKeysWithValues: arguments),
+      schema: op.schema, node: "node", arguments: CallArguments(Dictionary(uniqueKeysWithValues: arguments)),
       inputs: inputs.map(\.spec), constants: inputs.indices.map { constantIndices.contains($0) ? inputs[$0] : nil },
       outputs: [output])
   }

@@ -52,7 +52,7 @@ final class GraphBuilder {
     guard let op = OperatorSet.named(operatorName) else {
       throw error(place, "needs \(operatorName), which is not there")
     }
-    var calls: [String: CallArgument] = [:]
+    var calls = CallArguments()
     var inputs: [ValueID] = []
     for (name, operand) in arguments {
       switch operand {

@@ -168,6 +168,8 @@ struct Fuser {
   mutating func form(_ id: ValueID) throws(GraphError) -> Form {
     if let form = forms[id] { return form }
     if let weight = try weight(id), weight.quantization != nil { return try dequantizedWeight(id) }
+    // A bias, if it is read as nothing else (`isBias`), is left to those who read it.
+    if let index = producers[id], let form = try dequantizedConstant(source.graph.nodes[index]) { return form }
     guard let tensor = sourceConstants[id] else {
       throw GraphError(program: source.name, reason: "'\(source.graph[id].name)' is read before it is computed")
     }

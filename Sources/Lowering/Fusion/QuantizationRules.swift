@@ -27,9 +27,25 @@ extension Fuser {
   /// A weight: the operator that reads it takes the integers, by `weight(_:)`. Of other constants (an embedding's table of
   /// uint8) all readers take reals.
   private mutating func dequantizeConstant(_ node: Node) throws(GraphError) -> FusionOutcome {
-    if try weight(node.output) != nil { return .fused }
+    if try weight(node.output) != nil || isBias(node) { return .fused }
     return try dequantizedConstant(node) != nil ? .fused : .refused("its scales are computed")
   }
+
+  /// Whether it dequantizes constants for layers that read them as their bias: those take the integers as they stand, or ask
+  /// for the reals (`constantReals`).
+  private func isBias(_ node: Node) -> Bool {
+    guard let readers = users[node.output], source.callInputs(of: node).allSatisfy({ sourceConstants[$0] != nil })
+    else {
+      return false
+    }
+    return readers.allSatisfy { index in
+      let reader = source.graph.nodes[index]
+      return Fuser.layers.contains(reader.operatorName) && reader.value("bias") == node.output
+        && reader.inputs.count { $0 == node.output } == 1
+    } && !source.graph.outputs.contains(node.output)
+  }
+
+  private static let layers: Set = ["aten.conv2d.default", "aten.linear.default"]
 
   private mutating func quantize(_ node: Node) throws(GraphError) -> FusionOutcome {
     guard let input = node.value("input"), let target = try quantizationParameters(of: node) else {
