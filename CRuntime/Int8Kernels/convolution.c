@@ -168,6 +168,7 @@ struct run {
   const char *packed;
   const int8_t *input;
   int8_t *output;
+  size_t output_stride;
   int32_t *sums;  // in place of `output`, or NULL
   size_t sums_stride;
   const struct i8k_add *add;  // of the output and `other`, or NULL
@@ -198,7 +199,7 @@ static struct i8k_tile tile_of(const struct run *run) {
       .taps = run->shape.taps,
       .depth = run->shape.depth,
       .input_stride = run->conv->in_channels,
-      .output_stride = run->conv->out_channels,
+      .output_stride = run->output_stride,
       .sums_stride = run->sums_stride,
       .requantize = &run->requantize};
 }
@@ -225,7 +226,7 @@ static void place_tile(
   if (run->sums != NULL) {
     tile->sums = run->sums + pixel * run->sums_stride;
   } else {
-    tile->output = run->output + pixel * run->conv->out_channels;
+    tile->output = run->output + pixel * run->output_stride;
   }
 }
 
@@ -360,6 +361,7 @@ static void run_conv(const struct i8k_conv *conv, struct run run, struct i8k_thr
   run.conv = conv;
   run.kernels = i8k_kernels_of(conv->isa);
   run.shape = i8k_shape_of(conv);
+  run.output_stride = conv->out_stride > 0 ? conv->out_stride : conv->out_channels;
   run.requantize = (struct i8k_requantize){
       (float)(conv->min - conv->out_zero_point), (float)(conv->max - conv->out_zero_point), conv->out_zero_point,
       conv->min, conv->max};

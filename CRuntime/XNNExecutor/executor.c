@@ -29,6 +29,7 @@ static const struct kind kinds[DS_KIND_COUNT] = {
     [DS_CONVERT] = {xnx_create_convert, xnx_reshape_unary, 1, 1, false},
     [DS_TRANSPOSE] = {xnx_create_transpose, xnx_reshape_transpose, 1, 1, true},
     [DS_DYNAMIC_LINEAR] = {xnx_create_dynamic_linear, xnx_reshape_dynamic_linear, 2, 3, false},
+    [DS_CONVOLUTION_2D_CAT] = {xnx_create_convolution_cat, xnx_reshape_convolution_cat, 2, 4, false},
     [DS_CONVOLUTION_2D_ADD] = {xnx_create_convolution_add, xnx_reshape_convolution_add, 3, 4, false},
     [DS_CONVERT_TRANSPOSE] = {xnx_create_convert_transpose, xnx_reshape_convert_transpose, 1, 1, false},
 };
@@ -84,7 +85,8 @@ struct xnx_threads {
 };
 
 static bool is_product(uint32_t kind) {
-  return kind == DS_CONVOLUTION_2D || kind == DS_FULLY_CONNECTED || kind == DS_CONVOLUTION_2D_ADD;
+  return kind == DS_CONVOLUTION_2D || kind == DS_FULLY_CONNECTED || kind == DS_CONVOLUTION_2D_ADD ||
+         kind == DS_CONVOLUTION_2D_CAT;
 }
 
 // What is left to the library where convolutions are ours is smaller than waking its threads is worth.
@@ -244,6 +246,7 @@ enum xnx_status xnx_operator_run(xnx_operator *op) {
     i8k_parallelize(op->own, op->part_count, run_part, &parts);
     return parts.status;
   }
+  if (op->prologue != NULL) op->prologue(op, op->own);
   for (size_t i = 0; i < op->part_count; i++) {
     const enum xnx_status status = xnc_status(xnn_run_operator(op->parts[i], op->pool));
     if (status != XNX_OK) return status;

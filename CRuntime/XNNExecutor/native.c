@@ -24,6 +24,7 @@ enum xnx_status xnx_reshape_native(struct xnx_operator *op) {
   conv.out_height = out->height;
   conv.out_width = out->width;
   conv.out_channels = out->channels;
+  conv.out_stride = op->output_stride;
   if (!i8k_conv_supports(&conv)) return XNX_UNSUPPORTED;
   if (native->packed != NULL && !i8k_conv_packs_alike(&conv, &native->conv)) return XNX_UNSUPPORTED;
   const size_t size = rounded(i8k_conv_scratch_size(&conv));

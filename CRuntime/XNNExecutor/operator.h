@@ -150,7 +150,8 @@ struct xnx_operator {
   struct i8k_threads *own;  // of our kernels, likewise
   size_t packed_bytes;
   struct i8k_add add;                          // int8 sums on our kernels
-  xnx_kernel_fn epilogue;                      // runs after the library's operators, or NULL
+  xnx_kernel_fn prologue, epilogue;            // run before and after the library's operators, or NULL
+  size_t output_stride, output_start;          // CONVOLUTION_2D_CAT: elements between places, and before the first; or 0
   void *sums;                                  // CONVOLUTION_2D_ADD of the library: its output before the sum
   size_t sums_size;
   struct xnx_image input_image, output_image;  // convolutions and pooling
@@ -196,6 +197,7 @@ enum xnx_status xnx_reshape_constant_pad(const struct xnx_operands *operands, st
 enum xnx_status xnx_reshape_concatenate(const struct xnx_operands *operands, struct xnx_operator *op);
 enum xnx_status xnx_reshape_transpose(const struct xnx_operands *operands, struct xnx_operator *op);
 enum xnx_status xnx_reshape_convert_transpose(const struct xnx_operands *operands, struct xnx_operator *op);
+enum xnx_status xnx_reshape_convolution_cat(const struct xnx_operands *operands, struct xnx_operator *op);
 enum xnx_status xnx_reshape_convolution_add(const struct xnx_operands *operands, struct xnx_operator *op);
 enum xnx_status xnx_reshape_dynamic_linear(const struct xnx_operands *operands, struct xnx_operator *op);
 
@@ -215,6 +217,7 @@ enum xnx_status xnx_create_lookup_table(const struct xnx_operands *operands, str
 enum xnx_status xnx_create_convert(const struct xnx_operands *operands, struct xnx_operator *op);
 enum xnx_status xnx_create_transpose(const struct xnx_operands *operands, struct xnx_operator *op);
 enum xnx_status xnx_create_convert_transpose(const struct xnx_operands *operands, struct xnx_operator *op);
+enum xnx_status xnx_create_convolution_cat(const struct xnx_operands *operands, struct xnx_operator *op);
 enum xnx_status xnx_create_convolution_add(const struct xnx_operands *operands, struct xnx_operator *op);
 enum xnx_status xnx_create_dynamic_linear(const struct xnx_operands *operands, struct xnx_operator *op);
 

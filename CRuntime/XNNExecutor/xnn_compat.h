@@ -104,9 +104,11 @@ static inline enum xnx_status xnc_create_convolution_f32(
 static inline enum xnx_status xnc_create_convolution_qc8(
     struct xnx_operator *op, const struct ds_window *w, struct xnx_quantization in, const float *filter_scales,
     const int8_t *filter, const int32_t *bias, struct xnx_quantization out, struct xnx_bounds bounds) {
+  const size_t in_channels = op->input_image.channels, out_channels = op->output_image.channels;
   return xnc_status(xnn_create_convolution2d_nhwc_qc8(
       XNC_PADDING(w), XNC_KERNEL(w), XNC_DILATION(w),
-      XNC_CHANNELS(w, op->input_image.channels, op->output_image.channels), XNC_QUANTIZATION(in), filter_scales,
+      (uint32_t)w->groups, in_channels / (size_t)w->groups, out_channels / (size_t)w->groups, in_channels,
+      op->output_stride > 0 ? op->output_stride : out_channels, XNC_QUANTIZATION(in), filter_scales,
       filter, bias, XNC_QUANTIZATION(out), XNC_QUANTA(bounds), 0, &op->parts[0]));
 }
 

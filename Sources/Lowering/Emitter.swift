@@ -53,7 +53,7 @@ struct Emitter {
         .init(
           node: step.node.name, operatorName: step.node.operatorName, arguments: step.call.arguments, inputs: inputs,
           outputs: outputs, delegateCall: delegateCall, reason: step.reason, sourceNodes: sources,
-          isInPlace: OperatorSet.named(step.node.operatorName)?.isInPlace ?? false))
+          isInPlace: isInPlace(step)))
     }
     closeDelegate()
     return Program(
@@ -61,6 +61,12 @@ struct Emitter {
       outputs: source.graph.outputs.map { index[$0]! }, instructions: instructions, delegates: delegates,
       arenaByteCount: 0, dynamicSizes: dynamicSizes(values, instructions)
     ).planned()
+  }
+
+  /// An optional first tensor that is absent is none whose place the output could take.
+  private func isInPlace(_ step: Schedule.Step) -> Bool {
+    guard let op = OperatorSet.named(step.node.operatorName), op.isInPlace else { return false }
+    return op.schema.parameters[0].kind != .optionalTensor || step.node.value(op.schema.parameters[0].name) != nil
   }
 
   /// Gives every value its index; places in the arena are planned later.

@@ -130,6 +130,7 @@ public enum OperatorSet {
   static let fusedOperators: [Operator] = [
     .fusedConv2d,
     .fusedAddConv2d,
+    .fusedCatConv2d,
     .fusedLinear,
     .fusedMatmul,
     .fusedDynamicLinear,

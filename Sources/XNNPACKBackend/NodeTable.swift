@@ -14,7 +14,8 @@ struct DelegatedNode: Sendable {
 /// All nodes that XNNPACK can run, by fused operator. Delegating another operator is its file and its line here.
 enum NodeTable {
   static let all: [DelegatedNode] = [
-    .convolution2D, .convolution2DAdd, .fullyConnected, .add, .subtract, .multiply, .maxPooling2D, .averagePooling2D,
+    .convolution2D, .convolution2DAdd, .convolution2DCat,
+    .fullyConnected, .add, .subtract, .multiply, .maxPooling2D, .averagePooling2D,
     .clamp, .constantPad,
     .concatenate, .lookupTable, .quantize, .dequantize, .transpose, .dynamicLinear,
   ]

@@ -59,7 +59,36 @@ extension FusedCase {
       call.computed = random.pick([["input"], ["input", "weight", "bias"]])
       let result = try call.run(quantization: output)
       #expect(result.spec == want.spec && result.elements(as: Int8.self) == want.elements(as: Int8.self))
-    }
+    },
+    FusedCase("fused.cat_conv2d", "puts fused.conv2d into its channels", rounds: 60) { random in
+      let (channels, outputs, kernel) = (random.int(1...9), random.int(1...9), random.int(1...3))
+      let input = random.activation(.int8, [random.int(1...2), channels, 5, 4], .channelsLast)
+      let operands = [
+        ("input", input), ("weight", weights(.int8, [outputs, channels, kernel, kernel], .channelsLast, &random)),
+      ]
+      let output = outputQuantization(input, depth: channels * kernel * kernel, &random)
+      let part = try FusedCall("fused.conv2d", operands).run(quantization: output)
+      let (before, after) = (random.int(0...5), random.int(0...5))
+      var shape = part.shape.dimensions
+      shape[1] = before + outputs + after
+      let other = random.int8Tensor(Shape(shape), .channelsLast, output)
+      let attributes: [String: Attribute] = ["start": .int(before), "channels": .int(shape[1])]
+      var call = try FusedCall("fused.cat_conv2d", [("self", other)] + operands, attributes)
+      call.computed = ["input"]
+      let (got, want, rest) = (Logical(try call.run(quantization: output)), Logical(part), Logical(other))
+      let alone = Logical(try FusedCall("fused.cat_conv2d", operands, attributes).run(quantization: output))
+      for n in 0..<shape[0] {
+        for c in 0..<shape[1] {
+          for y in 0..<shape[2] {
+            for x in 0..<shape[3] {
+              let isPart = (before..<before + outputs).contains(c)
+              let expected = isPart ? want[[n, c - before, y, x]] : rest[[n, c, y, x]]
+              #expect(got[[n, c, y, x]] == expected && (!isPart || alone[[n, c, y, x]] == expected))
+            }
+          }
+        }
+      }
+    },
   ]
 
   static let linear = [

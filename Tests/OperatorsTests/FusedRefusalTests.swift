@@ -178,7 +178,25 @@ struct FusedRefusal: Sendable, CustomTestStringConvertible {
     sum("groups", ["groups": .int(3)]),
   ]
 
-  static let all = convolutions + sums + others + dynamic + real
+  private static func part(
+    _ words: String, start: Int = 2, channels: Int = 9, other: Tensor = image(.int8, [2, 9, 3, 3])
+  ) -> FusedRefusal {
+    FusedRefusal("fused.cat_conv2d", words, quantization: QuantizationParameters(scale: 1, zeroPoint: 0)) {
+      try FusedCall(
+        "fused.cat_conv2d", [("self", other), ("input", image(.int8, [2, 4, 5, 5])), ("weight", filter())],
+        ["start": .int(start), "channels": .int(channels)])
+    }
+  }
+
+  static let parts = [
+    part("are not among", start: 4), part("are not among", start: -1), part("are not among", start: .max),
+    part("are not among", channels: .max), part("are not among", channels: .min),
+    part("'self' must be", other: image(.int8, [2, 8, 3, 3])),
+    part("'self' must be int8", other: image(.float32, [2, 9, 3, 3])),
+    part("the same parameters"),
+  ]
+
+  static let all = convolutions + sums + parts + others + dynamic + real
 
   private static func contiguous(_ spec: TensorSpec) -> TensorSpec {
     TensorSpec(spec.dataType, spec.shape, quantization: spec.quantization)

@@ -89,6 +89,36 @@ struct DelegatedNodeTests {
     }
   }
 
+  /// Two convolutions' worth of channels, on XNNPACK's kernels and on ours, in place and not.
+  @Test(arguments: 0..<30)
+  func convolution2DIntoChannels(_ seed: Int) throws {
+    var random = Random(seed)
+    let (inputs, outputs, kernel) = (random.next(1...19), random.next(1...70), random.next(1...3))
+    let (before, after, size) = (random.next(0...40), random.next(0...40), kernel + random.next(0...9))
+    let output = random.output(
+      [random.next(1...2), before + outputs + after, size - kernel + 1, size - kernel + 1], .int8, scale: 0.2)
+    let node = SingleNode(
+      operatorName: "fused.cat_conv2d",
+      arguments: [
+        ("self", .tensor(0)), ("input", .tensor(1)), ("weight", .tensor(2)), ("bias", .tensor(3)),
+        ("start", .attribute(.int(before))), ("channels", .attribute(.int(output.shape[1]))),
+      ] + bounds(&random, .int8),
+      inputs: [
+        random.activation(output.shape, .int8, output.quantization),
+        random.activation([output.shape[0], inputs, size, size], .int8),
+        random.weight([outputs, inputs, kernel, kernel], .int8, perChannel: seed % 2 == 0), random.bias(outputs, .int8),
+      ], constantIndices: [2, 3], output: output)
+    let portable = try node.run(node.method(delegate: false))
+    #expect(try node.run(node.method(delegate: false, inPlace: true)) == portable)
+    for kernels in MethodOptions.Kernels.allCases {
+      for (threads, inPlace) in [(1, false), (1, true), (2, false), (2, true)] {
+        let method = try node.method(delegate: true, threads: threads, inPlace: inPlace, kernels: kernels)
+        #expect(method.operations[0].backend != .portable, "\(kernels): \(method.operations[0].reason ?? "")")
+        #expect(try node.run(method) == portable, "\(kernels), \(threads) threads, in place: \(inPlace)")
+      }
+    }
+  }
+
   @Test(arguments: types, 0..<20)
   func fullyConnected(_ type: DataType, _ seed: Int) throws {
     var random = Random(seed)

@@ -27,7 +27,8 @@
   X(TRANSPOSE,              "transpose")                   \
   X(DYNAMIC_LINEAR,         "dynamic_linear")              \
   X(CONVERT_TRANSPOSE,      "convert_transpose")           \
-  X(CONVOLUTION_2D_ADD,     "convolution_2d_add")
+  X(CONVOLUTION_2D_ADD,     "convolution_2d_add")          \
+  X(CONVOLUTION_2D_CAT,     "convolution_2d_cat")
 // clang-format on
 
 #define DS_KIND_MEMBER(name, text) DS_##name,
@@ -53,6 +54,12 @@ struct ds_sum {
   float min, max;
 };
 
+// A convolution (int8) into channels of its output, from `start` on; the others stay, or come from another tensor.
+struct ds_part {
+  struct ds_window window;
+  int32_t start;
+};
+
 // Elements added before and after each of the four dimensions N, H, W, C; filled with `value` (a quantum for int8).
 struct ds_padding {
   int32_t before[4], after[4];
@@ -65,6 +72,7 @@ struct ds_node {
   // CONVOLUTION_2D, FULLY_CONNECTED: activation, filter (constant), bias (constant; int32 for int8) or DS_NO_VALUE.
   // DYNAMIC_LINEAR: activation (f32, quantized row by row), filter (constant int8), bias (constant f32) or DS_NO_VALUE.
   // CONVOLUTION_2D_ADD: the other operand of the sum, then as CONVOLUTION_2D.
+  // CONVOLUTION_2D_CAT: as CONVOLUTION_2D, then what has the other channels or DS_NO_VALUE; setup takes that one first.
   // LOOKUP_TABLE: activation, table of 256 int8 (constant), indexed by the activation's value + 128.
   // CONCATENATE: the parts, in order, along C.
   int32_t inputs[DS_MAX_INPUTS];
@@ -74,6 +82,7 @@ struct ds_node {
   union {
     struct ds_window window;
     struct ds_sum sum;
+    struct ds_part part;
     struct ds_padding padding;
     // TRANSPOSE and CONVERT_TRANSPOSE: 1 from (N, C, H, W) to (N, H, W, C), 0 the other way.
     int32_t to_channels_last;

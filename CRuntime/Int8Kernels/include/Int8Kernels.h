@@ -26,6 +26,7 @@ struct i8k_conv {
   size_t batch, in_height, in_width, in_channels, out_height, out_width, out_channels;
   size_t groups, kernel_height, kernel_width, stride_height, stride_width, dilation_height, dilation_width;
   size_t pad_top, pad_left;
+  size_t out_stride;  // bytes between places of the output, at least out_channels; 0: out_channels. Not depthwise
   int8_t in_zero_point, out_zero_point, min, max;
 };
 

@@ -15,11 +15,16 @@ struct NodeFusion {
   /// Nodes that stay as they are.
   private let kept: Set<String>
 
-  /// - Parameter kept: names of nodes that stay as they are: those with arguments that sizes decide.
-  static func fuse(_ program: ExportedProgram, keeping kept: Set<String>) throws(GraphError) -> ExportedProgram {
+  /// - Parameters:
+  ///   - kept: names of nodes that stay as they are: those with arguments that sizes decide.
+  ///   - isDynamic: whether sizes vary. Concatenations then stay, whose parts would change their sizes.
+  static func fuse(
+    _ program: ExportedProgram, keeping kept: Set<String>, isDynamic: Bool
+  ) throws(GraphError) -> ExportedProgram {
     var fusion = NodeFusion(program, kept)
     fusion.fuseConversions()
     fusion.fuseSums()
+    if !isDynamic { fusion.fuseConcatenations() }
     fusion.program.graph.removeDeadNodes()
     try Verifier.verify(fusion.program, as: .lowered)
     return fusion.program
@@ -105,5 +110,54 @@ struct NodeFusion {
     }
     .joined(separator: ",")
     return fused
+  }
+
+  /// Concatenations of channels that convolutions alone compute: each writes its channels, one after the other.
+  private mutating func fuseConcatenations() {
+    var removed: Set<Int> = []
+    for (index, node) in program.graph.nodes.enumerated() where node.operatorName == "fused.cat" {
+      let spec = program.graph.spec(node.output)
+      guard case .values(let parts)? = node.operand("tensors"), parts.count > 1, spec.dataType == .int8,
+        spec.dimOrder == .channelsLast, case .attribute(.int(let dim))? = node.operand("dim"), dim == 1 || dim == -3,
+        !kept.contains(node.name), parts.allSatisfy({ writesInto($0) })
+      else { continue }
+      var start = 0
+      var starts: [ValueID: Int] = [:]
+      for part in parts {
+        starts[part] = start
+        start += program.graph.spec(part).shape[1]
+      }
+      var other: ValueID?
+      let ordered = parts.sorted { producers[$0]! < producers[$1]! }
+      for part in ordered {
+        let output = part == ordered.last ? node.output : part
+        write(part, start: starts[part]!, channels: start, behind: other, into: output)
+        program.graph.setSpec(spec, of: output)
+        other = output
+      }
+      removed.insert(index)
+    }
+    program.graph.nodes = program.graph.nodes.enumerated().filter { !removed.contains($0.offset) }.map(\.element)
+  }
+
+  private func writesInto(_ part: ValueID) -> Bool {
+    guard let convolution = producer(ofOnlyUse: part), convolution.operatorName == "fused.conv2d",
+      !kept.contains(convolution.name), let weight = convolution.value("weight"), constants.contains(weight),
+      let input = convolution.value("input")
+    else { return false }
+    return program.graph.spec(weight).shape[1] > 1 || program.graph.spec(input).shape[1] == 1
+  }
+
+  private mutating func write(_ part: ValueID, start: Int, channels: Int, behind other: ValueID?, into output: ValueID)
+  {
+    let index = producers[part]!
+    var arguments = program.graph.nodes[index].arguments
+    if let other { arguments.insert(Node.Argument("self", .value(other)), at: 0) }
+    arguments += [
+      Node.Argument("start", .attribute(.int(start))), Node.Argument("channels", .attribute(.int(channels))),
+    ]
+    program.graph.nodes[index].operatorName = "fused.cat_conv2d"
+    program.graph.nodes[index].arguments = arguments
+    program.graph.nodes[index].outputs = [output]
   }
 }

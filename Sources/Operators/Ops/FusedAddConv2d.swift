@@ -80,10 +80,3 @@ private struct FusedAddConv2d {
     }
   }
 }
-
-extension OperatorCall {
-  /// Makes errors of operators that this one consists of its own.
-  fileprivate func naming<R>(_ body: () throws(OperatorError) -> R) throws(OperatorError) -> R {
-    do throws(OperatorError) { return try body() } catch { throw self.error(error.reason) }
-  }
-}

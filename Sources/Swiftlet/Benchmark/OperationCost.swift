@@ -22,15 +22,24 @@ public struct OperationCost: Codable, Sendable, Equatable {
   /// From the types and sizes of the instruction's values in a program.
   public init(_ instruction: Program.Instruction, in program: Program) {
     func spec(_ index: Int) -> TensorSpec { program.values[index].spec }
-    multiplyAdds = MultiplyAdds.count(
-      instruction.operatorName, result: instruction.outputs.first.map { spec($0).shape.elementCount }
-    ) { name in
+    var result = instruction.outputs.first.map { spec($0).shape.elementCount }
+    var moved = Set(instruction.inputs + instruction.outputs).map { spec($0).byteCount }
+    if instruction.operatorName == "fused.cat_conv2d", let output = instruction.outputs.first.map(spec),
+      output.shape.rank == 4,
+      case .tensor(let position)? = instruction.arguments["weight"], instruction.inputs.indices.contains(position)
+    {
+      // Of the output it computes as many channels as there are filters; the others lie there already.
+      let part = output.shape.elementCount / max(1, output.shape[1]) * spec(instruction.inputs[position]).shape[0]
+      result = part
+      moved = instruction.inputs.filter { spec($0).shape != output.shape }.map { spec($0).byteCount } + [part]
+    }
+    multiplyAdds = MultiplyAdds.count(instruction.operatorName, result: result) { name in
       guard case .tensor(let position)? = instruction.arguments[name], instruction.inputs.indices.contains(position)
       else { return nil }
       return spec(instruction.inputs[position]).shape.dimensions
     }
-    bytes = Set(instruction.inputs + instruction.outputs).reduce(0) { total, index in
-      let (sum, overflow) = total.addingReportingOverflow(spec(index).byteCount)
+    bytes = moved.reduce(0) { total, count in
+      let (sum, overflow) = total.addingReportingOverflow(count)
       return overflow ? .max : sum
     }
     // Dynamic layers take and give f32 and multiply int8 weights.

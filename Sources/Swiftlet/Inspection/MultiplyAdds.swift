@@ -10,7 +10,7 @@ enum MultiplyAdds {
     let parts = operatorName.split(separator: ".")
     guard parts.count > 1, let result else { return 0 }
     switch parts[1] {
-    case "conv1d", "conv2d", "conv3d", "dynamic_conv2d", "add_conv2d":
+    case "conv1d", "conv2d", "conv3d", "dynamic_conv2d", "add_conv2d", "cat_conv2d":
       guard let weight = shape("weight") else { return 0 }
       return times(result, weight.dropFirst().reduce(1, times))
     case "conv_transpose1d", "conv_transpose2d", "conv_transpose3d":

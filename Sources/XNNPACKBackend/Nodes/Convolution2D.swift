@@ -37,6 +37,23 @@ extension DelegatedNode {
     node.fillMissingBias(call)
   }
 
+  /// A convolution that writes its channels of a concatenation.
+  static let convolution2DCat = DelegatedNode(operatorName: "fused.cat_conv2d") { call throws(OperatorError) in
+    if let reason = try reasonAgainstConvolution(call) { return reason }
+    let channels = try call.spec("input").shape[1]
+    if channels > 1, try call.int("groups") == channels { return "a depthwise convolution has an output of its own" }
+    return try Capabilities.reasonAgainstRequantization(call)
+  } encode: { call, node throws(OperatorError) in
+    node.set(DS_CONVOLUTION_2D_CAT)
+    var inputs = withUnsafeBytes(of: node.inputs) { [Int32]($0.bindMemory(to: Int32.self).prefix(call.inputs.count)) }
+    let other = try call.index(of: "self") == nil ? Int32(DS_NO_VALUE) : inputs.removeFirst()
+    if inputs.count == 2 { inputs.append(Int32(DS_NO_VALUE)) }
+    node.setInputs(inputs + [other])
+    node.input_count = 4
+    guard let start = Int32(exactly: try call.int("start")) else { throw call.error("'start' is out of range") }
+    node.as.part = ds_part(window: try ds_window(convolution: call), start: start)
+  }
+
   private static func reasonAgainstConvolution(_ call: OperatorCall) throws(OperatorError) -> String? {
     if let reason = try Capabilities.reasonAgainstLayout(call) { return reason }
     guard try call.constant("weight") != nil else { return "its weight is not a constant" }
