@@ -29,6 +29,13 @@ public struct CallArguments: Sendable, Equatable, ExpressibleByDictionaryLiteral
 
   public mutating func reserveCapacity(_ count: Int) { entries.reserveCapacity(count) }
 
+  /// Those but some, in the same order.
+  public func without(_ names: Set<String>) -> CallArguments {
+    var rest = self
+    rest.entries.removeAll { names.contains($0.key) }
+    return rest
+  }
+
   /// The order does not matter.
   public static func == (a: CallArguments, b: CallArguments) -> Bool {
     a.entries.count == b.entries.count && a.entries.allSatisfy { b[$0.key] == $0.value }

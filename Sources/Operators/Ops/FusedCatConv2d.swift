@@ -46,7 +46,7 @@ private struct FusedCatConv2d {
   private static func convolution(_ call: OperatorCall, _ outputs: [TensorSpec]) -> OperatorCall {
     OperatorCall(
       schema: Operator.fusedConv2d.schema, node: call.node,
-      arguments: call.arguments.filter { !["self", "start", "channels"].contains($0.key) }, inputs: call.inputs,
+      arguments: call.arguments.without(["self", "start", "channels"]), inputs: call.inputs,
       constants: call.constants, outputs: outputs)
   }
 
