@@ -82,8 +82,8 @@ extension FusedCase {
           for y in 0..<shape[2] {
             for x in 0..<shape[3] {
               let isPart = (before..<before + outputs).contains(c)
-              let expected = isPart ? want[[n, c - before, y, x]] : rest[[n, c, y, x]]
-              #expect(got[[n, c, y, x]] == expected && (!isPart || alone[[n, c, y, x]] == expected))
+              let expected = isPart ? want[n, c - before, y, x] : rest[n, c, y, x]
+              #expect(got[n, c, y, x] == expected && (!isPart || alone[n, c, y, x] == expected))
             }
           }
         }
