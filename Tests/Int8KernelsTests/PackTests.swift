@@ -57,11 +57,14 @@ import Testing
       let scales = (0..<outputs).map { _ in Float.random(in: 0.001...0.9, using: &random) }
       for (isa, inputOffset) in [(I8K_PORTABLE, Int32(0)), (I8K_AVX2, 0), (I8K_AVX512_VNNI, 128)]
       where i8k_isa_available(isa) {
-        var conv = i8k_conv(
-          isa: isa, depthwise: false, batch: 1, in_height: 5, in_width: 5, in_channels: inputs, out_height: 5,
-          out_width: 5, out_channels: outputs, groups: groups, kernel_height: kernel, kernel_width: kernel,
-          stride_height: 1, stride_width: 1, dilation_height: 1, dilation_width: 1, pad_top: kernel / 2,
-          pad_left: kernel / 2, in_zero_point: -7, out_zero_point: 3, min: -128, max: 127)
+        var conv = i8k_conv()
+        (conv.isa, conv.groups, conv.batch) = (isa, groups, 1)
+        (conv.in_height, conv.in_width, conv.in_channels) = (5, 5, inputs)
+        (conv.out_height, conv.out_width, conv.out_channels) = (5, 5, outputs)
+        (conv.kernel_height, conv.kernel_width) = (kernel, kernel)
+        (conv.stride_height, conv.stride_width, conv.dilation_height, conv.dilation_width) = (1, 1, 1, 1)
+        (conv.pad_top, conv.pad_left) = (kernel / 2, kernel / 2)
+        (conv.in_zero_point, conv.out_zero_point, conv.min, conv.max) = (-7, 3, -128, 127)
         let definition = expected(conv, inputOffset: inputOffset, filter: filter, bias: bias, scales: scales)
         #expect(i8k_conv_packed_size(&conv) == definition.count)
         for threads in [nil, threads] {
