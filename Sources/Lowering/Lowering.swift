@@ -21,9 +21,8 @@ public func lower(_ exported: ExportedProgram, partitioner: (any Partitioner)?) 
   let (fused, variants) = try fuseAll(exported)
   let varying = Set((fused.dynamicShapes?.arguments ?? [:]).keys)
   var joined: [ExportedProgram] = []
-  let isDynamic = fused.dynamicShapes != nil
-  for variant in variants { joined.append(try NodeFusion.fuse(variant, keeping: varying, isDynamic: isDynamic)) }
-  return try emit(try NodeFusion.fuse(fused, keeping: varying, isDynamic: isDynamic), joined, partitioner)
+  for variant in variants { joined.append(try NodeFusion.fuse(variant, keeping: varying)) }
+  return try emit(try NodeFusion.fuse(fused, keeping: varying), joined, partitioner)
 }
 
 /// The fused graph whose nodes `lower` joins and schedules: for writers that bring it into another runtime's form.

@@ -15,16 +15,12 @@ struct NodeFusion {
   /// Nodes that stay as they are.
   private let kept: Set<String>
 
-  /// - Parameters:
-  ///   - kept: names of nodes that stay as they are: those with arguments that sizes decide.
-  ///   - isDynamic: whether sizes vary. Concatenations then stay, whose parts would change their sizes.
-  static func fuse(
-    _ program: ExportedProgram, keeping kept: Set<String>, isDynamic: Bool
-  ) throws(GraphError) -> ExportedProgram {
+  /// - Parameter kept: names of nodes that stay as they are: those with arguments that sizes decide.
+  static func fuse(_ program: ExportedProgram, keeping kept: Set<String>) throws(GraphError) -> ExportedProgram {
     var fusion = NodeFusion(program, kept)
     fusion.fuseConversions()
     fusion.fuseSums()
-    if !isDynamic { fusion.fuseConcatenations() }
+    fusion.fuseConcatenations()
     fusion.program.graph.removeDeadNodes()
     try Verifier.verify(fusion.program, as: .lowered)
     return fusion.program
@@ -133,6 +129,9 @@ struct NodeFusion {
         let output = part == ordered.last ? node.output : part
         write(part, start: starts[part]!, channels: start, behind: other, into: output)
         program.graph.setSpec(spec, of: output)
+        if let sizes = program.dynamicShapes?.symbolicSizes(of: program.graph[node.output].name) {
+          program.dynamicShapes?.sizes[program.graph[output].name] = sizes
+        }
         other = output
       }
       removed.insert(index)
