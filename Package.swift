@@ -67,7 +67,8 @@ let package = Package(
     .target(
       name: "FloatKernels", dependencies: ["Int8Kernels"], path: "CRuntime/FloatKernels", cSettings: strictC),
     .target(
-      name: "XNNExecutor", dependencies: ["DelegateSchema", "FloatKernels", "Int8Kernels"], path: "CRuntime/XNNExecutor",
+      name: "XNNExecutor", dependencies: ["DelegateSchema", "FloatKernels", "Int8Kernels"],
+      path: "CRuntime/XNNExecutor",
       cSettings: strictC,
       linkerSettings: [.linkedLibrary("XNNPACK"), .linkedLibrary("pthreadpool"), .linkedLibrary("m")]),
     .systemLibrary(name: "CZlib", path: "Sources/CSystem/zlib"),

@@ -329,15 +329,6 @@ static void run_gemm(struct run *run, size_t units, struct i8k_threads *threads)
   run->group_blocks = divided(run->shape.outputs, I8K_BLOCK);
   run->blocks = run->shape.groups * run->group_blocks;
   const struct rows rows = {0, 0, run->shape.pixels};
-  const bool is_row = rows.count == 1 && run->shape.direct && run->shape.groups == 1 && run->output != NULL;
-  if (is_row && run->add == NULL && run->shape.outputs >= I8K_BLOCK && run->kernels->row != NULL && threads == NULL) {
-    struct i8k_tile tile = tile_of(run);
-    place_tile(run, 0, 0, 1, NULL, &tile);
-    tile.block = run->packed;
-    tile.channels = run->shape.outputs;
-    run->kernels->row(&tile);
-    return;
-  }
   if (units == 1 && rows.count <= run->kernels->max_rows && threads == NULL) {
     gemm_blocks(run, 0, run->blocks, &rows, 1);
     return;
@@ -356,15 +347,36 @@ static void run_gemm(struct run *run, size_t units, struct i8k_threads *threads)
   i8k_parallelize(threads, chunks * run->pieces, gemm_chunk, run);
 }
 
+static struct i8k_requantize requantize_of(const struct i8k_conv *conv) {
+  return (struct i8k_requantize){
+      (float)(conv->min - conv->out_zero_point), (float)(conv->max - conv->out_zero_point), conv->out_zero_point,
+      conv->min, conv->max};
+}
+
+// Whether the build has a kernel for the whole of it: a linear layer of batch 1.
+static bool is_row(const struct i8k_conv *conv) {
+  return conv->batch == 1 && conv->in_height == 1 && conv->in_width == 1 && conv->out_height == 1 &&
+         conv->out_width == 1 && conv->kernel_height == 1 && conv->kernel_width == 1 && conv->pad_top == 0 &&
+         conv->pad_left == 0 && conv->groups == 1 && !conv->depthwise && conv->out_channels >= I8K_BLOCK &&
+         i8k_kernels_of(conv->isa)->row != NULL;
+}
+
+// In a microsecond model what comes before the products costs as much as they do.
+static void run_row(const struct i8k_conv *conv, const void *packed, const int8_t *input, int8_t *output) {
+  const struct i8k_requantize requantize = requantize_of(conv);
+  const struct i8k_tile tile = {
+      .rows = 1, .taps = 1, .depth = conv->in_channels, .input = input, .block = packed, .channels = conv->out_channels,
+      .output = output, .requantize = &requantize};
+  i8k_kernels_of(conv->isa)->row(&tile);
+}
+
 // With the output, input and scratch memory set.
 static void run_conv(const struct i8k_conv *conv, struct run run, struct i8k_threads *threads) {
   run.conv = conv;
   run.kernels = i8k_kernels_of(conv->isa);
   run.shape = i8k_shape_of(conv);
   run.output_stride = conv->out_stride > 0 ? conv->out_stride : conv->out_channels;
-  run.requantize = (struct i8k_requantize){
-      (float)(conv->min - conv->out_zero_point), (float)(conv->max - conv->out_zero_point), conv->out_zero_point,
-      conv->min, conv->max};
+  run.requantize = requantize_of(conv);
   if (conv->depthwise) {
     i8k_depthwise_run(conv, &run.requantize, run.packed, run.input, run.output, run.scratch, threads);
     return;
@@ -384,6 +396,10 @@ static void run_conv(const struct i8k_conv *conv, struct run run, struct i8k_thr
 void i8k_conv_run(
     const struct i8k_conv *conv, const void *packed, const int8_t *input, int8_t *output, void *scratch,
     struct i8k_threads *threads) {
+  if (threads == NULL && is_row(conv)) {
+    run_row(conv, packed, input, output);
+    return;
+  }
   run_conv(conv, (struct run){.packed = packed, .input = input, .output = output, .scratch = scratch}, threads);
 }
 

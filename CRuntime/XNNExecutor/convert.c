@@ -84,14 +84,9 @@ static void quantize_block(const struct xnx_convert *c, const float *input, int8
   }
 }
 
-XNX_DISPATCHED static void dequantize_elements(
-    const int8_t *restrict input, float *restrict output, size_t count, float scale, int32_t zero_point) {
-  for (size_t i = 0; i < count; i++) output[i] = (float)(input[i] - zero_point) * scale;
-}
-
 static void dequantize_block(const struct xnx_convert *c, const int8_t *input, float *output, size_t places) {
   if (c->channels == 1) {
-    dequantize_elements(input, output, places, c->factor, c->zero_point);
+    xnx_dequantize_elements(input, output, places, c->factor, c->zero_point);
     return;
   }
   int8_t block[CHANNELS][PLACES];
@@ -101,7 +96,7 @@ static void dequantize_block(const struct xnx_convert *c, const int8_t *input, f
       for (size_t i = 0; i < channels; i++) block[i][x] = input[x * c->channels + first + i];
     }
     for (size_t i = 0; i < channels; i++) {
-      dequantize_elements(block[i], output + (first + i) * c->places, places, c->factor, c->zero_point);
+      xnx_dequantize_elements(block[i], output + (first + i) * c->places, places, c->factor, c->zero_point);
     }
   }
 }

@@ -8,12 +8,6 @@
 
 #include "operator.h"
 
-#if defined(__x86_64__) && defined(__linux__)
-#define XNX_DISPATCHED __attribute__((target_clones("avx2", "default")))
-#else
-#define XNX_DISPATCHED
-#endif
-
 enum {
   BLOCK_ROWS = 112,
   LANES = 16,

@@ -129,7 +129,7 @@ enum xnx_status xnx_create_convert(const struct xnx_operands *operands, struct x
   if (in->type != DS_INT8 || out->type != DS_FLOAT32) return XNX_UNSUPPORTED;
   status = xnx_quantization_of(in, &q);
   if (status != XNX_OK) return status;
-  op->setup = xnc_setup_dequantize;
-  op->part_count = 1;
-  return xnc_create_dequantize(op, q);
+  op->as.convert = (struct xnx_convert){.factor = q.scale, .zero_point = q.zero_point};
+  op->kernel = xnx_kernel_dequantize;
+  return XNX_OK;
 }

@@ -8,11 +8,14 @@
 #include <immintrin.h>
 #endif
 
-// XNX_DISPATCHED for integers alone: with AVX-512 the compiler may fuse a multiplication of floats with an addition.
+// The processors that have AVX-512 have fused multiplications and additions too, which round otherwise.
+#pragma STDC FP_CONTRACT OFF
+
+// XNX_DISPATCHED with AVX-512 besides, where loops are long enough for it.
 #if defined(__x86_64__) && defined(__linux__)
-#define XNX_DISPATCHED_INTEGERS __attribute__((target_clones("avx512bw", "avx2", "default")))
+#define XNX_DISPATCHED_WIDE __attribute__((target_clones("avx512bw", "avx2", "default")))
 #else
-#define XNX_DISPATCHED_INTEGERS
+#define XNX_DISPATCHED_WIDE
 #endif
 
 // Elements of an operator in pieces.
@@ -87,7 +90,7 @@ static inline int32_t round_even(float x) {
   return (int32_t)(shifted - magic);
 }
 
-XNX_DISPATCHED static void quantize_elements(
+XNX_DISPATCHED_WIDE static void quantize_elements(
     const float *restrict input, int8_t *restrict output, size_t count, struct xnx_quantize q) {
   const float min = (float)(-128 - q.zero_point), max = (float)(127 - q.zero_point);
   for (size_t i = 0; i < count; i++) {
@@ -121,9 +124,27 @@ void xnx_kernel_add(const struct xnx_operator *op, struct i8k_threads *threads) 
   run_elements(op, add, op->elements, threads);
 }
 
+XNX_DISPATCHED_WIDE static void dequantize_elements(
+    const int8_t *restrict input, float *restrict output, size_t count, float scale, int32_t zero_point) {
+  for (size_t i = 0; i < count; i++) output[i] = (float)(input[i] - zero_point) * scale;
+}
+
+void xnx_dequantize_elements(const int8_t *input, float *output, size_t count, float scale, int32_t zero_point) {
+  dequantize_elements(input, output, count, scale, zero_point);
+}
+
+static void dequantize(const struct xnx_operator *op, size_t start, size_t count) {
+  const int8_t *input = (const int8_t *)op->inputs[0] + start;
+  dequantize_elements(input, (float *)op->output + start, count, op->as.convert.factor, op->as.convert.zero_point);
+}
+
+void xnx_kernel_dequantize(const struct xnx_operator *op, struct i8k_threads *threads) {
+  run_elements(op, dequantize, op->elements, threads);
+}
+
 enum { AVERAGED_CHANNELS = 256 };
 
-XNX_DISPATCHED_INTEGERS static void add_channels(int32_t *restrict sums, const int8_t *restrict input, size_t channels) {
+XNX_DISPATCHED_WIDE static void add_channels(int32_t *restrict sums, const int8_t *restrict input, size_t channels) {
   for (size_t c = 0; c < channels; c++) sums[c] += input[c];
 }
 
@@ -217,7 +238,7 @@ static inline __attribute__((always_inline)) void maximum_of(
   for (; c < w->channels; c++) maximum_of_1(w, height, width, output, c, min, max);
 }
 
-XNX_DISPATCHED_INTEGERS static void maximum_row(const struct xnx_operator *op, size_t index) {
+XNX_DISPATCHED_WIDE static void maximum_row(const struct xnx_operator *op, size_t index) {
   const struct xnx_maximum m = op->as.maximum;
   const struct xnx_image *in = &op->input_image, *out = &op->output_image;
   const size_t batch = index / out->height, out_y = index % out->height, out_width = out->width;

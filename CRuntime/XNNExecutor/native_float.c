@@ -1,8 +1,4 @@
 // Convolutions on the f32 kernels of ours.
-#if defined(__linux__)
-#define _DEFAULT_SOURCE  // madvise
-#include <sys/mman.h>
-#endif
 #include <stdlib.h>
 
 #include "operator.h"
@@ -48,19 +44,6 @@ enum xnx_status xnx_reshape_native_float(struct xnx_operator *op) {
   return XNX_OK;
 }
 
-// Large weights are on large pages where the system has some: taking small ones costs more time than packing.
-static void *allocate_packed(size_t size) {
-#if defined(__linux__)
-  const size_t page = (size_t)1 << 21;
-  if (size >= 2 * page) {
-    void *memory = aligned_alloc(page, (size + page) / page * page);
-    if (memory != NULL) (void)madvise(memory, size / page * page, MADV_HUGEPAGE);
-    return memory;
-  }
-#endif
-  return aligned_alloc(64, rounded(size));
-}
-
 // The weights of another process, where they fit; else packed here.
 static enum xnx_status pack(const struct xnx_operands *operands, struct xnx_operator *op) {
   struct xnx_native *native = &op->as.native;
@@ -70,12 +53,12 @@ static enum xnx_status pack(const struct xnx_operands *operands, struct xnx_oper
     native->packed = options->packed;
     return XNX_OK;
   }
-  native->owned = allocate_packed(native->packed_size);
-  if (native->owned == NULL) return XNX_OUT_OF_MEMORY;
+  void *packed = xnx_packed_memory(operands, op);
+  if (packed == NULL) return XNX_OUT_OF_MEMORY;
   const struct ds_value *bias = operands->inputs[2];
   f32k_conv_pack(
-      &native->float_conv, operands->inputs[1]->data, bias == NULL ? NULL : bias->data, native->owned);
-  native->packed = native->owned;
+      &native->float_conv, operands->inputs[1]->data, bias == NULL ? NULL : bias->data, packed);
+  native->packed = packed;
   op->packed_bytes = native->packed_size;
   return XNX_OK;
 }

@@ -83,7 +83,7 @@ struct xnx_quantize {
   int32_t zero_point;
 };
 
-// CONVERT_TRANSPOSE. To int8: x * factor, half to even, + zero point; to f32: (q - zero point) * factor.
+// CONVERT_TRANSPOSE, and without sizes CONVERT to f32. To int8: x * factor, half to even, + zero point; to f32: (q - zero point) * factor.
 struct xnx_convert {
   size_t images, places, channels;
   float factor;
@@ -264,8 +264,10 @@ void xnx_delete_dynamic(struct xnx_operator *op);
 
 // kernels.c
 void xnx_quantize_elements(const float *input, int8_t *output, size_t count, struct xnx_quantize quantize);
+void xnx_dequantize_elements(const int8_t *input, float *output, size_t count, float scale, int32_t zero_point);
 void xnx_kernel_lookup_table(const struct xnx_operator *op, struct i8k_threads *threads);
 void xnx_kernel_quantize(const struct xnx_operator *op, struct i8k_threads *threads);
+void xnx_kernel_dequantize(const struct xnx_operator *op, struct i8k_threads *threads);
 void xnx_kernel_add(const struct xnx_operator *op, struct i8k_threads *threads);  // int8; an operand may be in `sums`
 void xnx_kernel_average_pooling(const struct xnx_operator *op, struct i8k_threads *threads);
 void xnx_kernel_max_pooling(const struct xnx_operator *op, struct i8k_threads *threads);

@@ -189,14 +189,6 @@ static inline enum xnx_status xnc_setup_clamp(struct xnx_operator *op, pthreadpo
                              : xnn_setup_clamp_nc_s8(op->parts[0], op->elements, op->inputs[0], op->output, pool));
 }
 
-static inline enum xnx_status xnc_create_dequantize(struct xnx_operator *op, struct xnx_quantization in) {
-  return xnc_status(xnn_create_convert_nc_qs8_f32(1, 1, 1, in.scale, in.zero_point, 0, &op->parts[0]));
-}
-
-static inline enum xnx_status xnc_setup_dequantize(struct xnx_operator *op, pthreadpool_t pool) {
-  return xnc_status(xnn_setup_convert_nc_qs8_f32(op->parts[0], op->elements, op->inputs[0], op->output, pool));
-}
-
 // `value` points to one element.
 static inline enum xnx_status xnc_create_constant_pad(struct xnx_operator *op, const void *value) {
   return xnc_status(

@@ -34,14 +34,17 @@ final class PackedMemory {
   private let storage: Storage?
   private var used = 0
 
-  /// Room for the program's constants, and as much for what rounding adds to them. Nothing for a small program, whose
-  /// weights are as well off each by itself.
+  /// Room for the program's constants, and as much for what rounding and Winograd's transformation add to them, which
+  /// makes of 9 f32 weights 16. Nothing for a small program, whose weights are as well off each by itself.
   init(_ program: Program) {
-    let byteCount = program.values.reduce(0) { sum, value in
-      guard case .constant(let tensor) = value.location, tensor.dataType == .int8 else { return sum }
-      return sum + tensor.spec.byteCount
+    let (byteCount, packed) = program.values.reduce((0, 0)) { sums, value in
+      guard case .constant(let tensor) = value.location, [.int8, .float32].contains(tensor.dataType) else {
+        return sums
+      }
+      let size = tensor.spec.byteCount
+      return (sums.0 + size, sums.1 + (tensor.dataType == .float32 ? size / 9 * 16 : size))
     }
-    storage = byteCount >= 1 << 20 ? Storage(reserving: 2 * byteCount, filledByteCount: byteCount) : nil
+    storage = byteCount >= 1 << 20 ? Storage(reserving: 2 * byteCount, filledByteCount: packed) : nil
   }
 
   var next: (address: UnsafeMutableRawPointer, byteCount: Int)? {

@@ -47,7 +47,8 @@ enum OperatorGolden {
     let storage = try Storage(mapping: folder.appendingPathComponent("operators.bin").path)
     return try file.cases.enumerated().map { number, entry in
       OpCase(
-        number: number, operatorName: entry.operator, arguments: CallArguments(try entry.arguments.mapValues { try $0.argument() }),
+        number: number, operatorName: entry.operator,
+        arguments: CallArguments(try entry.arguments.mapValues { try $0.argument() }),
         inputs: entry.inputs.map { $0.tensor(storage) }, expected: entry.outputs.map { $0.tensor(storage) },
         relativeTolerance: entry.rtol ?? 0, absoluteTolerance: entry.atol ?? 0)
     }
