@@ -39,6 +39,8 @@ def _load_executorch(_, file, threads, shape):
 
 def loads(options, files, progress):
     """Lists of {"ms", "mb"} by (type, threads, name, engine), one for each round, or why there is none."""
+    if not options.starts:
+        return {}
     engines = {"Swiftlet": _load_swiftlet, "ExecuTorch": _load_executorch}
     shuffle = random.Random(options.seed).shuffle
     results = {}

@@ -31,7 +31,8 @@ struct f32k_shape f32k_shape_of(const struct f32k_conv *conv) {
                  conv->pad_left == 0 && conv->out_height == conv->in_height && conv->out_width == conv->in_width;
   shape.winograd = f32k_conv_is_winograd(conv);
   shape.by_lines = shape.taps > 1 && groups == 1 && conv->dilation_width == 1 && shape.depth <= MAX_LINE_CHANNELS &&
-                   shape.taps <= MAX_COPIES / F32K_MAX_ROWS / shape.depth;
+                   shape.taps <= MAX_COPIES / F32K_MAX_ROWS / shape.depth &&
+                   conv->kernel_height <= MAX_POINTERS / F32K_MAX_ROWS;
   return shape;
 }
 

@@ -9,7 +9,10 @@
 #define I8K_DISPATCHED
 #endif
 
-enum { PARALLEL_BYTES = 1 << 16 };  // of a filter; below, waking the threads costs more than they save
+enum {
+  PARALLEL_BYTES = 1 << 16,  // of a filter; below, waking the threads costs more than they save
+  BY_ROWS_MARK = 64,         // zeros behind filters that are packed by rows: given weights are told by their size
+};
 
 size_t i8k_conv_packed_size(const struct i8k_conv *conv) {
   const struct i8k_shape shape = i8k_shape_of(conv);
@@ -17,7 +20,9 @@ size_t i8k_conv_packed_size(const struct i8k_conv *conv) {
     return i8k_round_up(conv->out_channels, I8K_DEPTHWISE_BLOCK) *
            i8k_depthwise_bytes(conv, i8k_kernels_of(conv->isa)->interleaved);
   }
-  return shape.groups * i8k_round_up(shape.outputs, I8K_HALF_BLOCK) * (8 + shape.taps * i8k_round_up(shape.depth, 4));
+  const size_t size =
+      shape.groups * i8k_round_up(shape.outputs, I8K_HALF_BLOCK) * (8 + shape.taps * i8k_round_up(shape.depth, 4));
+  return shape.by_rows ? size + BY_ROWS_MARK : size;
 }
 
 // bias - (offset + zero point) * sum of the weights, in two's complement.
@@ -188,6 +193,7 @@ void i8k_conv_pack(
         .group_blocks = (shape.outputs + I8K_BLOCK - 1) / I8K_BLOCK, .packed = packed};
     const bool is_small = i8k_conv_packed_size(conv) < PARALLEL_BYTES;
     i8k_parallelize(is_small ? NULL : threads, shape.groups * packing.group_blocks, pack_block_at, &packing);
+    if (shape.by_rows) memset((char *)packed + i8k_conv_packed_size(conv) - BY_ROWS_MARK, 0, BY_ROWS_MARK);
     return;
   }
   char *block = packed;

@@ -205,9 +205,10 @@ enum xnx_status xnx_operator_resize(
 }
 
 enum xnx_status xnx_operator_setup(
-    xnx_operator *op, const void *const *inputs, void *output, xnx_threads *threads) {
+    xnx_operator *op, const void *const *inputs, void *output, void *scratch, xnx_threads *threads) {
   for (size_t i = 0; i < op->input_count; i++) op->inputs[i] = inputs[i];
   op->output = output;
+  op->sums = xnx_operator_scratch_bytes(op) > 0 ? scratch : NULL;
   op->ready = false;
   op->own = op->is_small ? NULL : threads->own;
   op->pool = NULL;
@@ -266,6 +267,10 @@ size_t xnx_operators_run(xnx_operator *const *operators, size_t count, enum xnx_
   return i;
 }
 
+size_t xnx_operator_scratch_bytes(const xnx_operator *op) {
+  return op->kind == DS_CONVOLUTION_2D_ADD && !op->is_native ? op->elements : 0;
+}
+
 size_t xnx_operator_packed_bytes(const xnx_operator *op) { return op->packed_bytes; }
 
 void xnx_operator_delete(xnx_operator *op) {
@@ -275,7 +280,6 @@ void xnx_operator_delete(xnx_operator *op) {
   }
   xnx_delete_native(op);
   xnx_delete_dynamic(op);
-  free(op->sums);
   free(op);
 }
 

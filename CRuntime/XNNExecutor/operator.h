@@ -153,7 +153,6 @@ struct xnx_operator {
   xnx_kernel_fn prologue, epilogue;            // run before and after the library's operators, or NULL
   size_t output_stride, output_start;          // CONVOLUTION_2D_CAT: elements between places, and before the first; or 0
   void *sums;                                  // CONVOLUTION_2D_ADD of the library: its output before the sum
-  size_t sums_size;
   struct xnx_image input_image, output_image;  // convolutions and pooling
   size_t elements;                             // elementwise kinds; rows for CONCATENATE
   union {

@@ -31,7 +31,7 @@ static enum xnx_status convolution_of(
   convolution->output.sizes[3] = filter->sizes[0];
   convolution->operands = (struct xnx_operands){
       .node = &convolution->node, .inputs = {input, filter, operands->inputs[2]}, .output = &convolution->output,
-      .options = operands->options};
+      .options = operands->options, .threads = operands->threads};
   op->output_stride = (size_t)output->sizes[3];
   op->elements = xnx_element_count(output);
   return XNX_OK;

@@ -1,6 +1,4 @@
 // int8 sums on kernels of ours: ADD, and CONVOLUTION_2D_ADD, a convolution whose output is one operand.
-#include <stdlib.h>
-
 #include "xnn_compat.h"
 
 // Sets the sum of tensors with these parameters.
@@ -61,7 +59,7 @@ static enum xnx_status convolution_of(const struct xnx_operands *operands, struc
   convolution->output.zero_point = sum->zero_point;
   convolution->operands = (struct xnx_operands){
       .node = &convolution->node, .inputs = {input, operands->inputs[2], operands->inputs[3]},
-      .output = &convolution->output, .options = operands->options};
+      .output = &convolution->output, .options = operands->options, .threads = operands->threads};
   return XNX_OK;
 }
 
@@ -92,23 +90,12 @@ static enum xnx_status setup_library(struct xnx_operator *op, pthreadpool_t pool
   return status;
 }
 
-// Room for what the library's convolution gives.
-static enum xnx_status reserve(struct xnx_operator *op) {
-  if (op->is_native || op->elements <= op->sums_size) return XNX_OK;
-  void *sums = malloc(op->elements);
-  if (sums == NULL) return XNX_OUT_OF_MEMORY;
-  free(op->sums);
-  op->sums = sums;
-  op->sums_size = op->elements;
-  return XNX_OK;
-}
-
 enum xnx_status xnx_reshape_convolution_add(const struct xnx_operands *operands, struct xnx_operator *op) {
   struct convolution convolution;
   enum xnx_status status = convolution_of(operands, &convolution);
   if (status == XNX_OK) status = xnx_reshape_convolution(&convolution.operands, op);
   op->elements = xnx_element_count(operands->output);
-  return status == XNX_OK ? reserve(op) : status;
+  return status;
 }
 
 enum xnx_status xnx_create_convolution_add(const struct xnx_operands *operands, struct xnx_operator *op) {
@@ -130,5 +117,5 @@ enum xnx_status xnx_create_convolution_add(const struct xnx_operands *operands, 
     op->setup = setup_library;
     op->epilogue = xnx_kernel_add;
   }
-  return reserve(op);
+  return XNX_OK;
 }

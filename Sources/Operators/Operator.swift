@@ -9,7 +9,8 @@ public struct Operator: Sendable {
   public let infer: @Sendable (OperatorCall) throws(OperatorError) -> [TensorSpec]
   /// Validates the call against its outputs' specs, computes what does not depend on the data, and returns the kernel.
   public let prepare: @Sendable (OperatorCall) throws(OperatorError) -> PreparedKernel
-  /// Whether the first output may lie at the address of the first input (elementwise kernels of equal element size).
+  /// Whether the first output may lie at the address of the first input and is as large: elementwise
+  /// kernels, and those that write beside what the first input has.
   public let isInPlace: Bool
 
   private let text: SchemaText

@@ -31,12 +31,15 @@ final class DelegateOperator {
 
 /// One piece of memory for the packed weights of a method, which is filled from its beginning.
 final class PackedMemory {
-  private let storage: Storage?
+  private let program: Program
+  private lazy var storage = PackedMemory.reserve(program)
   private var used = 0
+
+  init(_ program: Program) { self.program = program }
 
   /// Room for the program's constants, and as much for what rounding and Winograd's transformation add to them, which
   /// makes of 9 f32 weights 16. Nothing for a small program, whose weights are as well off each by itself.
-  init(_ program: Program) {
+  private static func reserve(_ program: Program) -> Storage? {
     let (byteCount, packed) = program.values.reduce((0, 0)) { sums, value in
       guard case .constant(let tensor) = value.location, [.int8, .float32].contains(tensor.dataType) else {
         return sums
@@ -44,7 +47,7 @@ final class PackedMemory {
       let size = tensor.spec.byteCount
       return (sums.0 + size, sums.1 + (tensor.dataType == .float32 ? size / 9 * 16 : size))
     }
-    storage = byteCount >= 1 << 20 ? Storage(reserving: 2 * byteCount, filledByteCount: packed) : nil
+    return byteCount >= 1 << 20 ? Storage(reserving: 2 * byteCount, filledByteCount: packed) : nil
   }
 
   var next: (address: UnsafeMutableRawPointer, byteCount: Int)? {

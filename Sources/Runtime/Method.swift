@@ -89,7 +89,10 @@ public final class Method {
       guard let delegated = step.delegated else { continue }
       let status = UnsafeRawPointer(memory.addresses + step.inputs).withMemoryRebound(
         to: UnsafeRawPointer?.self, capacity: max(1, step.outputs - step.inputs)
-      ) { xnx_operator_setup(delegated.handle, $0, memory.addresses[step.outputs], threads.handle) }
+      ) {
+        xnx_operator_setup(
+          delegated.handle, $0, memory.addresses[step.outputs], memory.scratch.base, threads.handle)
+      }
       guard status == .XNX_OK else {
         throw ProgramError(program: program.name, place: operation.node, reason: status.explanation)
       }

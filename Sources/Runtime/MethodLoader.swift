@@ -92,6 +92,7 @@ struct MethodLoader {
   /// A delegated step is given the addresses of its activations only.
   private mutating func append(_ delegated: DelegateOperator, _ instruction: Program.Instruction) {
     let activations = instruction.inputs.filter { program.values[$0].isActivation }
+    scratchByteCount = max(scratchByteCount, delegated.scratchByteCount)
     steps.append(
       Method.Step(
         kernel: nil, delegated: delegated, inputs: slots.count, outputs: slots.count + activations.count))

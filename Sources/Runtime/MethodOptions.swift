@@ -40,4 +40,5 @@ public struct MethodOptions: Sendable {
 
 extension DelegateOperator {
   var isNative: Bool { xnx_operator_is_native(handle) != 0 }
+  var scratchByteCount: Int { xnx_operator_scratch_bytes(handle) }
 }

@@ -53,6 +53,16 @@ private struct Case {
     fill(using: &random)
   }
 
+  /// A window and an image of one column or one line, without padding.
+  mutating func lengthen(_ length: Int, isTall: Bool, using random: inout SplitMix) {
+    (conv.kernel_height, conv.kernel_width) = isTall ? (length, 1) : (1, length)
+    (conv.stride_height, conv.stride_width, conv.dilation_height, conv.dilation_width) = (1, 1, 1, 1)
+    (conv.pad_top, conv.pad_left) = (0, 0)
+    (conv.in_height, conv.in_width) = isTall ? (length + 40, 1) : (1, length + 40)
+    (conv.out_height, conv.out_width) = isTall ? (41, 1) : (1, 41)
+    fill(using: &random)
+  }
+
   private mutating func fill(using random: inout SplitMix) {
     func drawn(_ count: Int) -> [Float] { (0..<count).map { _ in Float.random(in: -1...1, using: &random) } }
     input = drawn(conv.batch * conv.in_height * conv.in_width * conv.in_channels)
@@ -159,6 +169,17 @@ private let builds = (0..<F32K_ISA_COUNT.rawValue).map { f32k_isa(rawValue: $0) 
     var random = SplitMix(state: UInt64(channels * 2 + (depthwise ? 1 : 0)))
     for _ in 0..<(depthwise ? 12 : 4) {
       Case(depthwise: depthwise, channels: channels, using: &random).expectEveryBuildNear()
+    }
+  }
+
+  /// Windows with more lines than there are pointers for in tiles of all rows, and with one line as long.
+  @Test(arguments: [146, 147, 160, 300])
+  func longWindowsAreNearTheDefinition(length: Int) {
+    var random = SplitMix(state: UInt64(length))
+    for isTall in [true, false] {
+      var test = Case(channels: 1, outputs: 1...20, using: &random)
+      test.lengthen(length, isTall: isTall, using: &random)
+      test.expectEveryBuildNear()
     }
   }
 

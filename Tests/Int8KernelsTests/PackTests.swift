@@ -78,4 +78,18 @@ import Testing
       }
     }
   }
+
+  /// Given weights are told by their size: filters packed by rows have another than those packed by places.
+  @Test(arguments: [1, 3, 4, 7, 11, 16])
+  func layoutsDifferInSize(channels: Int) {
+    var conv = i8k_conv()
+    (conv.isa, conv.groups, conv.batch) = (i8k_isa(), 1, 1)
+    (conv.in_height, conv.in_width, conv.in_channels) = (9, 9, channels)
+    (conv.out_height, conv.out_width, conv.out_channels) = (3, 3, 24)
+    (conv.kernel_height, conv.kernel_width) = (3, 3)
+    (conv.stride_height, conv.stride_width, conv.dilation_height, conv.dilation_width) = (3, 3, 1, 1)
+    let byRows = i8k_conv_packed_size(&conv)
+    (conv.dilation_width, conv.stride_width) = (2, 2)
+    #expect(i8k_conv_packed_size(&conv) != byRows)
+  }
 }

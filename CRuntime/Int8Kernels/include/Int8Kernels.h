@@ -26,7 +26,7 @@ struct i8k_conv {
   size_t batch, in_height, in_width, in_channels, out_height, out_width, out_channels;
   size_t groups, kernel_height, kernel_width, stride_height, stride_width, dilation_height, dilation_width;
   size_t pad_top, pad_left;
-  size_t out_stride;  // bytes between places of the output, at least out_channels; 0: out_channels. Not depthwise
+  size_t out_stride;  // bytes between places of the output, at least out_channels; 0: out_channels. Not depthwise, nor with a sum
   int8_t in_zero_point, out_zero_point, min, max;
 };
 
@@ -34,7 +34,7 @@ struct i8k_conv {
 bool i8k_conv_supports(const struct i8k_conv *conv);
 
 // Changes with what i8k_conv_pack writes, so that packed weights of an earlier build are told.
-enum { I8K_PACKED_LAYOUT = 3 };
+enum { I8K_PACKED_LAYOUT = 4 };
 
 // Packed weights: position independent, to be aligned to 64 bytes.
 size_t i8k_conv_packed_size(const struct i8k_conv *conv);

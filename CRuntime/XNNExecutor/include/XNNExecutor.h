@@ -56,12 +56,18 @@ enum xnx_status xnx_operator_create(
     const struct ds_node *node, const struct ds_value *values, size_t value_count, const struct xnx_options *options,
     xnx_operator **operator_out);
 
-// Fixes the addresses and the threads: inputs[i] for the i-th activation input (constants are skipped: one pointer for most kinds, two
-// for ADD and MULTIPLY, input_count for CONCATENATE). Inputs are readable 16 bytes past their end. Needed once per set
-// of addresses. An operator with too little work for several threads will run on the caller's. The output of ADD,
-// SUBTRACT, MULTIPLY, CLAMP and LOOKUP_TABLE may be the address of an input.
+// Fixes the addresses and the threads: inputs[i] for the i-th activation input. Constants are skipped: there is one
+// pointer for most kinds, two for ADD, SUBTRACT and MULTIPLY, two for CONVOLUTION_2D_ADD and _CAT (the other operand or
+// channels, if any, then the convolution's input), input_count for CONCATENATE. Inputs are readable 16 bytes past their
+// end. Needed once per set of addresses. An operator with too little work for several threads will run on the caller's.
+// The output may be the address of an input of ADD, SUBTRACT, MULTIPLY, CLAMP and LOOKUP_TABLE, and of the first of
+// CONVOLUTION_2D_ADD and _CAT, but not of a convolution's input. `scratch` may be shared by operators that run one
+// after another.
 enum xnx_status xnx_operator_setup(
-    xnx_operator *op, const void *const *inputs, void *output, xnx_threads *threads);
+    xnx_operator *op, const void *const *inputs, void *output, void *scratch, xnx_threads *threads);
+
+// Bytes of scratch memory that an operator takes; after its creation or resizing.
+size_t xnx_operator_scratch_bytes(const xnx_operator *op);
 
 // Gives the operator the sizes that `values` has now; all else of node and values is as at its creation. Weights stay
 // packed, and the node is to be set up again. XNX_UNSUPPORTED where an operator must be created for these sizes; after

@@ -12,6 +12,7 @@ struct NodeFusion {
   private var producers: [ValueID: Int]
 
   private let constants: Set<ValueID>
+  private let outputs: Set<ValueID>
   /// Nodes that stay as they are.
   private let kept: Set<String>
 
@@ -30,13 +31,14 @@ struct NodeFusion {
     self.program = program
     self.kept = kept
     constants = Set(program.storedConstants().keys)
+    outputs = Set(program.graph.outputs)
     users = program.graph.users()
     producers = program.graph.producers()
   }
 
   /// The node that computes a value, when nothing else reads it.
   private func producer(ofOnlyUse id: ValueID) -> Node? {
-    guard let index = producers[id], users[id]?.count == 1, !program.graph.outputs.contains(id) else { return nil }
+    guard let index = producers[id], users[id]?.count == 1, !outputs.contains(id) else { return nil }
     return program.graph.nodes[index]
   }
 
@@ -44,7 +46,8 @@ struct NodeFusion {
   private mutating func fuseConversions() {
     let copy = "dim_order_ops._to_dim_order_copy.default"
     let orders = ["fused.quantize": DimOrder.channelsLast, "fused.dequantize": .contiguous]
-    for (index, node) in program.graph.nodes.enumerated() {
+    for (index, node) in program.graph.nodes.enumerated()
+    where node.operatorName == copy || orders[node.operatorName] != nil {
       guard let input = node.value("self"), let first = producer(ofOnlyUse: input) else { continue }
       let pair = [first, node]
       guard let conversion = pair.first(where: { orders[$0.operatorName] != nil }),
@@ -57,8 +60,14 @@ struct NodeFusion {
       fused.arguments = [
         Node.Argument("self", .value(source)), Node.Argument("dim_order", .attribute(.string(order.schemaName))),
       ]
+      fused.metadata["source_nodes"] = sources(of: pair)
       program.graph.nodes[index] = fused
     }
+  }
+
+  /// Those that nodes stand for, which become one.
+  private func sources(of nodes: [Node]) -> String {
+    nodes.compactMap { $0.metadata["source_nodes"] }.filter { !$0.isEmpty }.joined(separator: ",")
   }
 
   /// Sums of a convolution's result and what is there before the convolution runs.
@@ -101,10 +110,7 @@ struct NodeFusion {
       Node.Argument("conv_zero_point", .attribute(.int(Int(parameters.zeroPoint)))),
     ]
     fused.arguments += node.arguments.filter { $0.name == "output_min" || $0.name == "output_max" }
-    fused.metadata["source_nodes"] = [convolution, node].compactMap { $0.metadata["source_nodes"] }.filter {
-      !$0.isEmpty
-    }
-    .joined(separator: ",")
+    fused.metadata["source_nodes"] = sources(of: [convolution, node])
     return fused
   }
 
@@ -113,7 +119,8 @@ struct NodeFusion {
     var removed: Set<Int> = []
     for (index, node) in program.graph.nodes.enumerated() where node.operatorName == "fused.cat" {
       let spec = program.graph.spec(node.output)
-      guard case .values(let parts)? = node.operand("tensors"), parts.count > 1, spec.dataType == .int8,
+      guard case .values(let parts)? = node.operand("tensors"), parts.count > 1,
+        Set(parts).count == parts.count, spec.dataType == .int8,
         spec.dimOrder == .channelsLast, case .attribute(.int(let dim))? = node.operand("dim"), dim == 1 || dim == -3,
         !kept.contains(node.name), parts.allSatisfy({ writesInto($0) })
       else { continue }
@@ -134,6 +141,8 @@ struct NodeFusion {
         }
         other = output
       }
+      let last = producers[ordered.last!]!
+      program.graph.nodes[last].metadata["source_nodes"] = sources(of: [program.graph.nodes[last], node])
       removed.insert(index)
     }
     program.graph.nodes = program.graph.nodes.enumerated().filter { !removed.contains($0.offset) }.map(\.element)
