@@ -110,7 +110,7 @@ extension Method {
     let native = operations.count { $0.backend == .native }
     return
       "The XNNPACK delegate runs \(nodes) of \(operations.count) nodes, in \(subgraphs) subgraph\(subgraphs == 1 ? "" : "s")"
-      + (native > 0 ? ", \(native) of them on int8 kernels of its own." : ".")
+      + (native > 0 ? ", \(native) of them on kernels of its own." : ".")
   }
 
   /// Where each operation went, for reports.
