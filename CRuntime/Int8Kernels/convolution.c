@@ -19,8 +19,6 @@ enum {
   SHARED_WEIGHTS = 1 << 19,         // bytes: more are divided, since they are not in a core's cache
 };
 
-static size_t divided(size_t a, size_t b) { return (a + b - 1) / b; }
-
 struct i8k_shape i8k_shape_of(const struct i8k_conv *conv) {
   const size_t groups = conv->depthwise ? 1 : conv->groups;
   const size_t height = conv->kernel_height, width = conv->kernel_width, places = conv->out_height * conv->out_width;
@@ -52,7 +50,7 @@ struct i8k_shape i8k_shape_of(const struct i8k_conv *conv) {
     shape.depth = width * c;
     shape.copied = padded;
   }
-  if (shape.taps <= MAX_MOVED_TAPS) shape.images = i8k_min(conv->batch, divided(POINTED_PIXELS, places));
+  if (shape.taps <= MAX_MOVED_TAPS) shape.images = i8k_min(conv->batch, i8k_divided(POINTED_PIXELS, places));
   shape.unit = shape.images * places;
   return shape;
 }
@@ -313,7 +311,7 @@ static void gemm_blocks(const struct run *run, size_t begin, size_t end, const s
 static void gemm_chunk(void *context, size_t index) {
   const struct run *run = context;
   const struct rows rows = rows_of(run, index / run->pieces);
-  const size_t tiles = divided(rows.count, run->kernels->max_rows);
+  const size_t tiles = i8k_divided(rows.count, run->kernels->max_rows);
   const size_t first = index % run->pieces * run->piece_blocks;
   if (tiles > 0) gemm_blocks(run, first, i8k_min(run->blocks, first + run->piece_blocks), &rows, tiles);
 }
@@ -322,28 +320,28 @@ static void gemm_chunk(void *context, size_t index) {
 // in its core's cache.
 static size_t chunks_for(const struct run *run, size_t units, size_t chunks, size_t most, size_t threads) {
   if (threads == 1 || units * chunks >= PARALLEL_TASKS) return chunks;
-  return i8k_min(i8k_round_up(divided(most, divided(most, divided(PARALLEL_TASKS, units))), threads), run->shape.unit);
+  return i8k_min(i8k_round_up(i8k_divided(most, i8k_divided(most, i8k_divided(PARALLEL_TASKS, units))), threads), run->shape.unit);
 }
 
 static void run_gemm(struct run *run, size_t units, struct i8k_threads *threads) {
-  run->group_blocks = divided(run->shape.outputs, I8K_BLOCK);
+  run->group_blocks = i8k_divided(run->shape.outputs, I8K_BLOCK);
   run->blocks = run->shape.groups * run->group_blocks;
   const struct rows rows = {0, 0, run->shape.pixels};
   if (units == 1 && rows.count <= run->kernels->max_rows && threads == NULL) {
     gemm_blocks(run, 0, run->blocks, &rows, 1);
     return;
   }
-  const size_t tiles = divided(run->shape.unit, run->kernels->max_rows);
+  const size_t tiles = i8k_divided(run->shape.unit, run->kernels->max_rows);
   const size_t weights = run->shape.taps * run->shape.depth * run->conv->out_channels;
-  run->unit_chunks = divided(tiles, CHUNK_TILES);
+  run->unit_chunks = i8k_divided(tiles, CHUNK_TILES);
   if (weights <= SHARED_WEIGHTS) {
     run->unit_chunks = chunks_for(run, units, run->unit_chunks, tiles, i8k_threads_count(threads));
   }
   const size_t chunks = units * run->unit_chunks;
   run->pieces =
-      threads == NULL || chunks >= PARALLEL_TASKS ? 1 : i8k_min(run->blocks, divided(PARALLEL_TASKS, chunks));
-  run->piece_blocks = divided(run->blocks, run->pieces);
-  run->pieces = divided(run->blocks, run->piece_blocks);
+      threads == NULL || chunks >= PARALLEL_TASKS ? 1 : i8k_min(run->blocks, i8k_divided(PARALLEL_TASKS, chunks));
+  run->piece_blocks = i8k_divided(run->blocks, run->pieces);
+  run->pieces = i8k_divided(run->blocks, run->piece_blocks);
   i8k_parallelize(threads, chunks * run->pieces, gemm_chunk, run);
 }
 
@@ -390,7 +388,7 @@ static void run_conv(const struct i8k_conv *conv, struct run run, struct i8k_thr
     if (shape->pixels < PARALLEL_PRODUCTS / per_pixel + 1) threads = NULL;
   }
   if (shape->copied) i8k_parallelize(threads, conv->batch * conv->in_height, copy_row, &run);
-  run_gemm(&run, shape->pixels == shape->unit ? 1 : divided(shape->pixels, shape->unit), threads);
+  run_gemm(&run, shape->pixels == shape->unit ? 1 : i8k_divided(shape->pixels, shape->unit), threads);
 }
 
 void i8k_conv_run(

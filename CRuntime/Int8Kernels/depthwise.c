@@ -7,8 +7,6 @@ enum {
   PARALLEL_TASKS = 16,          // so many at least, where there are rows and blocks for them
 };
 
-static size_t divided(size_t a, size_t b) { return i8k_round_up(a, b) / b; }
-
 struct run {
   const struct i8k_conv *conv;
   const struct i8k_kernels *kernels;
@@ -42,7 +40,7 @@ static void run_task(void *context, size_t index) {
 void i8k_depthwise_run(
     const struct i8k_conv *conv, const struct i8k_requantize *requantize, const void *packed, const int8_t *input,
     int8_t *output, const int8_t *zero, struct i8k_threads *threads) {
-  const size_t blocks = divided(conv->out_channels, I8K_DEPTHWISE_BLOCK);
+  const size_t blocks = i8k_divided(conv->out_channels, I8K_DEPTHWISE_BLOCK);
   struct run run = {
       .conv = conv, .kernels = i8k_kernels_of(conv->isa), .requantize = requantize, .packed = packed, .input = input,
       .output = output, .zero = zero, .chunk_rows = CHUNK_ROWS};
@@ -51,14 +49,14 @@ void i8k_depthwise_run(
   if (conv->batch * conv->out_height * conv->out_width < PARALLEL_PRODUCTS / products + 1) threads = NULL;
   if (i8k_threads_count(threads) > 1) {
     // Rows first: a thread then finds most of its input in its core's cache.
-    const size_t wanted = divided(PARALLEL_TASKS, conv->batch);
-    const size_t most = i8k_round_up(divided(conv->out_height, wanted), I8K_DEPTHWISE_ROWS);
+    const size_t wanted = i8k_divided(PARALLEL_TASKS, conv->batch);
+    const size_t most = i8k_round_up(i8k_divided(conv->out_height, wanted), I8K_DEPTHWISE_ROWS);
     run.chunk_rows = i8k_min(run.chunk_rows, most);
-    const size_t chunks = divided(conv->out_height, run.chunk_rows) * conv->batch;
-    if (chunks < PARALLEL_TASKS) piece_blocks = divided(blocks, divided(PARALLEL_TASKS, chunks));
+    const size_t chunks = i8k_divided(conv->out_height, run.chunk_rows) * conv->batch;
+    if (chunks < PARALLEL_TASKS) piece_blocks = i8k_divided(blocks, i8k_divided(PARALLEL_TASKS, chunks));
   }
-  run.chunks = divided(conv->out_height, run.chunk_rows);
+  run.chunks = i8k_divided(conv->out_height, run.chunk_rows);
   run.piece_channels = piece_blocks * I8K_DEPTHWISE_BLOCK;
-  run.pieces = divided(blocks, piece_blocks);
+  run.pieces = i8k_divided(blocks, piece_blocks);
   i8k_parallelize(threads, conv->batch * run.chunks * run.pieces, run_task, &run);
 }

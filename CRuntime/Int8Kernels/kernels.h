@@ -74,6 +74,7 @@ const struct i8k_kernels *i8k_kernels_of(enum i8k_isa isa);
 static inline size_t i8k_round_up(size_t value, size_t multiple) {
   return (value + multiple - 1) / multiple * multiple;
 }
+static inline size_t i8k_divided(size_t a, size_t b) { return (a + b - 1) / b; }  // rounded up
 static inline size_t i8k_min(size_t a, size_t b) { return a < b ? a : b; }
 static inline size_t i8k_block_width(size_t channels) {
   return channels > I8K_HALF_BLOCK ? I8K_BLOCK : I8K_HALF_BLOCK;

@@ -190,7 +190,7 @@ void i8k_conv_pack(
   if (!conv->depthwise) {
     struct packing packing = {
         .shape = shape, .filter = filter, .bias = bias, .scales = scales, .offset = offset,
-        .group_blocks = (shape.outputs + I8K_BLOCK - 1) / I8K_BLOCK, .packed = packed};
+        .group_blocks = i8k_divided(shape.outputs, I8K_BLOCK), .packed = packed};
     const bool is_small = i8k_conv_packed_size(conv) < PARALLEL_BYTES;
     i8k_parallelize(is_small ? NULL : threads, shape.groups * packing.group_blocks, pack_block_at, &packing);
     if (shape.by_rows) memset((char *)packed + i8k_conv_packed_size(conv) - BY_ROWS_MARK, 0, BY_ROWS_MARK);

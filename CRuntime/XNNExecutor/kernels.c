@@ -160,17 +160,6 @@ XNX_DISPATCHED static void requantize_channels(
   }
 }
 
-struct span {
-  size_t begin, end;
-};
-
-// The part of a window that lies inside the image.
-static struct span clipped(size_t output, int32_t stride, int32_t before, int32_t kernel, size_t size) {
-  const ptrdiff_t first = (ptrdiff_t)output * stride - before, last = first + kernel;
-  return (struct span){
-      first < 0 ? 0 : (size_t)first, last > (ptrdiff_t)size ? size : (size_t)last};
-}
-
 // One row of the output, all channels: (out_width, channels).
 static void average_row(void *context, size_t index) {
   const struct xnx_operator *op = context;
@@ -180,10 +169,10 @@ static void average_row(void *context, size_t index) {
   const size_t channels = in->channels;
   const int8_t *image = (const int8_t *)op->inputs[0] + batch * in->height * in->width * channels;
   int8_t *row = (int8_t *)op->output + (batch * out->height + out_y) * out->width * channels;
-  const struct span y = clipped(out_y, a->window.stride_height, a->window.pad_top, a->window.kernel_height, in->height);
+  const struct xnx_span y = xnx_clipped(out_y, a->window.stride_height, a->window.pad_top, a->window.kernel_height, in->height);
   for (size_t out_x = 0; out_x < out->width; out_x++) {
-    const struct span x =
-        clipped(out_x, a->window.stride_width, a->window.pad_left, a->window.kernel_width, in->width);
+    const struct xnx_span x =
+        xnx_clipped(out_x, a->window.stride_width, a->window.pad_left, a->window.kernel_width, in->width);
     const int32_t bias = -(int32_t)((y.end - y.begin) * (x.end - x.begin)) * a->input_zero_point;
     for (size_t c = 0; c < channels; c += AVERAGED_CHANNELS) {
       const size_t length = channels - c < AVERAGED_CHANNELS ? channels - c : AVERAGED_CHANNELS;
@@ -243,11 +232,11 @@ XNX_DISPATCHED_WIDE static void maximum_row(const struct xnx_operator *op, size_
   const struct xnx_image *in = &op->input_image, *out = &op->output_image;
   const size_t batch = index / out->height, out_y = index % out->height, out_width = out->width;
   const int8_t *image = (const int8_t *)op->inputs[0] + batch * in->height * in->width * in->channels;
-  const struct span y = clipped(out_y, m.window.stride_height, m.window.pad_top, m.window.kernel_height, in->height);
+  const struct xnx_span y = xnx_clipped(out_y, m.window.stride_height, m.window.pad_top, m.window.kernel_height, in->height);
   struct window_part part = {.row_stride = in->width * in->channels, .channels = in->channels};
   int8_t *output = (int8_t *)op->output + index * out->width * part.channels;
   for (size_t out_x = 0; out_x < out_width; out_x++, output += part.channels) {
-    const struct span x = clipped(out_x, m.window.stride_width, m.window.pad_left, m.window.kernel_width, in->width);
+    const struct xnx_span x = xnx_clipped(out_x, m.window.stride_width, m.window.pad_left, m.window.kernel_width, in->width);
     part.first = image + y.begin * part.row_stride + x.begin * part.channels;
     const size_t height = y.end - y.begin, width = x.end - x.begin;
     if (height == 3 && width == 3) {

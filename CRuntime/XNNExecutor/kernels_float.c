@@ -9,21 +9,11 @@ struct window_part {
   size_t height, width, row_stride, channels;
 };
 
-struct span {
-  size_t begin, end;
-};
-
-// The part of a window that lies inside the image.
-static struct span clipped(size_t output, int32_t stride, int32_t before, int32_t kernel, size_t size) {
-  const ptrdiff_t first = (ptrdiff_t)output * stride - before, last = first + kernel;
-  return (struct span){first < 0 ? 0 : (size_t)first, last > (ptrdiff_t)size ? size : (size_t)last};
-}
-
 static struct window_part part_of(const struct xnx_operator *op, const struct ds_window *w, size_t row, size_t out_x) {
   const struct xnx_image *in = &op->input_image;
   const size_t batch = row / op->output_image.height, out_y = row % op->output_image.height;
-  const struct span y = clipped(out_y, w->stride_height, w->pad_top, w->kernel_height, in->height);
-  const struct span x = clipped(out_x, w->stride_width, w->pad_left, w->kernel_width, in->width);
+  const struct xnx_span y = xnx_clipped(out_y, w->stride_height, w->pad_top, w->kernel_height, in->height);
+  const struct xnx_span x = xnx_clipped(out_x, w->stride_width, w->pad_left, w->kernel_width, in->width);
   const float *image = (const float *)op->inputs[0] + batch * in->height * in->width * in->channels;
   return (struct window_part){
       image + (y.begin * in->width + x.begin) * in->channels, y.end - y.begin, x.end - x.begin,

@@ -12,6 +12,17 @@ enum xnx_status xnx_setup_native(struct xnx_operator *op, pthreadpool_t pool) {
   return XNX_OK;
 }
 
+enum xnx_status xnx_reserve_scratch(struct xnx_native *native, size_t size) {
+  size = rounded(size);
+  if (size <= native->scratch_size) return XNX_OK;
+  void *scratch = aligned_alloc(64, size);
+  if (scratch == NULL) return XNX_OUT_OF_MEMORY;
+  free(native->scratch);
+  native->scratch = scratch;
+  native->scratch_size = size;
+  return XNX_OK;
+}
+
 // The sizes of the images, and scratch memory for them, in place of what was there.
 enum xnx_status xnx_reshape_native(struct xnx_operator *op) {
   struct xnx_native *native = &op->as.native;
@@ -27,16 +38,9 @@ enum xnx_status xnx_reshape_native(struct xnx_operator *op) {
   conv.out_stride = op->output_stride;
   if (!i8k_conv_supports(&conv)) return XNX_UNSUPPORTED;
   if (native->packed != NULL && !i8k_conv_packs_alike(&conv, &native->conv)) return XNX_UNSUPPORTED;
-  const size_t size = rounded(i8k_conv_scratch_size(&conv));
-  if (size > native->scratch_size) {
-    void *scratch = aligned_alloc(64, size);
-    if (scratch == NULL) return XNX_OUT_OF_MEMORY;
-    free(native->scratch);
-    native->scratch = scratch;
-    native->scratch_size = size;
-  }
-  native->conv = conv;
-  return XNX_OK;
+  const enum xnx_status status = xnx_reserve_scratch(native, i8k_conv_scratch_size(&conv));
+  if (status == XNX_OK) native->conv = conv;
+  return status;
 }
 
 static void run(const struct xnx_operator *op, struct i8k_threads *threads) {
@@ -44,30 +48,34 @@ static void run(const struct xnx_operator *op, struct i8k_threads *threads) {
   i8k_conv_run(&native->conv, native->packed, op->inputs[0], op->output, native->scratch, threads);
 }
 
-void *xnx_packed_memory(const struct xnx_operands *operands, struct xnx_operator *op) {
+enum xnx_status xnx_place_packed(
+    const struct xnx_operands *operands, struct xnx_operator *op, size_t size, void **memory_out) {
   struct xnx_native *native = &op->as.native;
   const struct xnx_options *options = operands->options;
-  if (options->memory != NULL && options->memory_size >= native->packed_size) return options->memory;
-  native->owned = aligned_alloc(64, rounded(native->packed_size));
-  return native->owned;
-}
-
-// The weights of another process, where they fit; else packed here.
-enum xnx_status xnx_pack_native(
-    const struct xnx_operands *operands, const int32_t *bias, const float *scales, struct xnx_operator *op) {
-  struct xnx_native *native = &op->as.native;
-  native->packed_size = i8k_conv_packed_size(&native->conv);
-  const struct xnx_options *options = operands->options;
-  if (options->packed != NULL && options->packed_size == native->packed_size && (uintptr_t)options->packed % 64 == 0) {
+  native->packed_size = size;
+  *memory_out = NULL;
+  if (options->packed != NULL && options->packed_size == size && (uintptr_t)options->packed % 64 == 0) {
     native->packed = options->packed;
     return XNX_OK;
   }
-  void *packed = xnx_packed_memory(operands, op);
-  if (packed == NULL) return XNX_OUT_OF_MEMORY;
-  i8k_conv_pack(&native->conv, operands->inputs[1]->data, bias, scales, packed, operands->threads);
-  native->packed = packed;
-  op->packed_bytes = native->packed_size;
+  if (options->memory != NULL && options->memory_size >= size) {
+    *memory_out = options->memory;
+  } else {
+    *memory_out = native->owned = aligned_alloc(64, rounded(size));
+    if (native->owned == NULL) return XNX_OUT_OF_MEMORY;
+  }
+  native->packed = *memory_out;
+  op->packed_bytes = size;
   return XNX_OK;
+}
+
+enum xnx_status xnx_pack_native(
+    const struct xnx_operands *operands, const int32_t *bias, const float *scales, struct xnx_operator *op) {
+  const struct i8k_conv *conv = &op->as.native.conv;
+  void *memory;
+  const enum xnx_status status = xnx_place_packed(operands, op, i8k_conv_packed_size(conv), &memory);
+  if (memory != NULL) i8k_conv_pack(conv, operands->inputs[1]->data, bias, scales, memory, operands->threads);
+  return status;
 }
 
 enum xnx_status xnx_create_native(

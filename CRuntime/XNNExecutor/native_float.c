@@ -1,23 +1,13 @@
 // Convolutions on the f32 kernels of ours.
-#include <stdlib.h>
-
 #include "operator.h"
-
-// Bytes for aligned_alloc: a multiple of the alignment, and not nothing.
-static size_t rounded(size_t size) { return (size + 64) / 64 * 64; }
 
 // The scratch memory is for as many threads as there are.
 static enum xnx_status setup(struct xnx_operator *op, pthreadpool_t pool) {
   (void)pool;
   struct xnx_native *native = &op->as.native;
-  const size_t size = rounded(f32k_conv_scratch_size(&native->float_conv, i8k_threads_count(op->own)));
-  if (size > native->scratch_size) {
-    void *scratch = aligned_alloc(64, size);
-    if (scratch == NULL) return XNX_OUT_OF_MEMORY;
-    free(native->scratch);
-    native->scratch = scratch;
-    native->scratch_size = size;
-  }
+  const size_t size = f32k_conv_scratch_size(&native->float_conv, i8k_threads_count(op->own));
+  const enum xnx_status status = xnx_reserve_scratch(native, size);
+  if (status != XNX_OK) return status;
   f32k_conv_setup(&native->float_conv, native->scratch);
   return XNX_OK;
 }
@@ -44,23 +34,13 @@ enum xnx_status xnx_reshape_native_float(struct xnx_operator *op) {
   return XNX_OK;
 }
 
-// The weights of another process, where they fit; else packed here.
 static enum xnx_status pack(const struct xnx_operands *operands, struct xnx_operator *op) {
-  struct xnx_native *native = &op->as.native;
-  native->packed_size = f32k_conv_packed_size(&native->float_conv);
-  const struct xnx_options *options = operands->options;
-  if (options->packed != NULL && options->packed_size == native->packed_size && (uintptr_t)options->packed % 64 == 0) {
-    native->packed = options->packed;
-    return XNX_OK;
-  }
-  void *packed = xnx_packed_memory(operands, op);
-  if (packed == NULL) return XNX_OUT_OF_MEMORY;
+  const struct f32k_conv *conv = &op->as.native.float_conv;
   const struct ds_value *bias = operands->inputs[2];
-  f32k_conv_pack(
-      &native->float_conv, operands->inputs[1]->data, bias == NULL ? NULL : bias->data, packed);
-  native->packed = packed;
-  op->packed_bytes = native->packed_size;
-  return XNX_OK;
+  void *memory;
+  const enum xnx_status status = xnx_place_packed(operands, op, f32k_conv_packed_size(conv), &memory);
+  if (memory != NULL) f32k_conv_pack(conv, operands->inputs[1]->data, bias == NULL ? NULL : bias->data, memory);
+  return status;
 }
 
 bool xnx_is_native_float(const struct xnx_options *options) {

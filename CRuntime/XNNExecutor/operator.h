@@ -39,6 +39,18 @@ struct xnx_image {
   size_t batch, height, width, channels;
 };
 
+// Places of the image along one dimension.
+struct xnx_span {
+  size_t begin, end;
+};
+
+// The part of a window that lies inside the image.
+static inline struct xnx_span xnx_clipped(
+    size_t output, int32_t stride, int32_t before, int32_t kernel, size_t size) {
+  const ptrdiff_t first = (ptrdiff_t)output * stride - before, last = first + kernel;
+  return (struct xnx_span){first < 0 ? 0 : (size_t)first, last > (ptrdiff_t)size ? size : (size_t)last};
+}
+
 struct xnx_quantization {
   float scale;  // positive, finite, not subnormal
   int8_t zero_point;
@@ -230,9 +242,12 @@ enum xnx_status xnx_create_native(
     const struct xnx_operands *operands, const struct ds_window *window, struct xnx_quantization in,
     struct xnx_quantization out, struct xnx_bounds bounds, const float *scales, struct xnx_operator *op);
 enum xnx_status xnx_reshape_native(struct xnx_operator *op);
-// Memory for the packed weights of as.native, of packed_size: that of the options, or the operator's own. NULL: there is
-// none.
-void *xnx_packed_memory(const struct xnx_operands *operands, struct xnx_operator *op);
+// At least `size` bytes of scratch memory for as.native.
+enum xnx_status xnx_reserve_scratch(struct xnx_native *native, size_t size);
+// Sets where the packed weights of as.native, `size` bytes, are: those of another process where they fit, and then
+// `*memory_out` is NULL; else memory of the options' or the operator's own, which is to be filled.
+enum xnx_status xnx_place_packed(
+    const struct xnx_operands *operands, struct xnx_operator *op, size_t size, void **memory_out);
 // Packs the filter of as.native, or takes packed weights that were given.
 enum xnx_status xnx_pack_native(
     const struct xnx_operands *operands, const int32_t *bias, const float *scales, struct xnx_operator *op);
