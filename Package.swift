@@ -33,7 +33,7 @@ let package = Package(
     stage("NN", imports: ["TensorCore", "Operators", "GraphIR"]),
     stage("TorchFormats", imports: ["TensorCore", "Operators", "GraphIR", "CZlib"]),
     stage("Quantization", imports: ["TensorCore", "Operators", "GraphIR"]),
-    stage("ProgramFormat", imports: ["TensorCore"]),
+    stage("ProgramFormat", imports: ["TensorCore", "Operators"]),
     stage("Lowering", imports: ["TensorCore", "Operators", "GraphIR", "ProgramFormat"]),
     stage(
       "ExecuTorchFormat",
@@ -77,7 +77,8 @@ let package = Package(
 
     // MARK: - Tests
     .target(
-      name: "TestSupport", dependencies: ["TensorCore", "TorchFormats"], path: "Tests/TestSupport",
+      name: "TestSupport", dependencies: ["TensorCore", "Operators", "GraphIR", "ProgramFormat", "TorchFormats"],
+      path: "Tests/TestSupport",
       swiftSettings: swift),
     tests("TensorCoreTests", of: ["TensorCore"]),
     tests("OperatorsTests", of: ["TensorCore", "Operators"]),
@@ -86,7 +87,7 @@ let package = Package(
     tests("TorchFormatsTests", of: ["TensorCore", "GraphIR", "TorchFormats"]),
     tests(
       "ExecuTorchFormatTests", of: ["TensorCore", "Operators", "GraphIR", "Lowering", "ExecuTorchFormat", "Swiftlet"]),
-    tests("LoweringTests", of: ["TensorCore", "ProgramFormat"]),
+    tests("LoweringTests", of: ["TensorCore", "Operators", "ProgramFormat"]),
     tests("QuantizationTests", of: ["TensorCore", "GraphIR", "Quantization", "XNNPACKBackend", "Swiftlet"]),
     tests("Int8KernelsTests", of: ["Int8Kernels"]),
     tests("FloatKernelsTests", of: ["FloatKernels", "Int8Kernels"]),

@@ -152,7 +152,7 @@ extension ResNet18Tutorial {
   private func printGraph(_ program: ExportedProgram, around module: String) {
     let lines = program.printed().split(separator: "\n")
     let nodes = program.graph.nodes
-    guard let index = nodes.firstIndex(where: { $0.modulePath == module && $0.operatorName.hasPrefix("aten.") }) else {
+    guard let index = nodes.firstIndex(where: { $0.modulePath == module && !$0.op.isAny(.quantizeDequantize) }) else {
       return
     }
     print("\(nodes.count) nodes; those around \(module):")

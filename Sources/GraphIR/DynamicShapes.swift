@@ -1,3 +1,4 @@
+import Operators
 import TensorCore
 
 /// Which sizes of a program depend on its inputs' sizes. The graph itself has the sizes of the example that the program was
@@ -48,11 +49,10 @@ public struct DynamicShapes: Hashable, Sendable {
       let varying = node.inputs.compactMap { symbolicSizes(of: graph[$0].name) }
       for id in node.outputs where sizes[graph[id].name] == nil {
         let dimensions = graph.spec(id).shape.dimensions
-        let keepsSizes =
-          node.operatorName.hasPrefix("quantized_decomposed.") || node.operatorName == "quantization.observe"
+        let keepsSizes = node.op.isAny([.quantizeDequantize, .observes])
         guard keepsSizes || varying.isEmpty else {
           throw GraphError(
-            program: program.name, node: node.name, operatorName: node.operatorName,
+            program: program.name, node: node.name, operatorName: node.op.name,
             reason: "its inputs' sizes vary, and how its own do is not known")
         }
         // Parameters per token have the sizes of what they belong to but for the last dimension.
@@ -87,7 +87,7 @@ public struct DynamicShapes: Hashable, Sendable {
           }
         guard let actual, sizes.map({ $0.evaluated(hints) }) == actual else {
           throw GraphError(
-            program: program.name, node: node.name, operatorName: node.operatorName,
+            program: program.name, node: node.name, operatorName: node.op.name,
             reason: "its argument '\(name)' is not what its symbolic form \(sizes) gives with \(hints)")
         }
       }

@@ -124,9 +124,9 @@ extension Tensor {
     if dataType == type { return self }
     let source = dataType == .float16 || dataType == .bfloat16 ? widened() : self
     if source.dataType == type { return source }
-    guard let op = OperatorSet.named("aten.to.dtype") else { return nil }
+    let op = Operator.toDtype
     let call = OperatorCall(
-      schema: op.schema, node: "", arguments: ["self": .tensor(0), "dtype": .attribute(.dataType(type))],
+      op: op, node: "", arguments: ["self": .tensor(0), "dtype": .attribute(.dataType(type))],
       inputs: [source.spec], constants: [nil], outputs: [])
     return try? op.execute(call, inputs: [source]).first
   }

@@ -124,13 +124,14 @@ public struct ExportedProgram: Sendable {
 
   /// The call that a node makes. Throws a `GraphError` when the operator or one of its arguments is unknown.
   public func call(of node: Node, constants: [ValueID: Tensor]) throws(GraphError) -> (Operator, OperatorCall) {
-    guard let op = OperatorSet.named(node.operatorName) else {
+    let op = node.op
+    guard op.isKnown else {
       let reason =
-        Graph.functionalName(of: node.operatorName) == nil
+        op.functionalName == nil
         ? "unknown operator"
         : "changes in place memory that the model owns or reads through another view; export it without in-place operators"
       throw GraphError(
-        program: name, node: node.name, operatorName: node.operatorName,
+        program: name, node: node.name, operatorName: node.op.name,
         reason: reason + (node.modulePath.isEmpty ? "" : " (in module '\(node.modulePath)')"))
     }
     var arguments = CallArguments()
@@ -150,18 +151,18 @@ public struct ExportedProgram: Sendable {
     }
     for argument in node.arguments where arguments[argument.name] == nil {
       throw GraphError(
-        program: name, node: node.name, operatorName: node.operatorName, reason: "has no argument '\(argument.name)'")
+        program: name, node: node.name, operatorName: node.op.name, reason: "has no argument '\(argument.name)'")
     }
     let call = OperatorCall(
-      schema: op.schema, node: node.name, arguments: arguments, inputs: inputs.map { graph.spec($0) },
+      op: op, node: node.name, arguments: arguments, inputs: inputs.map { graph.spec($0) },
       constants: inputs.map { constants[$0] }, outputs: node.outputs.map { graph.spec($0) })
     return (op, call)
   }
 
   /// The values a node reads, in the order of `OperatorCall.inputs`.
   public func callInputs(of node: Node) -> [ValueID] {
-    guard let op = OperatorSet.named(node.operatorName) else { return node.inputs }
-    return op.schema.parameters.flatMap { node.operand($0.name)?.valueIDs ?? [] }
+    guard node.op.isKnown else { return node.inputs }
+    return node.op.schema.parameters.flatMap { node.operand($0.name)?.valueIDs ?? [] }
   }
 }
 

@@ -1,3 +1,4 @@
+import Operators
 import TensorCore
 
 /// A BatchNorm that stays in the graph, and why.
@@ -16,7 +17,7 @@ public struct BatchNormNotFolded: Hashable, Sendable {
 /// BatchNorm's channel is not the linear layer's last dimension.
 @discardableResult
 public func foldBatchNorms(in program: inout ExportedProgram) -> [BatchNormNotFolded] {
-  guard program.graph.nodes.contains(where: { batchNormOperators.contains($0.operatorName) }) else { return [] }
+  guard program.graph.nodes.contains(where: { $0.op == .batchNorm }) else { return [] }
   var folder = BatchNormFolder(program)
   folder.run()
   program = folder.program
@@ -51,7 +52,7 @@ private struct BatchNormFolder {
   mutating func run() {
     for index in program.graph.nodes.indices {
       let node = program.graph.nodes[index]
-      guard batchNormOperators.contains(node.operatorName) else { continue }
+      guard node.op == .batchNorm else { continue }
       if let reason = fold(index) { notFolded.append(BatchNormNotFolded(node: node.name, reason: reason)) }
     }
     program.graph.nodes = program.graph.nodes.indices.filter { !removed.contains($0) }.map { program.graph.nodes[$0] }
@@ -66,7 +67,7 @@ private struct BatchNormFolder {
       return "it is in training mode; export the model after eval()"
     }
     guard let input = norm.value("input"), let layerIndex = producers[input],
-      let kind = LayerKind(program.graph.nodes[layerIndex])
+      let kind = program.graph.nodes[layerIndex].op.layer
     else { return "it does not follow a convolution or a linear layer" }
     let layer = program.graph.nodes[layerIndex]
     guard users[input]?.count == 1, !program.graph.outputs.contains(input) else {
@@ -127,7 +128,7 @@ private struct BatchNormFolder {
 
   /// Stores the folded tensors: under the old names where nothing else reads the old data.
   private mutating func add(
-    _ key: FoldKey, _ fold: BatchNormFold, _ weight: Tensor, _ bias: Tensor?, axis: Int, _ kind: LayerKind
+    _ key: FoldKey, _ fold: BatchNormFold, _ weight: Tensor, _ bias: Tensor?, axis: Int, _ kind: Operator.Layer
   ) -> (weight: ValueID, bias: ValueID) {
     let newWeight = fold.weight(weight, axis: axis)
     let newBias = Tensor(
@@ -151,28 +152,10 @@ private struct BatchNormFolder {
   }
 }
 
-private let batchNormOperators: Set<String> = [
-  "aten.batch_norm.default", "aten._native_batch_norm_legit_no_training.default",
-]
-
-private enum LayerKind {
-  case convolution, transposedConvolution, linear
-
-  init?(_ node: Node) {
-    switch node.operatorName {
-    case "aten.conv1d.default", "aten.conv1d.padding", "aten.conv2d.default", "aten.conv2d.padding",
-      "aten.conv3d.default", "aten.conv3d.padding":
-      self = .convolution
-    case "aten.conv_transpose1d.default", "aten.conv_transpose2d.input", "aten.conv_transpose3d.input":
-      self = .transposedConvolution
-    case "aten.linear.default": self = .linear
-    default: return nil
-    }
-  }
-
+extension Operator.Layer {
   /// The weight's dimension of output channels; nil where no single one is.
-  func outputAxis(of node: Node, _ weight: Shape) -> Int? {
-    guard self == .transposedConvolution else { return weight.rank >= 2 ? 0 : nil }
+  fileprivate func outputAxis(of node: Node, _ weight: Shape) -> Int? {
+    guard case .transposedConvolution = self else { return weight.rank >= 2 ? 0 : nil }
     if case .attribute(.int(let groups))? = node.operand("groups"), groups != 1 { return nil }
     return weight.rank >= 3 ? 1 : nil
   }

@@ -14,8 +14,7 @@ public func foldConstantMovements(in program: inout ExportedProgram) throws(Grap
   var budget = 32 << 20
   let (shapes, graph) = (program.dynamicShapes, program.graph)
   func isVarying(_ id: ValueID) -> Bool { shapes?.symbolicSizes(of: graph[id].name) != nil }
-  for node in program.graph.nodes
-  where movements.contains(node.operatorName) || creations.contains(node.operatorName) {
+  for node in program.graph.nodes where node.op.isAny([.movesElements, .createsConstant]) {
     var node = node
     node.mapInputs { replacements[$0] ?? $0 }
     guard node.inputs.allSatisfy({ constants[$0] != nil }), !node.outputs.contains(where: isVarying) else { continue }
@@ -41,14 +40,3 @@ public func foldConstantMovements(in program: inout ExportedProgram) throws(Grap
   program.graph.replaceUses(replacements)
   program.removeUnusedConstants()
 }
-
-private let movements: Set<String> = [
-  "aten.permute.default", "aten.transpose.int", "aten.view.default", "aten.reshape.default", "aten.flatten.using_ints",
-  "aten.squeeze.dim", "aten.unsqueeze.default", "aten.slice.Tensor", "aten.select.int", "aten.expand.default",
-  "aten.contiguous.default", "aten.clone.default", "aten.alias.default", "aten.cat.default", "aten.stack.default",
-  "aten.view_as.default", "aten.reshape_as.default", "aten.expand_as.default", "aten.t.default", "aten.index.Tensor",
-  "aten.roll.default", "aten.unflatten.int", "aten.chunk.default", "aten.split.Tensor", "aten.split_with_sizes.default",
-  "aten.unbind.int",
-]
-
-private let creations: Set<String> = ["aten.zeros.default", "aten.ones.default", "aten.full.default"]

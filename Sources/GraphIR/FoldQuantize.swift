@@ -9,7 +9,7 @@ import TensorCore
 public func foldQuantize(in program: inout ExportedProgram) throws(GraphError) {
   let owned = Set(program.storedConstants().keys)
   let foldable = program.graph.nodes.filter { node in
-    node.operatorName.hasPrefix("quantized_decomposed.quantize_per_") && node.inputs.allSatisfy(owned.contains)
+    node.op.has(.quantizes) && node.inputs.allSatisfy(owned.contains)
   }
   guard !foldable.isEmpty else { return }
   let constants = program.constants()

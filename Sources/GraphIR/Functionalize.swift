@@ -6,24 +6,27 @@ extension Graph {
   ///
   /// An operator is left as it is, for the verifier to refuse, when it has no functional form here, when it changes one of
   /// `constants`, or when memory that it changes is read later through another view.
-  public mutating func functionalize(constants: Set<ValueID> = []) {
-    var functionalizer = Functionalizer(self, constants)
+  public mutating func functionalize(constants: Set<ValueID> = [], operators: OperatorSet = .standard) {
+    var functionalizer = Functionalizer(self, constants, operators)
     functionalizer.run()
     self = functionalizer.graph
   }
+}
 
-  /// `aten.relu_.default` → `aten.relu.default`, if there is such an operator; nil for a name that is not in place.
-  static func functionalName(of name: String) -> String? {
+extension Operator {
+  /// `aten.relu_.default` → `aten.relu.default`, the name of the functional form of an operator that works in place; nil for
+  /// others.
+  var functionalName: String? {
     let parts = name.split(separator: ".", omittingEmptySubsequences: false)
     guard parts.count == 3, parts[1].hasSuffix("_"), !parts[1].hasSuffix("__") else { return nil }
-    let functional = "\(parts[0]).\(parts[1].dropLast()).\(parts[2])"
-    return OperatorSet.named(functional) == nil ? nil : functional
+    return "\(parts[0]).\(parts[1].dropLast()).\(parts[2])"
   }
 }
 
 private struct Functionalizer {
   var graph: Graph
   private let constants: Set<ValueID>
+  private let operators: OperatorSet
   /// Old value of a tensor → its next one.
   private var replacements: [ValueID: ValueID] = [:]
   /// Where a value is read last, as the graph names it now.
@@ -32,18 +35,10 @@ private struct Functionalizer {
   private var bases: [ValueID: ValueID] = [:]
   private var sharers: [ValueID: Set<ValueID>] = [:]
 
-  /// Operators whose result may lie in their input's memory.
-  private static let views: Set<String> = [
-    "aten.view.default", "aten.reshape.default", "aten.flatten.using_ints", "aten.slice.Tensor", "aten.squeeze.dim",
-    "aten.unsqueeze.default", "aten.permute.default", "aten.transpose.int", "aten.contiguous.default",
-    "aten.dropout.default", "aten.alias.default", "aten.expand.default", "aten.select.int", "aten.detach.default",
-    "aten.view_as.default", "aten.reshape_as.default", "aten.expand_as.default", "aten.t.default",
-    "aten.chunk.default", "aten.split.Tensor", "aten.split_with_sizes.default", "aten.unbind.int", "aten.unflatten.int",
-  ]
-
-  init(_ graph: Graph, _ constants: Set<ValueID>) {
+  init(_ graph: Graph, _ constants: Set<ValueID>, _ operators: OperatorSet) {
     self.graph = graph
     self.constants = constants
+    self.operators = operators
     for (index, node) in graph.nodes.enumerated() { for id in node.inputs { lastRead[id] = index } }
     for id in graph.outputs { lastRead[id] = .max }
   }
@@ -54,13 +49,13 @@ private struct Functionalizer {
       node.mapInputs { newest($0) }
       defer { graph.nodes[index] = node }
       guard let first = node.inputs.first else { continue }
-      if Functionalizer.views.contains(node.operatorName) { for id in node.outputs { share(id, with: first) } }
-      guard let functional = Graph.functionalName(of: node.operatorName), node.outputs.count == 1,
+      if node.op.has(.mayAlias) { for id in node.outputs { share(id, with: first) } }
+      guard let functional = node.op.functionalName.flatMap({ operators[$0] }), node.outputs.count == 1,
         node.output != first, isSafe(first, at: index)
       else { continue }
-      node.operatorName = functional
+      node.op = functional
       // `dropout_` calls `self` what `dropout` calls `input`.
-      let names = OperatorSet.named(functional)?.schema.parameters.map(\.name) ?? []
+      let names = functional.schema.parameters.map(\.name)
       if let old = node.arguments.first, old.name == "self", !names.contains("self"), let name = names.first {
         node.arguments[0] = Node.Argument(name, old.operand)
       }

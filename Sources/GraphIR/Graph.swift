@@ -1,3 +1,4 @@
+import Operators
 import TensorCore
 
 /// A tensor that flows through a graph: the graph's input, or a node's output. Defined exactly once.
@@ -43,8 +44,7 @@ public struct Node: Hashable, Sendable {
 
   /// Unique in its graph.
   public var name: String
-  /// The qualified operator name with its overload, `aten.conv2d.default`.
-  public var operatorName: String
+  public var op: Operator
   /// Only those given; the schema's defaults stand for the rest.
   public var arguments: [Argument]
   public var outputs: [ValueID]
@@ -52,10 +52,10 @@ public struct Node: Hashable, Sendable {
   public var metadata: [String: String]
 
   public init(
-    name: String, operatorName: String, arguments: [Argument], outputs: [ValueID], metadata: [String: String] = [:]
+    name: String, op: Operator, arguments: [Argument], outputs: [ValueID], metadata: [String: String] = [:]
   ) {
     self.name = name
-    self.operatorName = operatorName
+    self.op = op
     self.arguments = arguments
     self.outputs = outputs
     self.metadata = metadata
@@ -123,12 +123,12 @@ public struct Graph: Hashable, Sendable {
 
   /// Makes a node with one new output, named after it. The caller places it into `nodes`.
   public mutating func makeNode(
-    _ operatorName: String, name: String, arguments: [Node.Argument], output: TensorSpec,
+    _ op: Operator, name: String, arguments: [Node.Argument], output: TensorSpec,
     metadata: [String: String] = [:]
   ) -> Node {
     let id = addValue(name, output)
     return Node(
-      name: values[id.index].name, operatorName: operatorName, arguments: arguments, outputs: [id], metadata: metadata)
+      name: values[id.index].name, op: op, arguments: arguments, outputs: [id], metadata: metadata)
   }
 
   // MARK: Queries

@@ -22,7 +22,7 @@ extension Graph {
       let arguments = node.arguments.map { argument in
         argument.operand.valueIDs.isEmpty ? "\(argument.name)=\(text(argument.operand))" : text(argument.operand)
       }
-      lines.append("\(outputs) = \(node.operatorName)(\(arguments.joined(separator: ", ")))")
+      lines.append("\(outputs) = \(node.op)(\(arguments.joined(separator: ", ")))")
     }
     lines.append("return " + outputs.map { self[$0].name }.joined(separator: ", "))
     return lines.joined(separator: "\n")

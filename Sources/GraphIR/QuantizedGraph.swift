@@ -3,15 +3,6 @@ import TensorCore
 
 /// What a Q/DQ graph says about its values: who reads them, how activations bound them, how they are quantized.
 public struct QuantizedGraph: Sendable {
-  /// Operators that only move elements, or choose among them in an order that quantization keeps: quantizing before or
-  /// after them is the same.
-  public static let movementOperators = [
-    "aten.view.default", "aten.reshape.default", "aten.flatten.using_ints", "aten.squeeze.dim",
-    "aten.unsqueeze.default", "aten.unflatten.int", "aten.permute.default", "aten.transpose.int", "aten.slice.Tensor",
-    "aten.select.int", "aten.t.default", "aten.roll.default", "aten.dropout.default",
-    "aten.contiguous.default", "aten.clone.default", "aten.alias.default", "aten.max_pool2d.default",
-  ]
-
   public let program: ExportedProgram
   public let users: [ValueID: [Int]]
   /// In the dim order that each is stored in.
@@ -46,20 +37,8 @@ public struct QuantizedGraph: Sendable {
 
   /// The bounds of a clamping activation, as reals; nil for any other node.
   public func activationBounds(_ node: Node) throws(GraphError) -> (low: Double, high: Double)? {
-    let (low, high): (Double, Double)
-    switch node.operatorName {
-    case "aten.relu.default": return (0, .infinity)
-    case "aten.relu6.default": return (0, 6)
-    case "aten.hardtanh.default":
-      (low, high) = try read(node) { call throws(OperatorError) in
-        (try call.float("min_val"), try call.float("max_val"))
-      }
-    case "aten.clamp.default":
-      (low, high) = try read(node) { call throws(OperatorError) in
-        (try call.optionalFloat("min") ?? -.infinity, try call.optionalFloat("max") ?? .infinity)
-      }
-    default: return nil
-    }
+    guard let bounds = node.op.bounds else { return nil }
+    let (low, high) = try read(node, bounds)
     // Where they cross, the upper bound wins, as in PyTorch.
     return (min(low, high), high)
   }
@@ -68,8 +47,8 @@ public struct QuantizedGraph: Sendable {
   public func quantization(of id: ValueID) throws(GraphError) -> QuantizationParameters? {
     var id = id
     while let next = onlyUser(of: id) {
-      if next.operatorName == "quantized_decomposed.quantize_per_tensor.default" { return try int8Parameters(of: next) }
-      guard QuantizedGraph.movementOperators.contains(next.operatorName) else { return nil }
+      if next.op == .quantizePerTensor { return try int8Parameters(of: next) }
+      guard next.op.keepsQuanta, next.outputs.count == 1, next.inputs.first == id else { return nil }
       id = next.output
     }
     return nil
@@ -85,4 +64,9 @@ public struct QuantizedGraph: Sendable {
       return QuantizationParameters(scale: scale, zeroPoint: Int32(zeroPoint))
     }
   }
+}
+
+extension Operator {
+  /// Whether it is the same to quantize before or after: it moves elements of its first input, or chooses among them.
+  public var keepsQuanta: Bool { has(.sharesQuantization) && isAny([.movesElements, .choosesElements]) }
 }

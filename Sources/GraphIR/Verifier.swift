@@ -61,7 +61,7 @@ public struct Verifier {
   }
 
   private func error(_ node: Node, _ reason: String) -> GraphError {
-    GraphError(program: program.name, node: node.name, operatorName: node.operatorName, reason: reason)
+    GraphError(program: program.name, node: node.name, operatorName: node.op.name, reason: reason)
   }
 
   private func verifyConstant(_ target: String, _ value: Graph.Value) throws(GraphError) {
@@ -97,9 +97,9 @@ public struct Verifier {
   // MARK: Rules of the dialects
 
   private func verifyDialect(_ node: Node, _ call: OperatorCall) throws(GraphError) {
-    let isQuantized = node.operatorName.hasPrefix("quantized_decomposed.")
-    let isObserver = node.operatorName.hasPrefix("quantization.")
-    let isFused = node.operatorName.hasPrefix("fused.")
+    let isQuantized = node.op.isAny(.quantizeDequantize) && !node.op.has(.fused)
+    let isObserver = node.op.has(.observes)
+    let isFused = node.op.has(.fused)
     switch dialect {
     case .float:
       guard !isQuantized, !isObserver, !isFused else { throw error(node, "does not belong into a float graph") }

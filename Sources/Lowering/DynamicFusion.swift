@@ -147,14 +147,14 @@ struct DynamicFusion {
     func names(_ ids: [ValueID], _ program: ExportedProgram) -> [String] { ids.map { program.graph[$0].name } }
     for (a, b) in zip(first.graph.nodes, variant.graph.nodes) {
       let isSame =
-        a.name == b.name && a.operatorName == b.operatorName && names(a.inputs, first) == names(b.inputs, variant)
+        a.name == b.name && a.op == b.op && names(a.inputs, first) == names(b.inputs, variant)
         && names(a.outputs, first) == names(b.outputs, variant)
         && zip(a.outputs, b.outputs).allSatisfy { isAlike(first.graph.spec($0), variant.graph.spec($1)) }
         && isAlike(a.arguments, b.arguments)
       guard isSame else {
-        let other = a.name == b.name && a.operatorName == b.operatorName ? "other arguments" : "'\(b.name)'"
+        let other = a.name == b.name && a.op == b.op ? "other arguments" : "'\(b.name)'"
         throw GraphError(
-          program: source.name, node: a.name, operatorName: a.operatorName,
+          program: source.name, node: a.name, operatorName: a.op.name,
           reason: "is lowered in different ways with \(sizes), where it is \(other)")
       }
     }

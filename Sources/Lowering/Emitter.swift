@@ -51,7 +51,7 @@ struct Emitter {
       let sources = step.node.metadata["source_nodes"]?.split(separator: ",").map(String.init) ?? []
       instructions.append(
         .init(
-          node: step.node.name, operatorName: step.node.operatorName, arguments: step.call.arguments, inputs: inputs,
+          node: step.node.name, op: step.node.op, arguments: step.call.arguments, inputs: inputs,
           outputs: outputs, delegateCall: delegateCall, reason: step.reason, sourceNodes: sources,
           isInPlace: isInPlace(step)))
     }
@@ -65,7 +65,8 @@ struct Emitter {
 
   /// An optional first tensor that is absent is none whose place the output could take.
   private func isInPlace(_ step: Schedule.Step) -> Bool {
-    guard let op = OperatorSet.named(step.node.operatorName), op.isInPlace else { return false }
+    let op = step.node.op
+    guard op.has(.inPlace) else { return false }
     return op.schema.parameters[0].kind != .optionalTensor || step.node.value(op.schema.parameters[0].name) != nil
   }
 

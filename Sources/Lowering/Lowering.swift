@@ -75,5 +75,5 @@ private func emit(
 
 extension ExportedProgram {
   /// Whether the graph has Q/DQ nodes.
-  public var isQuantized: Bool { graph.nodes.contains { $0.operatorName.hasPrefix("quantized_decomposed.") } }
+  public var isQuantized: Bool { graph.nodes.contains { $0.op.isAny(.quantizeDequantize) } }
 }

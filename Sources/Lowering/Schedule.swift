@@ -36,7 +36,7 @@ package struct Schedule {
       if calls.isEmpty { calls = [call] }
       var reason = Schedule.reasonAgainst(calls, partitioner)
       if let why = reason, let unfused = node.metadata["reason"] { reason = "\(unfused); \(why)" }
-      let isView = calls.allSatisfy { Schedule.isView($0, node.operatorName) }
+      let isView = calls.allSatisfy { Schedule.isView($0, node.op) }
       pending.append(Step(node: node, call: call, delegatedCall: calls[0], reason: reason, isView: isView))
     }
     steps = Schedule.ordered(pending)
@@ -56,10 +56,10 @@ package struct Schedule {
     return calls.allSatisfy { encoded($0) == first } ? nil : "its parameters depend on sizes that vary"
   }
 
-  private static func isView(_ call: OperatorCall, _ operatorName: String) -> Bool {
-    switch operatorName {
-    case "fused.view": return true
-    case "dim_order_ops._to_dim_order_copy.default":
+  private static func isView(_ call: OperatorCall, _ op: Operator) -> Bool {
+    switch op {
+    case .fusedView: return true
+    case .toDimOrderCopy:
       let shape = call.inputs[0].shape
       return shape[1] == 1 || shape[2] * shape[3] == 1
     default: return false

@@ -71,7 +71,7 @@ struct CapturedCall {
     _ specs: [TensorSpec], _ arguments: CallArguments
   ) throws(Refusal) -> [TensorSpec] {
     let call = OperatorCall(
-      schema: op.schema, node: "", arguments: arguments, inputs: specs,
+      op: op, node: "", arguments: arguments, inputs: specs,
       constants: [Tensor?](repeating: nil, count: specs.count))
     do { return try op.infer(call) } catch {
       let shapes = error.inputs.map(\.description).joined(separator: ", ")

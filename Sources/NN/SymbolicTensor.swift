@@ -71,12 +71,12 @@ public enum CaptureArgument {
 }
 
 extension SymbolicTensor {
-  /// Calls any operator of `OperatorSet` by its qualified name, with the arguments of its schema. Arguments that are
-  /// left out have their defaults.
+  /// Calls any operator, of this library or of your own, with the arguments of its schema. Arguments that are left out have
+  /// their defaults.
   ///
-  /// Throws an `ExportError` with the shapes when the operator is unknown or refuses the call.
+  /// Throws an `ExportError` with the shapes when the operator refuses the call.
   public static func call(
-    _ operatorName: String, _ arguments: KeyValuePairs<String, CaptureArgument>
+    _ op: Operator, _ arguments: KeyValuePairs<String, CaptureArgument>
   ) throws(ExportError) -> [SymbolicTensor] {
     let tracer = arguments.lazy.compactMap { _, argument in
       switch argument {
@@ -86,15 +86,15 @@ extension SymbolicTensor {
       }
     }.first
     guard let tracer else {
-      throw ExportError(model: "", operatorName: operatorName, reason: "is called without any tensor")
+      throw ExportError(model: "", operatorName: op.name, reason: "is called without any tensor")
     }
-    return try tracer.call(operatorName, arguments.map { ($0.key, $0.value) })
+    return try tracer.call(op, arguments.map { ($0.key, $0.value) })
   }
 
   /// Calls an operator with one result on this tensor, its first argument.
   func call(
-    _ operatorName: String, _ first: String = "self", _ others: KeyValuePairs<String, CaptureArgument> = [:]
+    _ op: Operator, _ first: String = "self", _ others: KeyValuePairs<String, CaptureArgument> = [:]
   ) throws(ExportError) -> SymbolicTensor {
-    try tracer.call(operatorName, [(first, .tensor(self))] + others.map { ($0.key, $0.value) })[0]
+    try tracer.call(op, [(first, .tensor(self))] + others.map { ($0.key, $0.value) })[0]
   }
 }

@@ -122,9 +122,8 @@ final class Tracer {
   }
 
   func call(
-    _ operatorName: String, _ arguments: [(String, CaptureArgument)]
+    _ op: Operator, _ arguments: [(String, CaptureArgument)]
   ) throws(ExportError) -> [SymbolicTensor] {
-    guard let op = OperatorSet.named(operatorName) else { throw error("unknown operator", operatorName: operatorName) }
     var captured: CapturedCall
     for case .tensor(let tensor) in arguments.map(\.1) { try checkOwner(of: [tensor]) }
     for case .tensors(let tensors) in arguments.map(\.1) { try checkOwner(of: tensors) }
@@ -133,10 +132,10 @@ final class Tracer {
       try captured.inferSizes(samples)
     } catch {
       refusedSample = error.sample
-      throw self.error(error.reason, operatorName: operatorName)
+      throw self.error(error.reason, operatorName: op.name)
     }
 
-    let function = operatorName.split(separator: ".").dropFirst().first.map(String.init) ?? operatorName
+    let function = op.functionName
     let count = callCounts[function, default: 0]
     callCounts[function] = count + 1
     // One of several results is an item of what the node returns, as PyTorch writes it: `chunk`, `getitem`, `getitem_1`.
@@ -149,7 +148,7 @@ final class Tracer {
     if !captured.sizeArguments.isEmpty { shapes.arguments[name] = captured.sizeArguments }
     graph.nodes.append(
       Node(
-        name: name, operatorName: operatorName, arguments: captured.nodeArguments, outputs: outputs.map(\.id),
+        name: name, op: op, arguments: captured.nodeArguments, outputs: outputs.map(\.id),
         metadata: metadata(of: function, call: count + 1)))
     return outputs
   }

@@ -1,32 +1,152 @@
 import Synchronization
 import TensorCore
 
-/// An operator: a struct of functions. `infer` and `prepare` check everything; the kernel that `prepare` returns runs blind.
-public struct Operator: Sendable {
+/// An operator: its name and schema, its functions, and what passes may know of it. `infer` and `prepare` check everything;
+/// the kernel that `prepare` returns runs blind.
+///
+/// Passes compare operators (`node.op == .relu`) and ask for their traits; a name is spelled where its operator is defined,
+/// and in the tables of formats. Two operators of the same name are equal.
+public final class Operator: Sendable {
   /// The qualified name with its overload, `aten.relu.default`.
   public let name: String
+  /// What passes may know of the operator without knowing it.
+  public let traits: Traits
+  /// What it is if it is a layer with a weight.
+  public let layer: Layer?
+  /// Where all results lie, whatever the input: [0, 1] for sigmoid.
+  public let resultRange: ClosedRange<Float>?
+  /// Of an operator that clamps (`Traits.clamps`): the bounds of a call, as they are given.
+  public let bounds: (@Sendable (OperatorCall) throws(OperatorError) -> (low: Double, high: Double))?
+  /// Why quantizers leave it in float, where one might expect otherwise.
+  public let reasonForFloat: String?
   /// The output specs for the given inputs; throws when the call is not valid. `call.outputs` is empty.
   public let infer: @Sendable (OperatorCall) throws(OperatorError) -> [TensorSpec]
   /// Validates the call against its outputs' specs, computes what does not depend on the data, and returns the kernel.
   public let prepare: @Sendable (OperatorCall) throws(OperatorError) -> PreparedKernel
-  /// Whether the first output may lie at the address of the first input and is as large: elementwise
-  /// kernels, and those that write beside what the first input has.
-  public let isInPlace: Bool
+  /// False for what stands in a graph for a name that no operator has.
+  public let isKnown: Bool
 
   private let text: SchemaText
+  private let hash: Int
 
   public var schema: Schema { text.schema }
 
+  /// The name without namespace and overload, `relu`: what nodes are called after.
+  public var functionName: String { name.split(separator: ".").dropFirst().first.map(String.init) ?? name }
+
+  /// An operator with this schema (`aten.relu.default(Tensor self) -> Tensor`).
   public init(
-    _ schema: String, isInPlace: Bool = false,
+    _ schema: String, traits: Traits = [], layer: Layer? = nil, resultRange: ClosedRange<Float>? = nil,
+    bounds: (@Sendable (OperatorCall) throws(OperatorError) -> (low: Double, high: Double))? = nil,
+    reasonForFloat: String? = nil,
     infer: @escaping @Sendable (OperatorCall) throws(OperatorError) -> [TensorSpec],
     prepare: @escaping @Sendable (OperatorCall) throws(OperatorError) -> PreparedKernel
   ) {
     name = String(decoding: schema.utf8.prefix { $0 != UInt8(ascii: "(") }, as: UTF8.self)
+    hash = name.hashValue
     text = SchemaText(schema)
+    isKnown = true
+    self.traits = traits
+    self.layer = layer
+    self.resultRange = resultRange
+    self.bounds = bounds
+    self.reasonForFloat = reasonForFloat
     self.infer = infer
     self.prepare = prepare
-    self.isInPlace = isInPlace
+  }
+
+  /// What stands in a graph for a name that no operator has. Every call of it is refused.
+  public init(unknown name: String) {
+    self.name = name
+    hash = name.hashValue
+    text = SchemaText("unknown() -> Tensor")
+    isKnown = false
+    traits = []
+    layer = nil
+    resultRange = nil
+    bounds = nil
+    reasonForFloat = nil
+    infer = { call throws(OperatorError) in throw call.error("unknown operator") }
+    prepare = { call throws(OperatorError) in throw call.error("unknown operator") }
+  }
+}
+
+extension Operator: Hashable {
+  public static func == (a: Operator, b: Operator) -> Bool { a === b || (a.hash == b.hash && a.name == b.name) }
+  public func hash(into hasher: inout Hasher) { hasher.combine(hash) }
+}
+
+extension Operator: CustomStringConvertible {
+  public var description: String { name }
+}
+
+extension Operator {
+  /// What passes may know of an operator without knowing it. Each says what holds for every call.
+  public struct Traits: OptionSet, Hashable, Sendable {
+    public let rawValue: UInt32
+    public init(rawValue: UInt32) { self.rawValue = rawValue }
+
+    /// The first output may lie at the address of the first input and is as large: elementwise kernels, and those that
+    /// write beside what the first input has.
+    public static let inPlace = Traits(rawValue: 1 << 0)
+    /// Each element of the result is a function of the element of the first tensor at its place, and of attributes: in
+    /// int8, a table of 256 entries.
+    public static let pointwise: Traits = [inPlace, Traits(rawValue: 1 << 1)]
+    /// Brings each element between two bounds (`Operator.bounds`): what computes its input may do so instead.
+    public static let clamps: Traits = [pointwise, Traits(rawValue: 1 << 2)]
+    /// Outputs hold elements of the inputs, and constants, as they are: nothing is computed.
+    public static let movesElements = Traits(rawValue: 1 << 3)
+    /// Each result is one of the input's elements, chosen by an order that quantization keeps.
+    public static let choosesElements = Traits(rawValue: 1 << 4)
+    /// The result may lie in the memory of the first input: what writes to one changes the other.
+    public static let mayAlias = Traits(rawValue: 1 << 5)
+    /// The elements of the first input in their order, under another shape.
+    public static let reshapes: Traits = [movesElements, mayAlias, sharesQuantization, Traits(rawValue: 1 << 6)]
+    /// The result is the first input, at least outside training.
+    public static let passesThrough: Traits = [movesElements, sharesQuantization, Traits(rawValue: 1 << 7)]
+    /// Makes a constant of its attributes alone.
+    public static let createsConstant = Traits(rawValue: 1 << 8)
+    /// Results lie in the range of the first input and are quantized with its parameters.
+    public static let sharesQuantization = Traits(rawValue: 1 << 9)
+    /// Quantizers give operands and result parameters of their own.
+    public static let ownQuantization = Traits(rawValue: 1 << 10)
+    /// Turns reals into integers by given parameters.
+    public static let quantizes = Traits(rawValue: 1 << 11)
+    /// Turns integers into reals by given parameters.
+    public static let dequantizes = Traits(rawValue: 1 << 12)
+    /// Chooses parameters of quantization by the data.
+    public static let choosesParameters = Traits(rawValue: 1 << 13)
+    /// Any operator that stands in Q/DQ graphs alone.
+    public static let quantizeDequantize: Traits = [quantizes, dequantizes, choosesParameters]
+    /// Shows a value to an observer and gives it unchanged.
+    public static let observes = Traits(rawValue: 1 << 14)
+    /// Stands in lowered graphs alone: what a backend runs as a unit, f32 or int8, with quantization parameters on its
+    /// values.
+    public static let fused = Traits(rawValue: 1 << 15)
+    /// Quantizes its input inside: the sums are of integers although the values around it are real.
+    public static let dynamic = Traits(rawValue: 1 << 16)
+  }
+
+  /// Whether the operator has any of these traits.
+  public func isAny(_ traits: Traits) -> Bool { !self.traits.isDisjoint(with: traits) }
+  /// Whether the operator has all of these traits.
+  public func has(_ traits: Traits) -> Bool { self.traits.isSuperset(of: traits) }
+
+  /// A layer with a weight, and an optional bias, of one element for each channel of the result.
+  public enum Layer: Hashable, Sendable {
+    /// Over `spatial` dimensions, the last of input and result; channels are the dimension before them.
+    case convolution(spatial: Int)
+    case transposedConvolution(spatial: Int)
+    /// Channels are the last dimension.
+    case linear
+
+    /// The dimension of the channels in a result of that rank.
+    public func channelDimension(rank: Int) -> Int {
+      switch self {
+      case .convolution(let spatial), .transposedConvolution(let spatial): rank - spatial - 1
+      case .linear: rank - 1
+      }
+    }
   }
 }
 

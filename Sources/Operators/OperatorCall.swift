@@ -5,7 +5,7 @@ import TensorCore
 /// The accessors read arguments with the schema's defaults filled in and throw an `OperatorError` that names the
 /// argument when it is missing or of another kind.
 public struct OperatorCall: Sendable {
-  public let schema: Schema
+  public let op: Operator
   public let node: String
   public let arguments: CallArguments
   /// The call's tensors in schema order, absent optional ones left out.
@@ -15,10 +15,10 @@ public struct OperatorCall: Sendable {
   public let outputs: [TensorSpec]
 
   public init(
-    schema: Schema, node: String, arguments: CallArguments, inputs: [TensorSpec], constants: [Tensor?],
+    op: Operator, node: String, arguments: CallArguments, inputs: [TensorSpec], constants: [Tensor?],
     outputs: [TensorSpec] = []
   ) {
-    self.schema = schema
+    self.op = op
     self.node = node
     self.arguments = arguments
     self.inputs = inputs
@@ -26,8 +26,10 @@ public struct OperatorCall: Sendable {
     self.outputs = outputs
   }
 
+  public var schema: Schema { op.schema }
+
   public func error(_ reason: String) -> OperatorError {
-    OperatorError(operatorName: schema.name, node: node, inputs: inputs, reason: reason)
+    OperatorError(operatorName: op.name, node: node, inputs: inputs, reason: reason)
   }
 
   public func check(_ condition: Bool, _ reason: @autoclosure () -> String) throws(OperatorError) {

@@ -1,12 +1,30 @@
-/// All operators, by name. Adding one is its file in `Ops/` and its line here.
-public enum OperatorSet {
-  public static let all: [Operator] =
-    atenOperators + quantizedDecomposedOperators + fusedOperators
+/// Operators by name, for readers of files: those of this library, and a user's own. Adding one here is its file in `Ops/` and
+/// its line below.
+public struct OperatorSet: Sendable {
+  /// All operators of this library.
+  public static let standard = OperatorSet(atenOperators + quantizedDecomposedOperators + fusedOperators)
 
-  private static let byName = Dictionary(uniqueKeysWithValues: all.map { ($0.name, $0) })
+  private var byName: [String: Operator] = [:]
+
+  private init(_ operators: [Operator]) {
+    byName = Dictionary(uniqueKeysWithValues: operators.map { ($0.name, $0) })
+  }
+
+  /// This set and more operators; of two with one name the new one stays.
+  public func adding(_ operators: [Operator]) -> OperatorSet {
+    var copy = self
+    for op in operators { copy.byName[op.name] = op }
+    return copy
+  }
+
+  /// All operators, by name.
+  public var operators: [Operator] { byName.values.sorted { $0.name < $1.name } }
 
   /// The operator of that qualified name (`aten.relu.default`), or nil.
-  public static func named(_ name: String) -> Operator? { byName[name] }
+  public subscript(name: String) -> Operator? { byName[name] }
+
+  /// The operator of that name, or one that refuses every call, so that a graph can hold what nothing here knows.
+  public func resolve(_ name: String) -> Operator { byName[name] ?? Operator(unknown: name) }
 
   /// Operators of PyTorch's core library, f32 (data movement: any type), contiguous tensors.
   static let atenOperators: [Operator] = [

@@ -8,7 +8,7 @@ extension Operator {
     var call = call
     if call.outputs.isEmpty {
       call = OperatorCall(
-        schema: call.schema, node: call.node, arguments: call.arguments, inputs: call.inputs,
+        op: call.op, node: call.node, arguments: call.arguments, inputs: call.inputs,
         constants: call.constants, outputs: try infer(call))
     }
     try call.check(inputs.map(\.spec) == call.inputs, "the tensors do not match the call's specs")

@@ -1,3 +1,4 @@
+import Operators
 import TensorCore
 
 /// A lowered method, ready to load: instructions over a table of values whose memory is planned. Immutable.
@@ -38,7 +39,7 @@ public struct Program: Sendable {
   /// One operator call. Also a delegated instruction names its portable operator, which runs if the delegate refuses it.
   public struct Instruction: Sendable {
     public let node: String
-    public let operatorName: String
+    public let op: Operator
     public internal(set) var arguments: CallArguments
     /// Indices into `values`, in the order that `arguments` refers to.
     public let inputs: [Int]
@@ -52,11 +53,11 @@ public struct Program: Sendable {
     public let isInPlace: Bool
 
     public init(
-      node: String, operatorName: String, arguments: CallArguments, inputs: [Int], outputs: [Int],
+      node: String, op: Operator, arguments: CallArguments, inputs: [Int], outputs: [Int],
       delegateCall: DelegateCall?, reason: String?, sourceNodes: [String], isInPlace: Bool = false
     ) {
       self.node = node
-      self.operatorName = operatorName
+      self.op = op
       self.arguments = arguments
       self.inputs = inputs
       self.outputs = outputs
@@ -115,18 +116,11 @@ public struct Program: Sendable {
   /// convert or move it. A layer of dynamic quantization is none: its sums are of integers.
   public var floatInstructions: [Instruction] {
     instructions.filter { instruction in
-      guard !Program.conversions.contains(instruction.operatorName),
-        !instruction.operatorName.hasPrefix("fused.dynamic_")
-      else { return false }
+      guard !instruction.op.isAny([.movesElements, .quantizes, .dequantizes, .dynamic]) else { return false }
       return (instruction.inputs + instruction.outputs).contains { index in
         guard values[index].spec.dataType == .float32, case .arena = values[index].location else { return false }
         return true
       }
     }
   }
-
-  private static let conversions: Set<String> = [
-    "fused.quantize", "fused.dequantize", "fused.view", "dim_order_ops._to_dim_order_copy.default", "fused.expand",
-    "fused.pad", "fused.slice", "fused.cat", "aten.permute.default", "aten.transpose.int", "aten.expand.default",
-  ]
 }

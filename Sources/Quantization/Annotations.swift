@@ -1,4 +1,5 @@
 import GraphIR
+import Operators
 
 /// What an annotation says of one place (PT2E's four kinds of `QuantizationSpecBase`).
 public enum AnnotatedSpec: Hashable, Sendable {
@@ -71,7 +72,7 @@ public struct NotQuantized: Hashable, Sendable, CustomStringConvertible {
 
   public init(_ node: Node, reason: String) {
     self.node = node.name
-    self.operatorName = node.operatorName
+    self.operatorName = node.op.name
     self.modulePath = node.modulePath
     self.reason = reason
   }

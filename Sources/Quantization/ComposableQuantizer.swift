@@ -1,4 +1,5 @@
 import GraphIR
+import Operators
 
 /// Several quantizers one after the other (PT2E's `ComposableQuantizer`): each annotates what those before it have left.
 ///
@@ -24,7 +25,7 @@ public struct ComposableQuantizer: Quantizer {
       for node in program.graph.nodes where annotations[node.output] != before[node.output] {
         if before[node.output] != nil {
           throw .conflictingAnnotations(
-            program: program.name, node: node.name, operatorName: node.operatorName,
+            program: program.name, node: node.name, operatorName: node.op.name,
             first: authors[node.output] ?? "a quantizer before", second: name)
         }
         authors[node.output] = name

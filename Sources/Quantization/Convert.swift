@@ -184,25 +184,26 @@ private struct Conversion {
       literals[0] = .init("scales", .value(buffers.scales))
       literals[1] = .init("zero_points", .value(buffers.zeroPoints))
     }
-    let form = parameters.isPerChannel ? "per_channel" : "per_tensor"
-    func emitted(_ verb: String, _ value: ValueID, _ origin: Node?) throws(QuantizationError) -> ValueID {
-      try emit("\(verb)_\(form).default", [.init("input", .value(value))] + literals, origin)[0]
+    let quantize: Operator = parameters.isPerChannel ? .quantizePerChannel : .quantizePerTensor
+    let dequantize: Operator = parameters.isPerChannel ? .dequantizePerChannel : .dequantizePerTensor
+    func emitted(_ op: Operator, _ value: ValueID, _ origin: Node?) throws(QuantizationError) -> ValueID {
+      try emit(op, [.init("input", .value(value))] + literals, origin)[0]
     }
     let isWeight = constants[input] != nil
     let quantized: ValueID
     if let folded = integers[node.output] {
       quantized = folded
     } else {
-      quantized = try emitted("quantize", values[input] ?? input, isWeight ? all.first : producer)
+      quantized = try emitted(quantize, values[input] ?? input, isWeight ? all.first : producer)
     }
     let quantizedReaders = all.filter { !$0.isObserver && observed.annotations.isQuantized($0.output) }
     let isOutput = source.graph.outputs.contains { (repeats[$0] ?? $0) == node.output }
     if quantizedReaders.count < all.count || isOutput || all.isEmpty {
       let reader = all.first { reader in !quantizedReaders.contains { $0.name == reader.name } }
-      values[node.output] = try emitted("dequantize", quantized, reader ?? producer)
+      values[node.output] = try emitted(dequantize, quantized, reader ?? producer)
     }
     for reader in quantizedReaders.reversed() {
-      privateValues[reader.output, default: [:]][node.output] = try emitted("dequantize", quantized, reader)
+      privateValues[reader.output, default: [:]][node.output] = try emitted(dequantize, quantized, reader)
     }
   }
 
@@ -230,30 +231,30 @@ private struct Conversion {
     let range = range(spec)
     let value = Node.Argument("input", .value(input))
     if spec.scheme == .perTokenAffine {
-      let chosen = try emit("choose_qparams_per_token_asymmetric.default", [value, range[2]], origin)
+      let chosen = try emit(.chooseQParamsPerToken, [value, range[2]], origin)
       let parameters: [Node.Argument] = [.init("scales", .value(chosen[0])), .init("zero_points", .value(chosen[1]))]
-      let quantized = try emit("quantize_per_token.default", [value] + parameters + range, origin)[0]
+      let quantized = try emit(.quantizePerToken, [value] + parameters + range, origin)[0]
       return try emit(
-        "dequantize_per_token.default",
+        .dequantizePerToken,
         [.init("input", .value(quantized))] + parameters + range
           + [.init("output_dtype", .attribute(.dataType(.float32)))], origin)[0]
     }
-    let form = spec.scheme.isSymmetric ? "choose_qparams_symmetric.tensor" : "choose_qparams.tensor"
+    let choose: Operator = spec.scheme.isSymmetric ? .chooseQParamsSymmetric : .chooseQParams
     let chosen = try emit(
-      form, [value, range[0], range[1], .init("eps", .attribute(.float(Double(spec.eps)))), range[2]], origin)
+      choose, [value, range[0], range[1], .init("eps", .attribute(.float(Double(spec.eps)))), range[2]], origin)
     let parameters: [Node.Argument] = [.init("scale", .value(chosen[0])), .init("zero_point", .value(chosen[1]))]
-    let quantized = try emit("quantize_per_tensor.tensor", [value] + parameters + range, origin)[0]
+    let quantized = try emit(.quantizePerTensorTensor, [value] + parameters + range, origin)[0]
     return try emit(
-      "dequantize_per_tensor.tensor", [.init("input", .value(quantized))] + parameters + range, origin)[0]
+      .dequantizePerTensorTensor, [.init("input", .value(quantized))] + parameters + range, origin)[0]
   }
 
   /// Appends a node whose outputs are as its operator infers them.
   private mutating func emit(
-    _ name: String, _ arguments: [Node.Argument], _ origin: Node?
+    _ op: Operator, _ arguments: [Node.Argument], _ origin: Node?
   ) throws(QuantizationError) -> [ValueID] {
-    let base = String(name.prefix { $0 != "." })
+    let base = op.functionName
     var node = Node(
-      name: base, operatorName: "quantized_decomposed.\(name)", arguments: arguments, outputs: [],
+      name: base, op: op, arguments: arguments, outputs: [],
       metadata: origin?.inheritedMetadata ?? [:])
     let specs: [TensorSpec]
     do throws(GraphError) { specs = try result.inferOutputs(of: node) } catch { throw .invalidGraph(error) }

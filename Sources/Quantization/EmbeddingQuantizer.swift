@@ -1,4 +1,5 @@
 import GraphIR
+import Operators
 import TensorCore
 
 /// Quantizes the tables of embeddings to uint8 with a scale and a real zero point per row (PT2E's `EmbeddingQuantizer`).
@@ -14,13 +15,13 @@ public struct EmbeddingQuantizer: Quantizer {
   public func quantizationCapabilities() -> [QuantizationCapability] {
     [
       QuantizationCapability(
-        pattern: "embedding", operators: ["aten.embedding.default"], configurations: ["weight only"], isTorchao: true)
+        pattern: "embedding", operators: [Operator.embedding.name], configurations: ["weight only"], isTorchao: true)
     ]
   }
 
   public func annotate(_ program: ExportedProgram, _ annotations: inout Annotations) throws(QuantizationError) {
     let constants = program.constants()
-    for node in program.graph.nodes where node.operatorName == "aten.embedding.default" {
+    for node in program.graph.nodes where node.op == .embedding {
       guard annotations[node.output] == nil, let table = node.value("weight") else { continue }
       guard constants[table]?.dataType == .float32 else {
         annotations.keepInFloat(node, reason: "its table is not a float32 constant")

@@ -1,4 +1,5 @@
 import GraphIR
+import Operators
 import TensorCore
 
 /// Values that share one factor per channel, with the layers that compute them and those that read them.
@@ -81,8 +82,8 @@ private struct EqualizationSearch {
   private mutating func visitLayer(_ index: Int, _ node: Node) -> String? {
     let activations = node.inputs.filter { constants[$0] == nil }
     guard node.outputs.count == 1, graph.spec(node.output).shape.rank >= 2 else { return "'\(node.name)' reads it" }
-    switch node.operatorName {
-    case "aten.conv2d.default", "aten.linear.default":
+    switch node.op {
+    case .conv2d, .linear:
       guard let input = node.value("input"), activations == [input] else {
         return "'\(node.name)' has computed weights"
       }
@@ -93,33 +94,29 @@ private struct EqualizationSearch {
       producers[node.output] = [index]
       consumers[input, default: []].append(index)
       return nil
-    case "aten.add.Tensor":
+    case .add:
       guard activations.count == 2,
         Set(activations + [node.output]).allSatisfy({ graph.spec($0).shape == graph.spec(node.output).shape })
       else { return "'\(node.name)' adds a constant or another shape to it" }
-    case "aten.mean.dim":
+    case .meanDim:
       guard graph.spec(activations[0]).shape.rank == 4, node.averagesImages else {
         return "'\(node.name)' averages channels"
       }
-    case "aten.flatten.using_ints", "aten.view.default", "aten.reshape.default":
+    case .flatten, .view, .reshape:
       let (from, to) = (graph.spec(activations[0]).shape, graph.spec(node.output).shape)
       guard from[0] == to[0], from.rank >= 2, from[1] == to[1], from.elementCount == from[0] * from[1] else {
         return "'\(node.name)' changes its channels"
       }
-    case let name where name == "aten.relu.default" || EqualizationSearch.pools.contains(name): break
-    case "aten.pad.default", "aten.constant_pad_nd.default":
+    case .relu, .maxPool2d, .avgPool2d, .adaptiveAvgPool2d: break
+    case .pad, .constantPadNd:
       guard node.padsImagesWithZeros else { return "'\(node.name)' pads it with other than zeros" }
     default:
-      guard let bound = node.upperBoundOfReLU else { return "'\(node.name)' (\(node.operatorName)) reads it" }
+      guard let bound = node.upperBoundOfReLU else { return "'\(node.name)' (\(node.op)) reads it" }
       bounds[node.output] = bound
     }
     for id in activations { parents[root(id)] = root(node.output) }
     return nil
   }
-
-  private static let pools: Set<String> = [
-    "aten.max_pool2d.default", "aten.avg_pool2d.default", "aten.adaptive_avg_pool2d.default",
-  ]
 
   private mutating func root(_ id: ValueID) -> ValueID {
     var id = id
@@ -159,10 +156,10 @@ extension Node {
       default: nil
       }
     }
-    switch operatorName {
-    case "aten.relu6.default": return 6
-    case "aten.hardtanh.default": return number("min_val") == 0 ? number("max_val").flatMap { $0 > 0 ? $0 : nil } : nil
-    case "aten.clamp.default": return number("min") == 0 ? number("max").flatMap { $0 > 0 ? $0 : nil } : nil
+    switch op {
+    case .relu6: return 6
+    case .hardtanh: return number("min_val") == 0 ? number("max_val").flatMap { $0 > 0 ? $0 : nil } : nil
+    case .clamp: return number("min") == 0 ? number("max").flatMap { $0 > 0 ? $0 : nil } : nil
     default: return nil
     }
   }

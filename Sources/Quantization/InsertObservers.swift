@@ -1,12 +1,11 @@
 import GraphIR
+import Operators
 import TensorCore
 
 /// Puts `quantization.observe` nodes at annotated places, as torchao's `prepare` does: one after each annotated output,
 /// which all readers then read, and one on each annotated edge whose observer is another than its producer's. Edges of
 /// one value with one observer share a node. Which observer is at which place, the assignment tells.
 struct ObserverInsertion {
-  static let operatorName = "quantization.observe"
-
   private var program: ExportedProgram
   private let annotations: Annotations
   private let assignment: ObserverAssignment
@@ -64,7 +63,7 @@ struct ObserverInsertion {
 
   private mutating func insert(_ value: ValueID, _ observer: Int, like node: Node) -> ValueID {
     let observe = program.graph.makeNode(
-      ObserverInsertion.operatorName, name: "activation_post_process_\(count)",
+      .observe, name: "activation_post_process_\(count)",
       arguments: [.init("input", .value(value)), .init("observer", .attribute(.int(observer)))],
       output: program.graph.spec(value), metadata: node.inheritedMetadata)
     count += 1
@@ -96,7 +95,7 @@ struct ObserverInsertion {
 }
 
 extension Node {
-  var isObserver: Bool { operatorName == ObserverInsertion.operatorName }
+  var isObserver: Bool { op.has(.observes) }
 
   /// The observer's index of a `quantization.observe` node.
   var observerIndex: Int? {

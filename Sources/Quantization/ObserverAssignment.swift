@@ -1,4 +1,5 @@
 import GraphIR
+import Operators
 
 /// Which observer watches which annotated place: at first one observer for each group of places that share, by torchao's
 /// union-find over explicit `SharedQuantizationSpec`s and over the implicit sharing among the readers and the producer
@@ -101,7 +102,7 @@ private struct SharingBuilder {
       }
     let node = program.graph.nodes.first { $0.outputs.contains(id) }
     return .invalidAnnotation(
-      program: program.name, node: node?.name ?? "\(id)", operatorName: node?.operatorName ?? "", reason: reason)
+      program: program.name, node: node?.name ?? "\(id)", operatorName: node?.op.name ?? "", reason: reason)
   }
 
   func root(of place: QuantizedPlace) -> QuantizedPlace {

@@ -1,4 +1,5 @@
 import GraphIR
+import Operators
 import TensorCore
 
 /// Prepares a float program for static post-training quantization (PT2E's `prepare_pt2e`).
@@ -38,8 +39,8 @@ public func prepare(
 
 private func checkIsFloat(_ program: ExportedProgram) throws(QuantizationError) {
   for node in program.graph.nodes {
-    guard node.operatorName.hasPrefix("quantized_decomposed.") || node.isObserver else { continue }
-    throw .alreadyQuantized(program: program.name, node: node.name, operatorName: node.operatorName)
+    guard node.op.isAny([.quantizeDequantize, .observes]) else { continue }
+    throw .alreadyQuantized(program: program.name, node: node.name, operatorName: node.op.name)
   }
 }
 

@@ -1,4 +1,5 @@
 import GraphIR
+import Operators
 import TensorCore
 
 /// Decides which values of a graph are quantized and how (PT2E's `Quantizer`); usually one per backend.
@@ -53,7 +54,7 @@ extension Annotations {
       func check(_ condition: Bool, _ reason: @autoclosure () -> String) throws(QuantizationError) {
         guard !condition else { return }
         throw .invalidAnnotation(
-          program: program.name, node: node.name, operatorName: node.operatorName, reason: reason())
+          program: program.name, node: node.name, operatorName: node.op.name, reason: reason())
       }
       try check(node.output == id, "a node is annotated by its first output")
       let read = Set(node.inputs)

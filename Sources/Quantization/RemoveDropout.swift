@@ -1,14 +1,11 @@
 import GraphIR
+import Operators
 import TensorCore
 
 extension Node {
   /// Whether it is a dropout that passes its input through, as all do outside training.
   public var isInferenceDropout: Bool {
-    switch operatorName {
-    case "aten.dropout.default", "aten.feature_dropout.default", "aten.alpha_dropout.default":
-      operand("train") == .attribute(.bool(false)) && value("input") != nil
-    default: false
-    }
+    op == .dropout && operand("train") == .attribute(.bool(false)) && value("input") != nil
   }
 }
 

@@ -1,4 +1,5 @@
 import GraphIR
+import Operators
 import TensorCore
 
 /// Widens the range of every activation of a Q/DQ program: scales are multiplied by `factor`, zero points stay, so that
@@ -13,7 +14,7 @@ public func widenActivationRanges(of program: inout ExportedProgram, by factor: 
   let constants = program.constants()
   for index in program.graph.nodes.indices {
     let node = program.graph.nodes[index]
-    guard node.operatorName.hasPrefix("quantized_decomposed."),
+    guard node.op.isAny(.quantizeDequantize),
       node.value("input").map({ constants[$0] == nil }) ?? false,
       let position = node.arguments.firstIndex(where: { $0.name == "scale" }),
       case .attribute(.float(let scale)) = node.arguments[position].operand

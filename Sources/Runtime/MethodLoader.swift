@@ -99,22 +99,23 @@ struct MethodLoader {
     slots += activations + instruction.outputs
     operations.append(
       .init(
-        node: instruction.node, operatorName: instruction.operatorName,
+        node: instruction.node, operatorName: instruction.op.name,
         backend: delegated.isNative ? .native : .xnnpack, reason: nil, sourceNodes: instruction.sourceNodes))
   }
 
   private static func checkOutputs(of call: OperatorCall, _ op: Operator) throws(OperatorError) {
     let asked = OperatorCall(
-      schema: call.schema, node: call.node, arguments: call.arguments, inputs: call.inputs, constants: call.constants)
+      op: call.op, node: call.node, arguments: call.arguments, inputs: call.inputs, constants: call.constants)
     let shapes = try op.infer(asked).map(\.shape)
     try call.check(
       shapes == call.outputs.map(\.shape), "gives \(shapes), but is to give \(call.outputs.map(\.shape))")
   }
 
   private mutating func appendKernel(_ instruction: Program.Instruction, reason: String) throws(ProgramError) {
-    guard let op = OperatorSet.named(instruction.operatorName) else {
+    let op = instruction.op
+    guard op.isKnown else {
       throw ProgramError(
-        program: program.name, place: instruction.node, reason: "unknown operator \(instruction.operatorName)")
+        program: program.name, place: instruction.node, reason: "unknown operator \(op)")
     }
     var tensors: [Tensor?] = []
     for index in instruction.inputs {
@@ -124,7 +125,7 @@ struct MethodLoader {
       tensors.append(constants[index])
     }
     let call = OperatorCall(
-      schema: op.schema, node: instruction.node, arguments: instruction.arguments,
+      op: op, node: instruction.node, arguments: instruction.arguments,
       inputs: instruction.inputs.map { program.values[$0].spec }, constants: tensors,
       outputs: instruction.outputs.map { program.values[$0].spec })
     let kernel: PreparedKernel
@@ -143,7 +144,7 @@ struct MethodLoader {
     slots += instruction.inputs + instruction.outputs
     operations.append(
       .init(
-        node: instruction.node, operatorName: instruction.operatorName, backend: .portable, reason: reason,
+        node: instruction.node, operatorName: instruction.op.name, backend: .portable, reason: reason,
         sourceNodes: instruction.sourceNodes))
   }
 }

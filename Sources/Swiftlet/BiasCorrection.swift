@@ -63,7 +63,7 @@ private struct BiasCorrector {
     self.execution = execution
     let (graph, constants) = (models.quantized.graph, models.quantized.constants())
     layers = graph.nodes.compactMap { node in
-      guard ["aten.conv2d.default", "aten.linear.default"].contains(node.operatorName),
+      guard [.conv2d, .linear].contains(node.op),
         let weight = node.value("weight"), constants[weight] == nil, models.quantized.constantReals(weight) != nil,
         node.value("bias").map({ constants[$0]?.dataType == .float32 }) ?? true,
         let reference = models.matching.values[node.output]

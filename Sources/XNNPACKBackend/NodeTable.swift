@@ -4,7 +4,7 @@ import TensorCore
 
 /// How one fused operator becomes a node of a delegated subgraph: a struct of functions, one per file of Nodes/.
 struct DelegatedNode: Sendable {
-  let operatorName: String
+  let op: Operator
   /// Why XNNPACK cannot run the call; nil when it can.
   let reasonAgainst: @Sendable (OperatorCall) throws(OperatorError) -> String?
   /// Fills in the kind and what the kind needs; inputs, output and bounds are filled in for all.
@@ -20,5 +20,5 @@ enum NodeTable {
     .concatenate, .lookupTable, .quantize, .dequantize, .transpose, .dynamicLinear,
   ]
 
-  static let byOperator = Dictionary(uniqueKeysWithValues: all.map { ($0.operatorName, $0) })
+  static let byOperator = Dictionary(uniqueKeysWithValues: all.map { ($0.op, $0) })
 }

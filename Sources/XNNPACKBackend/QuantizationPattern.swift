@@ -1,4 +1,5 @@
 import GraphIR
+import Operators
 import Quantization
 import TensorCore
 
@@ -6,9 +7,9 @@ import TensorCore
 struct QuantizationPattern: Sendable {
   let name: String
   /// The operators that such a unit starts with.
-  let operators: Set<String>
+  let operators: OperatorPattern
   /// Operators that become part of the unit when nothing else reads its result.
-  let activations: Set<String>
+  let activations: OperatorPattern
   /// Whether dynamic configurations apply.
   let isDynamic: Bool
   /// Whether ExecuTorch's quantizer has it.
@@ -18,7 +19,7 @@ struct QuantizationPattern: Sendable {
   let annotate: @Sendable (inout XNNPACKAnnotator, Node, QuantizationConfig) -> String?
 
   init(
-    _ name: String, _ operators: Set<String>, activations: Set<String> = [], isDynamic: Bool = false,
+    _ name: String, _ operators: OperatorPattern, activations: OperatorPattern = [], isDynamic: Bool = false,
     isTorchao: Bool = false, annotate: @escaping @Sendable (inout XNNPACKAnnotator, Node, QuantizationConfig) -> String?
   ) {
     self.name = name
@@ -29,17 +30,14 @@ struct QuantizationPattern: Sendable {
     self.annotate = annotate
   }
 
-  static let linear: Set<String> = ["aten.linear.default"]
-  static let convolution: Set<String> = [
-    "aten.conv1d.default", "aten.conv1d.padding", "aten.conv2d.default", "aten.conv2d.padding",
-    "aten.conv3d.default", "aten.conv3d.padding",
-  ]
-  static let transposedConvolution: Set<String> = [
-    "aten.conv_transpose1d.default", "aten.conv_transpose2d.input", "aten.conv_transpose3d.input",
-  ]
-  static let relu: Set<String> = ["aten.relu.default"]
+  static let linear = OperatorPattern.condition { $0.layer == .linear }
+  static let convolution = OperatorPattern.condition { if case .convolution = $0.layer { true } else { false } }
+  static let transposedConvolution = OperatorPattern.condition {
+    if case .transposedConvolution = $0.layer { true } else { false }
+  }
+  static let relu: OperatorPattern = [.relu]
   /// What becomes the output clamp of a layer.
-  static let clamps: Set<String> = relu.union(["aten.relu6.default", "aten.hardtanh.default", "aten.clamp.default"])
+  static let clamps = OperatorPattern.traits(.clamps)
 
   /// All patterns, in the order in which they are tried on the whole graph. What an earlier one annotated stays.
   static let all: [QuantizationPattern] = [
@@ -49,45 +47,39 @@ struct QuantizationPattern: Sendable {
     layer("conv_transpose", transposedConvolution, isFused: false),
     layer("conv_relu", convolution, isFused: true),
     layer("conv_transpose_relu", transposedConvolution, isFused: true),
-    QuantizationPattern("adaptive_avg_pool2d", ["aten.adaptive_avg_pool2d.default"], isTorchao: true) {
+    QuantizationPattern("adaptive_avg_pool2d", [.adaptiveAvgPool2d], isTorchao: true) {
       $0.annotatePool($1, $2)
     },
-    binary("add_relu", "aten.add.Tensor", isFused: true, isTorchao: true),
-    binary("add", "aten.add.Tensor", isFused: false, isTorchao: true),
-    binary("mul_relu", "aten.mul.Tensor", isFused: true, isTorchao: true),
-    binary("mul", "aten.mul.Tensor", isFused: false, isTorchao: true),
-    binary("sub_relu", "aten.sub.Tensor", isFused: true),
-    binary("sub", "aten.sub.Tensor", isFused: false),
-    QuantizationPattern("cat", ["aten.cat.default"], isTorchao: true) { $0.annotateConcatenation($1, $2) },
-    QuantizationPattern("stack", ["aten.stack.default"]) { $0.annotateConcatenation($1, $2) },
-    QuantizationPattern("matmul", ["aten.matmul.default", "aten.bmm.default", "aten.mm.default"]) {
+    binary("add_relu", .add, isFused: true, isTorchao: true),
+    binary("add", .add, isFused: false, isTorchao: true),
+    binary("mul_relu", .mul, isFused: true, isTorchao: true),
+    binary("mul", .mul, isFused: false, isTorchao: true),
+    binary("sub_relu", .sub, isFused: true),
+    binary("sub", .sub, isFused: false),
+    QuantizationPattern("cat", [.cat], isTorchao: true) { $0.annotateConcatenation($1, $2) },
+    QuantizationPattern("stack", [.stack]) { $0.annotateConcatenation($1, $2) },
+    QuantizationPattern("matmul", [.matmul, .bmm, .mm]) {
       $0.annotateOperands($1, ["self", "other", "mat2"], $2)
     },
-    QuantizationPattern("adaptive_avg_pool1d", ["aten.adaptive_avg_pool1d.default"]) { $0.annotatePool($1, $2) },
-    QuantizationPattern("avg_pool2d", ["aten.avg_pool2d.default", "aten.avg_pool1d.default"]) {
+    QuantizationPattern("adaptive_avg_pool1d", [.adaptiveAvgPool1d]) { $0.annotatePool($1, $2) },
+    QuantizationPattern("avg_pool2d", [.avgPool2d, .avgPool1d]) {
       $0.annotateOperands($1, ["self"], $2)
     },
-    QuantizationPattern("layer_norm", ["aten.layer_norm.default"]) { $0.annotateOperands($1, ["input"], $2) },
+    QuantizationPattern("layer_norm", [.layerNorm]) { $0.annotateOperands($1, ["input"], $2) },
     QuantizationPattern(
-      "activation",
-      [
-        "aten.hardswish.default", "aten.silu.default", "aten.gelu.default", "aten.elu.default",
-        "aten.leaky_relu.default", "aten.clamp.default", "aten.rsub.Scalar",
-      ]
+      "activation", .condition { $0.has([.pointwise, .ownQuantization]) && $0.resultRange == nil }
     ) { $0.annotateOperands($1, ["self"], $2) },
-    // Results that lie in [0, 1] or [−1, 1] have parameters that need no observer, as in TensorFlow Lite.
-    QuantizationPattern("sigmoid", ["aten.sigmoid.default", "aten.hardsigmoid.default"]) {
-      $0.annotateOperands($1, ["self"], $2, result: 0...1)
+    // Parameters of results in a fixed range need no observer, as in TensorFlow Lite.
+    QuantizationPattern("fixed_range", .condition { $0.has(.ownQuantization) && $0.resultRange != nil }) {
+      $0.annotateOperands($1, ["self"], $2, result: $1.op.resultRange)
     },
-    QuantizationPattern("tanh", ["aten.tanh.default"]) { $0.annotateOperands($1, ["self"], $2, result: -1...1) },
-    QuantizationPattern("softmax", ["aten.softmax.int"]) { $0.annotateOperands($1, ["self"], $2, result: 0...1) },
-    QuantizationPattern("upsample", ["aten.upsample_nearest2d.vec", "aten.upsample_bilinear2d.vec"]) {
+    QuantizationPattern("upsample", [.upsampleNearest2d, .upsampleBilinear2d]) {
       $0.annotateResize($1, $2)
     },
   ]
 
   private static func layer(
-    _ name: String, _ operators: Set<String>, isFused: Bool, isDynamic: Bool = false
+    _ name: String, _ operators: OperatorPattern, isFused: Bool, isDynamic: Bool = false
   ) -> QuantizationPattern {
     QuantizationPattern(
       name, operators, activations: isFused ? clamps : [], isDynamic: isDynamic, isTorchao: true
@@ -95,9 +87,9 @@ struct QuantizationPattern: Sendable {
   }
 
   private static func binary(
-    _ name: String, _ operatorName: String, isFused: Bool, isTorchao: Bool = false
+    _ name: String, _ op: Operator, isFused: Bool, isTorchao: Bool = false
   ) -> QuantizationPattern {
-    QuantizationPattern(name, [operatorName], activations: isFused ? relu : [], isTorchao: isTorchao) {
+    QuantizationPattern(name, .operators([op]), activations: isFused ? relu : [], isTorchao: isTorchao) {
       $0.annotateBinary($1, $2, isFused: isFused)
     }
   }
@@ -106,12 +98,12 @@ struct QuantizationPattern: Sendable {
 extension XNNPACKQuantizer {
   /// What can be quantized: every pattern with its operators and configurations.
   public func quantizationCapabilities() -> [QuantizationCapability] {
-    QuantizationPattern.all.filter { $0.isTorchao || patterns == .all }.map { pattern in
+    let known = OperatorSet.standard.operators
+    func names(_ pattern: OperatorPattern) -> [String] { known.filter(pattern.matches).map(\.name) }
+    return QuantizationPattern.all.filter { $0.isTorchao || patterns == .all }.map { pattern in
       QuantizationCapability(
-        pattern: pattern.name, operators: pattern.operators.sorted(),
-        activations: (patterns == .all
-          ? pattern.activations : pattern.activations.intersection(QuantizationPattern.relu))
-          .sorted(),
+        pattern: pattern.name, operators: names(pattern.operators),
+        activations: names(pattern.activations).filter { patterns == .all || $0 == Operator.relu.name },
         configurations: pattern.isDynamic ? ["static", "dynamic"] : ["static"], isTorchao: pattern.isTorchao,
         constraints: pattern.constraints)
     }
@@ -122,17 +114,15 @@ extension QuantizationPattern {
   /// What `annotate` refuses, in words.
   fileprivate var constraints: [String] {
     var constraints: [String] = []
-    if !operators.isDisjoint(with: QuantizationPattern.linear.union(QuantizationPattern.convolution)) {
+    let layers = OperatorSet.standard.operators.filter(operators.matches).compactMap(\.layer)
+    if layers.contains(where: { if case .transposedConvolution = $0 { true } else { false } }) {
+      constraints.append("the weight is a constant, groups = 1")
+    } else if !layers.isEmpty {
       constraints.append("the weight is a constant")
     }
-    if !operators.isDisjoint(with: QuantizationPattern.transposedConvolution) {
-      constraints.append("the weight is a constant, groups = 1")
-    }
-    if isDynamic, !operators.isDisjoint(with: QuantizationPattern.convolution) {
-      constraints.append("dynamic in 2-D only")
-    }
+    if isDynamic, !layers.isEmpty, !layers.contains(.linear) { constraints.append("dynamic in 2-D only") }
     switch name {
-    case "sigmoid", "tanh", "softmax": constraints.append("not as the model's result, unless configured by name")
+    case "fixed_range": constraints.append("not as the model's result, unless configured by name")
     case "cat", "stack", "upsample": constraints.append("the result has the parameters of the operands")
     case "adaptive_avg_pool1d", "adaptive_avg_pool2d":
       constraints.append("keeps the input's parameters, unless it gives the model's result")

@@ -1,4 +1,5 @@
 import GraphIR
+import Operators
 import Quantization
 import TensorCore
 
@@ -11,7 +12,7 @@ extension XNNPACKAnnotator {
     guard let input = node.value("input"), let weight = node.value("weight") else { return "it has no weight" }
     if let refusal = layerRefusal(input: input, weight: weight) { return refusal }
     var weightSpec = config.weight
-    if QuantizationPattern.transposedConvolution.contains(node.operatorName) {
+    if QuantizationPattern.transposedConvolution.matches(node.op) {
       if case .attribute(.int(let groups))? = node.operand("groups"), groups != 1 {
         return "it is a transposed convolution with \(groups) groups"
       }
@@ -40,7 +41,7 @@ extension XNNPACKAnnotator {
     guard let input = node.value("input"), let weight = node.value("weight") else { return "it has no weight" }
     if let refusal = layerRefusal(input: input, weight: weight) { return refusal }
     var activation = config.inputActivation
-    if !QuantizationPattern.linear.contains(node.operatorName) {
+    if node.op.layer != .linear {
       guard graph.spec(input).shape.rank == 4 else { return "dynamic quantization covers 2-D convolutions only" }
       if activation?.scheme == .perTokenAffine { activation?.scheme = .perTensorAffine }
     }

@@ -1,4 +1,5 @@
 import GraphIR
+import Operators
 import Quantization
 import TensorCore
 
@@ -27,7 +28,7 @@ struct XNNPACKAnnotator {
 
   mutating func run() {
     for pattern in QuantizationPattern.all where pattern.isTorchao || annotatesAll {
-      for node in graph.nodes where pattern.operators.contains(node.operatorName) {
+      for node in graph.nodes where pattern.operators.matches(node.op) {
         guard annotations[node.output] == nil, refusals[node.output] == nil else { continue }
         switch quantizer.decision(for: node) {
         case .quantize(let config) where config.isDynamic && !pattern.isDynamic: continue
@@ -55,10 +56,10 @@ struct XNNPACKAnnotator {
 
   /// The clamp that becomes part of the unit that `node` starts: the only reader of its output, and meant to be
   /// quantized too.
-  func fusedActivation(of node: Node, _ operators: Set<String>) -> Node? {
+  func fusedActivation(of node: Node, _ operators: OperatorPattern) -> Node? {
     guard let readers = users[node.output], readers.count == 1, !outputs.contains(node.output) else { return nil }
     let reader = graph.nodes[readers[0]]
-    guard operators.contains(reader.operatorName), reader.inputs == [node.output],
+    guard operators.matches(reader.op), reader.inputs == [node.output],
       annotations[reader.output] == nil, case .quantize = quantizer.decision(for: reader)
     else { return nil }
     return reader
@@ -66,26 +67,14 @@ struct XNNPACKAnnotator {
 
   // MARK: Operators that keep their input's parameters
 
-  static let parameterKeeping: Set<String> = [
-    "aten.relu.default", "aten.relu6.default", "aten.hardtanh.default", "aten.max_pool2d.default",
-    "aten.mean.default", "aten.mean.dim", "aten.permute.default", "aten.permute_copy.default",
-    "aten.transpose.int", "aten.squeeze.dim", "aten.squeeze_copy.dim", "aten.adaptive_avg_pool2d.default",
-    "aten.view.default", "aten.view_copy.default", "aten.reshape.default", "aten.slice.Tensor",
-    "aten.slice_copy.Tensor", "aten.flatten.using_ints",
-  ]
-
-  /// Movement of elements that PyTorch's quantizer does not know as such.
-  private static let moreParameterKeeping: Set<String> = [
-    "aten.unsqueeze.default", "aten.unflatten.int", "aten.select.int", "aten.contiguous.default", "aten.clone.default",
-    "aten.alias.default", "aten.max_pool1d.default", "aten.t.default", "aten.roll.default", "aten.view_as.default",
-    "aten.reshape_as.default",
-    "aten.expand.default", "aten.expand_as.default", "aten.chunk.default", "aten.split.Tensor",
-    "aten.split_with_sizes.default", "aten.unbind.int",
+  /// Of those, the ones that PyTorch's quantizer knows: all of `_is_share_obs_or_fq_op` that are operators here.
+  private static let torchao: OperatorPattern = [
+    .relu, .relu6, .hardtanh, .maxPool2d, .meanDim, .permute, .transposeInt, .squeeze, .adaptiveAvgPool2d, .view,
+    .reshape, .slice, .flatten, .dropout,
   ]
 
   func keepsParameters(_ node: Node) -> Bool {
-    XNNPACKAnnotator.parameterKeeping.contains(node.operatorName) || node.isInferenceDropout
-      || (annotatesAll && XNNPACKAnnotator.moreParameterKeeping.contains(node.operatorName))
+    node.op.has(.sharesQuantization) && (annotatesAll || XNNPACKAnnotator.torchao.matches(node.op))
   }
 
   /// Whether what computes a value is annotated to give it quantized.
@@ -116,25 +105,9 @@ struct XNNPACKAnnotator {
       guard let input = node.inputs.first else { return "it has no input" }
       return "it takes its quantization parameters from its input '\(graph[input].name)', which is not quantized"
     }
-    if !annotatesAll, QuantizationPattern.all.contains(where: { $0.operators.contains(node.operatorName) }) {
+    if !annotatesAll, QuantizationPattern.all.contains(where: { $0.operators.matches(node.op) }) {
       return "PyTorch's quantizer has no rule for the operator, and its patterns were asked for"
     }
-    return XNNPACKAnnotator.reasons[node.operatorName] ?? "the XNNPACK quantizer has no rule for the operator"
+    return node.op.reasonForFloat ?? "the XNNPACK quantizer has no rule for the operator"
   }
-
-  /// Operators that one might expect to be quantized.
-  private static let reasons: [String: String] = {
-    let training = "the dropout is in training mode; export the model after eval()"
-    let padding = "it is not observed; lowering makes it part of the convolution that follows"
-    return [
-      "aten.dropout.default": training, "aten.feature_dropout.default": training,
-      "aten.alpha_dropout.default": training, "aten.pad.default": padding, "aten.constant_pad_nd.default": padding,
-      "aten.div.Tensor": "division is not quantized; write it as a multiplication by the reciprocal",
-      "aten.batch_norm.default": "BatchNorm is quantized only where it can be folded into the layer before it",
-      "aten.scaled_dot_product_attention.default": "attention in one operator is computed in float, as in PyTorch",
-      "aten.lstm.input": "recurrent layers are computed in float, as in PyTorch",
-      "aten.gru.input": "recurrent layers are computed in float, as in PyTorch",
-      "aten.embedding.default": "embeddings are quantized by EmbeddingQuantizer; compose it with this one",
-    ]
-  }()
 }

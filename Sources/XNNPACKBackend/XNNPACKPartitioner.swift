@@ -12,7 +12,7 @@ public struct XNNPACKPartitioner: Partitioner {
   public var backend: String { XNNPACKPartitioner.backendName }
 
   public func reasonAgainst(_ call: OperatorCall) -> String? {
-    guard let node = NodeTable.byOperator[call.schema.name] else { return "the XNNPACK delegate has no node for it" }
+    guard let node = NodeTable.byOperator[call.op] else { return "the XNNPACK delegate has no node for it" }
     if let large = (call.inputs + call.outputs).first(where: { $0.byteCount > Int(Int32.max) }) {
       return "a tensor of \(large.byteCount) bytes is too large"
     }
@@ -21,7 +21,7 @@ public struct XNNPACKPartitioner: Partitioner {
   }
 
   public func encode(_ call: OperatorCall, inputs: [Int], outputs: [Int]) throws(OperatorError) -> [UInt8] {
-    guard let entry = NodeTable.byOperator[call.schema.name] else {
+    guard let entry = NodeTable.byOperator[call.op] else {
       throw call.error("the XNNPACK delegate has no node for it")
     }
     var node = ds_node()

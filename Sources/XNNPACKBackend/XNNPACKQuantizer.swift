@@ -1,4 +1,5 @@
 import GraphIR
+import Operators
 import Quantization
 import TensorCore
 
@@ -84,13 +85,13 @@ public struct XNNPACKQuantizer: Quantizer {
 
   /// Turns the scalar operands of add, sub and mul into tensors, which can be observed.
   public func transformForAnnotation(_ program: inout ExportedProgram) throws(QuantizationError) {
-    let operators: Set<String> =
+    let operators: Set<Operator> =
       patterns == .all
-      ? ["aten.add.Tensor", "aten.mul.Tensor", "aten.sub.Tensor"] : ["aten.add.Tensor", "aten.mul.Tensor"]
+      ? [.add, .mul, .sub] : [.add, .mul]
     var number = 0
     for index in program.graph.nodes.indices {
       let node = program.graph.nodes[index]
-      guard operators.contains(node.operatorName),
+      guard operators.contains(node.op),
         node.outputs.allSatisfy({ program.graph.spec($0).dataType == .float32 }),
         let position = node.arguments.firstIndex(where: { $0.name == "other" }),
         let scalar = node.arguments[position].operand.scalar
@@ -151,7 +152,7 @@ public struct XNNPACKQuantizer: Quantizer {
 
   /// What is set for the node's operator, with or without overload.
   func operatorConfig(of node: Node) -> QuantizationConfig?? {
-    let name = node.operatorName
+    let name = node.op.name
     if let config = operatorConfigs[name] { return .some(config) }
     return name.lastIndex(of: ".").flatMap { operatorConfigs[String(name[..<$0])] }
   }

@@ -226,7 +226,7 @@ private func refuseFloat(_ program: Program, _ notQuantized: [NotQuantized]) thr
   let reasons = Dictionary(notQuantized.map { ($0.node, $0.reason) }, uniquingKeysWith: { first, _ in first })
   let lines = left.map { instruction in
     let reason = instruction.sourceNodes.lazy.compactMap { reasons[$0] }.first ?? instruction.reason
-    return "  \(instruction.node) (\(instruction.operatorName))\(reason.map { ": \($0)" } ?? "")"
+    return "  \(instruction.node) (\(instruction.op))\(reason.map { ": \($0)" } ?? "")"
   }
   throw UsageError(
     "--strict: \(left.count) operator\(left.count == 1 ? "" : "s") would run in float; nothing was written\n"

@@ -158,7 +158,8 @@ extension EndToEnd {
       program.graph.inputs = [x]
       program.inputKinds = [.userInput]
       let node = program.graph.makeNode(
-        "aten.relu.default", name: "]]>\u{1}&\u{FFFF}<svg onload='x'>", arguments: [.init("self", .value(x))],
+        OperatorSet.standard.resolve("aten.relu.default"), name: "]]>\u{1}&\u{FFFF}<svg onload='x'>",
+        arguments: [.init("self", .value(x))],
         output: spec)
       program.graph.nodes = [node]
       program.graph.outputs = [node.output]

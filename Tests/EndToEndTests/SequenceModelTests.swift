@@ -166,7 +166,7 @@ import Testing
         name: "chunk", operatorName: "aten.chunk.default",
         arguments: [.init("self", .value(x)), .init("chunks", .attribute(.int(2)))], outputs: pieces))
     let relu = program.graph.makeNode(
-      "aten.relu_.default", name: "relu_", arguments: [.init("self", .value(pieces[1]))],
+      OperatorSet.standard.resolve("aten.relu_.default"), name: "relu_", arguments: [.init("self", .value(pieces[1]))],
       output: TensorSpec(.float32, [2]))
     program.graph.nodes.append(relu)
     program.graph.outputs = [relu.output, pieces[0]]

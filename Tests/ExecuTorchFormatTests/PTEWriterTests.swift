@@ -14,7 +14,8 @@ import Testing
     program.inputKinds.append(.userInput)
     let half = program.addBuffer("half", Tensor([0.5, 1, 2, 4] as [Float], shape: [1, 4, 1, 1]))
     let node = program.graph.makeNode(
-      "aten.mul.Tensor", name: "mul", arguments: [.init("self", .value(input)), .init("other", .value(half))],
+      OperatorSet.standard.resolve("aten.mul.Tensor"), name: "mul",
+      arguments: [.init("self", .value(input)), .init("other", .value(half))],
       output: TensorSpec(.float32, [1, 4, 3, 3]))
     program.graph.nodes.append(node)
     program.graph.outputs = [node.output]

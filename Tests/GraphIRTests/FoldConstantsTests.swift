@@ -1,6 +1,7 @@
 import GraphIR
 import Operators
 import TensorCore
+import TestSupport
 import Testing
 
 /// What is computed ahead of time, and what is not.
@@ -13,14 +14,16 @@ struct FoldConstantsTests {
     program.graph.inputs = [x]
     program.inputKinds = [.userInput]
     let zeros = program.graph.makeNode(
-      "aten.ones.default", name: "ones", arguments: [.init("size", .attribute(.ints(sizes)))],
+      OperatorSet.standard.resolve("aten.ones.default"), name: "ones",
+      arguments: [.init("size", .attribute(.ints(sizes)))],
       output: TensorSpec(.float32, Shape(sizes)))
     let pieces = (0..<2).map { program.graph.addValue("piece\($0)", half) }
     let chunk = Node(
       name: "chunk", operatorName: "aten.chunk.default",
       arguments: [.init("self", .value(zeros.output)), .init("chunks", .attribute(.int(2)))], outputs: pieces)
     let add = program.graph.makeNode(
-      "aten.add.Tensor", name: "add", arguments: [.init("self", .value(x)), .init("other", .value(pieces[1]))],
+      OperatorSet.standard.resolve("aten.add.Tensor"), name: "add",
+      arguments: [.init("self", .value(x)), .init("other", .value(pieces[1]))],
       output: half)
     program.graph.nodes = [zeros, chunk, add]
     program.graph.outputs = [add.output]

@@ -1,6 +1,7 @@
 import GraphIR
 import Operators
 import TensorCore
+import TestSupport
 import Testing
 
 /// A graph x → relu → relu.
@@ -13,7 +14,7 @@ private func chain(_ names: [String] = ["aten.relu.default", "aten.relu.default"
   var last = input
   for (index, name) in names.enumerated() {
     let node = program.graph.makeNode(
-      name, name: "node\(index)", arguments: [.init("self", .value(last))], output: spec)
+      OperatorSet.standard.resolve(name), name: "node\(index)", arguments: [.init("self", .value(last))], output: spec)
     program.graph.nodes.append(node)
     last = node.output
   }
@@ -56,7 +57,7 @@ struct VerifierTests {
   @Test func observersDoNotBelongIntoAFloatGraph() throws {
     var program = chain()
     let node = program.graph.makeNode(
-      "quantization.observe", name: "observe",
+      OperatorSet.standard.resolve("quantization.observe"), name: "observe",
       arguments: [
         .init("input", .value(program.graph.outputs[0])), .init("observer", .attribute(.int(0))),
       ], output: TensorSpec(.float32, [4]))

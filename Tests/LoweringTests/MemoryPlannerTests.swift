@@ -1,3 +1,4 @@
+import Operators
 import TensorCore
 import Testing
 
@@ -99,7 +100,8 @@ import Testing
     let sizes = [100, 100, secondSize, 100, 100]
     func instruction(_ inputs: [Int], _ output: Int) -> Program.Instruction {
       .init(
-        node: "n\(output)", operatorName: "op", arguments: [:], inputs: inputs, outputs: [output], delegateCall: nil,
+        node: "n\(output)", op: Operator(unknown: "op"), arguments: [:], inputs: inputs, outputs: [output],
+        delegateCall: nil,
         reason: nil, sourceNodes: [], isInPlace: inPlace)
     }
     return Program(

@@ -39,7 +39,7 @@ struct GraphText {
   private func value(_ id: ValueID) -> String { "%\(numbers[id] ?? -1)" }
 
   private mutating func add(_ node: Node) {
-    let schema = OperatorSet.named(node.operatorName)?.schema
+    let schema = node.op.isKnown ? node.op.schema : nil
     var tensors: [String] = []
     var attributes: [String] = []
     for parameter in schema?.parameters ?? [] {

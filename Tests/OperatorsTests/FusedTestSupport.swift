@@ -77,7 +77,7 @@ struct FusedCall {
   init(_ name: String, _ tensors: [(String, Tensor)], _ attributes: [String: Attribute] = [:], list: [Tensor] = [])
     throws
   {
-    op = try #require(OperatorSet.named(name), "no operator \(name)")
+    op = try #require(OperatorSet.standard[name], "no operator \(name)")
     self.tensors = tensors
     self.attributes = attributes
     self.list = list
@@ -91,7 +91,7 @@ struct FusedCall {
     // The first tensor is the activation.
     let constants = tensors.enumerated().map { $0 == 0 || computed.contains($1.name) ? nil : $1.tensor }
     return OperatorCall(
-      schema: op.schema, node: "n", arguments: arguments, inputs: all.map(\.spec),
+      op: op, node: "n", arguments: arguments, inputs: all.map(\.spec),
       constants: constants + list.map { _ in nil }, outputs: outputs)
   }
 
@@ -103,7 +103,9 @@ struct FusedCall {
     let kernel = try op.prepare(call(outputs: [output]))
     let inputs = (tensors.map(\.tensor) + list).map { $0.aligned() }
     let result = FusedCall.execute(kernel, inputs, output, aliasFirst: false)
-    if op.isInPlace, tensors.first?.name == op.schema.parameters[0].name, inputs[0].spec.byteCount == output.byteCount {
+    if op.has(.inPlace), tensors.first?.name == op.schema.parameters[0].name,
+      inputs[0].spec.byteCount == output.byteCount
+    {
       let again = FusedCall.execute(kernel, inputs, output, aliasFirst: true)
       #expect(FusedCall.bytes(again) == FusedCall.bytes(result), "in place differs")
     }

@@ -22,9 +22,9 @@ struct OpCase: Sendable, CustomStringConvertible {
 
   /// The call, with the tensors from number `firstConstant` on as constants.
   func call(firstConstant: Int = .max) throws -> (Operator, OperatorCall) {
-    guard let op = OperatorSet.named(operatorName) else { throw GoldenError("no operator \(operatorName)") }
+    guard let op = OperatorSet.standard[operatorName] else { throw GoldenError("no operator \(operatorName)") }
     let call = OperatorCall(
-      schema: op.schema, node: "case\(number)", arguments: arguments, inputs: inputs.map(\.spec),
+      op: op, node: "case\(number)", arguments: arguments, inputs: inputs.map(\.spec),
       constants: inputs.indices.map { $0 >= firstConstant ? inputs[$0] : nil })
     return (op, call)
   }

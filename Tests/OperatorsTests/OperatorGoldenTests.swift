@@ -18,19 +18,19 @@ import Testing
       let (_, constantCall) = try opCase.call(firstConstant: 1)
       let packed = try op.execute(constantCall, inputs: opCase.inputs)
       #expect(bytes(packed[0]) == bytes(output[0]), "constants change the result of \(opCase)")
-      if op.isInPlace { expect(try runInPlace(op, call, opCase), opCase.expected[0], opCase, "in place") }
+      if op.has(.inPlace) { expect(try runInPlace(op, call, opCase), opCase.expected[0], opCase, "in place") }
     }
   }
 
   @Test func everyCaseHasAnOperator() throws {
-    for opCase in try OperatorGolden.cases.get() { #expect(OperatorSet.named(opCase.operatorName) != nil) }
+    for opCase in try OperatorGolden.cases.get() { #expect(OperatorSet.standard[opCase.operatorName] != nil) }
   }
 
   @Test func argumentOrderOfTensorsIsFree() throws {
     let (a, b) = (Tensor([1, 2, 3] as [Float], shape: [3]), Tensor([10] as [Float], shape: []))
-    let op = try #require(OperatorSet.named("aten.sub.Tensor"))
+    let op = try #require(OperatorSet.standard["aten.sub.Tensor"])
     let call = OperatorCall(
-      schema: op.schema, node: "sub", arguments: ["self": .tensor(1), "other": .tensor(0)], inputs: [b.spec, a.spec],
+      op: op, node: "sub", arguments: ["self": .tensor(1), "other": .tensor(0)], inputs: [b.spec, a.spec],
       constants: [nil, nil])
     let result = try op.execute(call, inputs: [b, a])
     #expect(result[0].elements(as: Float.self) == [-9, -8, -7])
@@ -43,7 +43,7 @@ import Testing
     let output = try op.infer(call)[0]
     #expect(output.byteCount == opCase.inputs[0].spec.byteCount)
     let full = OperatorCall(
-      schema: call.schema, node: call.node, arguments: call.arguments, inputs: call.inputs, constants: call.constants,
+      op: call.op, node: call.node, arguments: call.arguments, inputs: call.inputs, constants: call.constants,
       outputs: [output])
     let shared = Tensor(unsafeUninitialized: output) { target in
       opCase.inputs[0].withUnsafeBytes { target.copyMemory(from: $0) }

@@ -71,7 +71,7 @@ import Testing
       let isChanged = random.chance(3)
       let inputs = model.inputs.map { isChanged && random.chance(2) ? changed($0.spec) : $0.spec }
       return OperatorCall(
-        schema: op.schema, node: "node", arguments: arguments, inputs: inputs,
+        op: op, node: "node", arguments: arguments, inputs: inputs,
         constants: [Tensor?](repeating: nil, count: inputs.count))
     }
 
@@ -85,7 +85,7 @@ import Testing
 
   @Test(arguments: OperatorSet.atenOperators.map(\.name) + OperatorSet.quantizedDecomposedOperators.map(\.name))
   func neverTraps(operatorName: String) throws {
-    let op = try #require(OperatorSet.named(operatorName))
+    let op = try #require(OperatorSet.standard[operatorName])
     var generator = Generator(random: FusedRandom(seed: UInt64(operatorName.utf8.count)))
     var computed = 0
     let cases = try OperatorGolden.cases.get().filter { $0.operatorName == operatorName }
@@ -102,7 +102,7 @@ import Testing
   }
 
   @Test func sliceStepOfAnySize() throws {
-    let op = try #require(OperatorSet.named("aten.slice.Tensor"))
+    let op = try #require(OperatorSet.standard["aten.slice.Tensor"])
     let input = Tensor([0, 1, 2, 3, 4, 5] as [Int32], shape: [3, 2])
     let call = OperatorCall(op, [input.spec], ["dim": .int(0), "start": .int(1), "step": .int(.max)])
     #expect(try op.execute(call, inputs: [input])[0].elements(as: Int32.self) == [2, 3])
@@ -111,11 +111,11 @@ import Testing
   @Test func notANumberQuantizesToTheZeroPoint() throws {
     let input = Tensor([.nan, -.nan, .infinity, -.infinity] as [Float], shape: [4])
     let bounds: [String: Attribute] = ["quant_min": .int(-128), "quant_max": .int(127), "dtype": .dataType(.int8)]
-    let perTensor = try #require(OperatorSet.named("quantized_decomposed.quantize_per_tensor.default"))
+    let perTensor = try #require(OperatorSet.standard["quantized_decomposed.quantize_per_tensor.default"])
     let call = OperatorCall(
       perTensor, [input.spec], bounds.merging(["scale": .float(0.5), "zero_point": .int(-7)]) { $1 })
     #expect(try perTensor.execute(call, inputs: [input])[0].elements(as: Int8.self) == [-7, -7, 127, -128])
-    let perChannel = try #require(OperatorSet.named("quantized_decomposed.quantize_per_channel.default"))
+    let perChannel = try #require(OperatorSet.standard["quantized_decomposed.quantize_per_channel.default"])
     let scales = Tensor([1, 1, .nan, 0] as [Double], shape: [4])
     let zeroPoints = Tensor([5, .max, 6, 0] as [Int64], shape: [4])
     let channelCall = OperatorCall(

@@ -39,7 +39,7 @@ extension OperatorCall {
       }
     }
     self.init(
-      schema: op.schema, node: "node", arguments: arguments, inputs: inputs,
+      op: op, node: "node", arguments: arguments, inputs: inputs,
       constants: [Tensor?](repeating: nil, count: inputs.count))
   }
 }
@@ -257,7 +257,7 @@ extension Refusal {
 @Suite struct OperatorRefusalTests {
   @Test(arguments: Refusal.all)
   func isRefusedWithReason(_ refusal: Refusal) throws {
-    let op = try #require(OperatorSet.named(refusal.operatorName))
+    let op = try #require(OperatorSet.standard[refusal.operatorName])
     let error = try #require(throws: OperatorError.self) {
       _ = try op.infer(OperatorCall(op, refusal.inputs, refusal.attributes))
     }
@@ -266,17 +266,17 @@ extension Refusal {
   }
 
   @Test func wrongOutputSpecIsRefused() throws {
-    let op = try #require(OperatorSet.named("aten.relu.default"))
+    let op = try #require(OperatorSet.standard["aten.relu.default"])
     for output in [f32(3), spec(.int8, 2), TensorSpec(.float32, [1, 2, 1, 1], dimOrder: .channelsLast)] {
       let call = OperatorCall(
-        schema: op.schema, node: "relu", arguments: ["self": .tensor(0)], inputs: [f32(2)], constants: [nil],
+        op: op, node: "relu", arguments: ["self": .tensor(0)], inputs: [f32(2)], constants: [nil],
         outputs: [output])
       #expect(throws: OperatorError.self) { try op.prepare(call) }
     }
   }
 
   @Test func tensorsThatDoNotMatchTheCallAreRefused() throws {
-    let op = try #require(OperatorSet.named("aten.relu.default"))
+    let op = try #require(OperatorSet.standard["aten.relu.default"])
     let call = OperatorCall(op, [f32(2)], [:])
     #expect(throws: OperatorError.self) { try op.execute(call, inputs: [Tensor([1] as [Float], shape: [1])]) }
     #expect(throws: OperatorError.self) { try op.execute(call, inputs: []) }

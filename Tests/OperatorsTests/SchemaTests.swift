@@ -30,7 +30,7 @@ import Testing
     #expect(Schema("op(int[2] stride=[]) -> Tensor").parameters[0].defaultValue == .ints([]))
   }
 
-  @Test(arguments: OperatorSet.all)
+  @Test(arguments: OperatorSet.standard.operators)
   func isWellFormed(_ op: Operator) {
     #expect(op.name.split(separator: ".").count >= 2)
     #expect(Set(op.schema.parameters.map(\.name)).count == op.schema.parameters.count)
@@ -38,10 +38,10 @@ import Testing
     let positional = op.schema.parameters.filter { !$0.isKeywordOnly }
     let optional = positional.drop { $0.defaultValue == nil }
     #expect(optional.allSatisfy { $0.defaultValue != nil })
-    #expect(OperatorSet.named(op.name)?.schema == op.schema)
+    #expect(OperatorSet.standard[op.name]?.schema == op.schema)
   }
 
-  @Test func unknownNameIsNil() { #expect(OperatorSet.named("aten.nothing.default") == nil) }
+  @Test func unknownNameIsNil() { #expect(OperatorSet.standard["aten.nothing.default"] == nil) }
 }
 
 extension Operator: CustomTestStringConvertible {

@@ -103,7 +103,7 @@ extension Refusal {
 
   @Test(arguments: cases)
   private func isRefusedWithReason(_ refusal: Case) throws {
-    let op = try #require(OperatorSet.named("aten.lstm.input"))
+    let op = try #require(OperatorSet.standard["aten.lstm.input"])
     let (states, params) = (refusal.states.count, refusal.params.count)
     var arguments: CallArguments = [
       "input": .tensor(0), "hx": .tensors(Array(1..<1 + states)),
@@ -114,7 +114,7 @@ extension Refusal {
     for (name, value) in refusal.attributes { arguments[name] = .attribute(value) }
     let inputs = [refusal.input] + refusal.states + refusal.params
     let call = OperatorCall(
-      schema: op.schema, node: "lstm", arguments: arguments, inputs: inputs,
+      op: op, node: "lstm", arguments: arguments, inputs: inputs,
       constants: [Tensor?](repeating: nil, count: inputs.count))
     let error = try #require(throws: OperatorError.self) { _ = try op.infer(call) }
     #expect(error.reason.contains(refusal.words), "\(error.reason)")

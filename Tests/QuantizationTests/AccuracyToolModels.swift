@@ -52,7 +52,7 @@ extension TestModel {
       .init("dilation", .attribute(.ints([1, 1]))), .init("groups", .attribute(.int(isDepthwise ? channels : 1))),
     ]
     let node = program.graph.makeNode(
-      "aten.conv2d.default", name: name, arguments: arguments,
+      OperatorSet.standard.resolve("aten.conv2d.default"), name: name, arguments: arguments,
       output: TensorSpec(.float32, [input[0], channels, input[2], input[3]]),
       metadata: ["nn_module_stack": "L__self__,,M;L__self___\(name),net.\(name),X"])
     program.graph.nodes.append(node)

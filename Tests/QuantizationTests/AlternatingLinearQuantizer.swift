@@ -7,7 +7,7 @@ struct AlternatingLinearQuantizer: Quantizer {
 
   func annotate(_ program: ExportedProgram, _ annotations: inout Annotations) {
     var count = 0
-    for node in program.graph.nodes where node.operatorName == "aten.linear.default" {
+    for node in program.graph.nodes where node.op == .linear {
       guard annotations[node.output] == nil, let x = node.value("input"), let w = node.value("weight") else { continue }
       if program.graph.spec(x).shape.rank == 3 { count += 1 }
       guard program.graph.spec(x).shape.rank == 3, count % 2 == 0 else {

@@ -1,6 +1,7 @@
 import Foundation
 import GraphIR
 import TensorCore
+import TestSupport
 import Testing
 
 /// Tests/Golden/pt2e: float programs, calibration values, and torchao's Q/DQ programs.

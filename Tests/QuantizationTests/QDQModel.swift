@@ -12,7 +12,8 @@ struct QDQModel {
   mutating func call(_ op: String, _ arguments: KeyValuePairs<String, Operand>, _ output: TensorSpec) -> ValueID {
     let parts = op.split(separator: ".")
     let node = model.program.graph.makeNode(
-      op, name: String(parts[parts.count - 2]), arguments: arguments.map { Node.Argument($0.key, $0.value) },
+      OperatorSet.standard.resolve(op), name: String(parts[parts.count - 2]),
+      arguments: arguments.map { Node.Argument($0.key, $0.value) },
       output: output)
     model.program.graph.nodes.append(node)
     return node.output

@@ -2,6 +2,7 @@ import GraphIR
 import Quantization
 import Swiftlet
 import TensorCore
+import TestSupport
 import Testing
 
 // How tests compare a reference representation with the lowered program and the Q/DQ simulation.

@@ -63,7 +63,7 @@ import Testing
       var model = QDQModel()
       let x = model.pair(model.input([2, 3, 6, 8]), 0.021, 5)
       let node = model.model.program.graph.makeNode(
-        op, name: "mean",
+        OperatorSet.standard.resolve(op), name: "mean",
         arguments: [.init("self", .value(x))] + attributes.map { .init($0.key, .attribute($0.value)) },
         output: TensorSpec(.float32, shape))
       model.model.program.graph.nodes.append(node)

@@ -2,6 +2,7 @@ import GraphIR
 import Quantization
 import Swiftlet
 import TensorCore
+import TestSupport
 import Testing
 
 /// PT2E's scenarios of the reference representation, by their names.

@@ -1,5 +1,7 @@
 import GraphIR
+import Operators
 import TensorCore
+import TestSupport
 import Testing
 import XNNPACKBackend
 
@@ -43,7 +45,8 @@ import XNNPACKBackend
     program.graph.inputs = [x]
     program.inputKinds = [.userInput]
     let node = program.graph.makeNode(
-      "aten.view.default", name: "view", arguments: [.init("self", .value(x)), .init("size", .attribute(.ints([6])))],
+      OperatorSet.standard.resolve("aten.view.default"), name: "view",
+      arguments: [.init("self", .value(x)), .init("size", .attribute(.ints([6])))],
       output: TensorSpec(.int64, [6]))
     program.graph.nodes = [node]
     program.graph.outputs = [node.output]
@@ -57,7 +60,7 @@ import XNNPACKBackend
       func transformForAnnotation(_ program: inout ExportedProgram) {
         for index in program.graph.nodes.indices where program.graph.nodes[index].operatorName == "aten.sigmoid.default"
         {
-          program.graph.nodes[index].operatorName = "aten.hardsigmoid.default"
+          program.graph.nodes[index].op = .hardsigmoid
         }
       }
       func annotate(_ program: ExportedProgram, _ annotations: inout Annotations) throws(QuantizationError) {

@@ -10,7 +10,7 @@ import Testing
   static func classifier() throws -> (ExportedProgram, RandomSamples) {
     var program = TestModel.residual()
     let flat = program.graph.makeNode(
-      "aten.view.default", name: "flat",
+      OperatorSet.standard.resolve("aten.view.default"), name: "flat",
       arguments: [
         .init("self", .value(program.graph.outputs[0])), .init("size", .attribute(.ints([1, 256]))),
       ], output: TensorSpec(.float32, [1, 256]))

@@ -1,4 +1,5 @@
 import GraphIR
+import Operators
 import TensorCore
 
 @testable import Quantization
@@ -36,7 +37,8 @@ struct TestModel {
   ) -> ValueID {
     let metadata = module.isEmpty ? [:] : ["nn_module_stack": "L__self__,,M;L__self___\(module),\(module),X"]
     let node = program.graph.makeNode(
-      op, name: name, arguments: arguments.map { Node.Argument($0.key, $0.value) }, output: TensorSpec(.float32, shape),
+      OperatorSet.standard.resolve(op), name: name, arguments: arguments.map { Node.Argument($0.key, $0.value) },
+      output: TensorSpec(.float32, shape),
       metadata: metadata)
     program.graph.nodes.append(node)
     return node.output
@@ -56,7 +58,7 @@ struct TestModel {
   ) -> ValueID {
     let metadata = module.isEmpty ? [:] : ["nn_module_stack": "L__self__,,M;L__self___\(module),\(module),X"]
     let node = program.graph.makeNode(
-      op, name: name,
+      OperatorSet.standard.resolve(op), name: name,
       arguments: [Node.Argument(op.contains("dropout") ? "input" : "self", .value(x))]
         + more.map { Node.Argument($0.key, $0.value) },
       output: program.graph.spec(x), metadata: metadata)
@@ -84,7 +86,8 @@ struct TestModel {
       .init("eps", .attribute(.float(eps))), .init("cudnn_enabled", .attribute(.bool(false))),
     ]
     let node = program.graph.makeNode(
-      "aten.batch_norm.default", name: name, arguments: arguments, output: program.graph.spec(x))
+      OperatorSet.standard.resolve("aten.batch_norm.default"), name: name, arguments: arguments,
+      output: program.graph.spec(x))
     program.graph.nodes.append(node)
     return node.output
   }

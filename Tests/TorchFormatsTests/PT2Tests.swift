@@ -1,5 +1,6 @@
 import Foundation
 import GraphIR
+import Operators
 import TensorCore
 import TestSupport
 import Testing
@@ -118,7 +119,7 @@ struct PT2Tests {
       .int(.min), .string("a\u{7f}b"), .none, .dataType(.bfloat16),
     ]
     let node = program.graph.makeNode(
-      "my.op.default", name: "n",
+      OperatorSet.standard.resolve("my.op.default"), name: "n",
       arguments: [.init("self", .value(input))] + values.enumerated().map { .init("a\($0)", .attribute($1)) },
       output: spec)
     program.graph.nodes = [node]
@@ -130,7 +131,7 @@ struct PT2Tests {
   @Test func loweredGraphsAreNotWritten() throws {
     let folder = try TemporaryFolder()
     var program = try Self.golden("tiny_float.pt2")
-    program.graph.nodes[0].operatorName = "fused.conv2d.default"
+    program.graph.nodes[0].op = .fusedConv2d
     #expect { try PT2Archive.write(program, to: folder.path("a.pt2")) } throws: { "\($0)".contains("fused.conv2d") }
     #expect(try FileManager.default.contentsOfDirectory(atPath: folder.path("")).isEmpty)
   }

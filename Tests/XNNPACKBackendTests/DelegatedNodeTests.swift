@@ -333,6 +333,6 @@ struct DelegatedNodeTests {
   }
 
   @Test func everyNodeOfTheTableHasAFusedOperator() {
-    for node in NodeTable.all { #expect(OperatorSet.named(node.operatorName) != nil, "\(node.operatorName)") }
+    for node in NodeTable.all { #expect(OperatorSet.standard[node.op.name] != nil, "\(node.op)") }
   }
 }

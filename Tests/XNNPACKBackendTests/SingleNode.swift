@@ -11,9 +11,9 @@ struct SingleNode {
   var output: TensorSpec
 
   private func call() throws -> OperatorCall {
-    let op = try #require(OperatorSet.named(operatorName))
+    let op = try #require(OperatorSet.standard[operatorName])
     return OperatorCall(
-      schema: op.schema, node: "node", arguments: CallArguments(Dictionary(uniqueKeysWithValues: arguments)),
+      op: op, node: "node", arguments: CallArguments(Dictionary(uniqueKeysWithValues: arguments)),
       inputs: inputs.map(\.spec), constants: inputs.indices.map { constantIndices.contains($0) ? inputs[$0] : nil },
       outputs: [output])
   }
@@ -45,7 +45,7 @@ struct SingleNode {
       outputs: [outputIndex],
       instructions: [
         .init(
-          node: "node", operatorName: operatorName, arguments: call.arguments, inputs: Array(inputs.indices),
+          node: "node", op: call.op, arguments: call.arguments, inputs: Array(inputs.indices),
           outputs: [outputIndex], delegateCall: isDelegated ? .init(delegate: 0, node: 0) : nil,
           reason: isDelegated ? nil : "not delegated", sourceNodes: [])
       ],

@@ -47,11 +47,8 @@ final class GraphBuilder {
 
   /// Appends a node and returns its results. Throws what the operator has against the call.
   func emitAll(
-    _ operatorName: String, name: String, _ arguments: [(String, Operand)], _ place: String
+    _ op: Operator, name: String, _ arguments: [(String, Operand)], _ place: String
   ) throws(FormatError) -> [ValueID] {
-    guard let op = OperatorSet.named(operatorName) else {
-      throw error(place, "needs \(operatorName), which is not there")
-    }
     var calls = CallArguments()
     var inputs: [ValueID] = []
     for (name, operand) in arguments {
@@ -66,24 +63,24 @@ final class GraphBuilder {
       }
     }
     let call = OperatorCall(
-      schema: op.schema, node: place, arguments: calls, inputs: inputs.map(graph.spec),
+      op: op, node: place, arguments: calls, inputs: inputs.map(graph.spec),
       constants: inputs.map { constants[$0] })
     let specs: [TensorSpec]
     do { specs = try op.infer(call) } catch {
       throw self.error(
-        place, "\(operatorName): \(error.reason); inputs: \(error.inputs.map(\.description).joined(separator: ", "))")
+        place, "\(op): \(error.reason); inputs: \(error.inputs.map(\.description).joined(separator: ", "))")
     }
     let outputs = specs.map { addValue(name, $0) }
     let arguments = arguments.map { Node.Argument($0.0, $0.1) }
     graph.nodes.append(
-      Node(name: graph[outputs[0]].name, operatorName: operatorName, arguments: arguments, outputs: outputs))
+      Node(name: graph[outputs[0]].name, op: op, arguments: arguments, outputs: outputs))
     return outputs
   }
 
   func emit(
-    _ operatorName: String, name: String, _ arguments: [(String, Operand)], _ place: String
+    _ op: Operator, name: String, _ arguments: [(String, Operand)], _ place: String
   ) throws(FormatError) -> ValueID {
-    try emitAll(operatorName, name: name, arguments, place)[0]
+    try emitAll(op, name: name, arguments, place)[0]
   }
 
   /// A value of one element under other sizes of one element: a delegate has no scalars without dimensions.
@@ -94,7 +91,7 @@ final class GraphBuilder {
       return addConstant(graph[id].name, tensor.reinterpreted(as: TensorSpec(tensor.dataType, shape)))
     }
     return try emit(
-      "aten.view.default", name: "view", [("self", .value(id)), ("size", .ints(shape.dimensions))], place)
+      .view, name: "view", [("self", .value(id)), ("size", .ints(shape.dimensions))], place)
   }
 
   func finish(outputs: [ValueID]) -> ExportedProgram {

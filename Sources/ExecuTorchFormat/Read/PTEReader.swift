@@ -174,7 +174,8 @@ private struct PlanReader {
     let place = "instruction \(position) (\(kernel.qualified))"
     if kernel == PlanReader.convolution { return try readConvolution(arguments, place) }
     if kernel == PlanReader.squeeze { return try readSqueeze(arguments, place) }
-    guard let edge = EdgeOperator.byKernel[kernel], let op = OperatorSet.named(edge.operatorName) else { return }
+    guard let edge = EdgeOperator.byKernel[kernel] else { return }
+    var op = edge.op
     let count = edge.parameters.count
     guard arguments.count >= count + edge.resultCount else {
       throw error(place, "has \(arguments.count) arguments; \(count + edge.resultCount) are needed")
@@ -188,18 +189,17 @@ private struct PlanReader {
       if operand == .attribute(.none), known.kind == .optionalTensor || known.defaultValue != nil { continue }
       operands.append((name, operand))
     }
-    var operatorName = edge.operatorName
-    if operatorName == "aten.batch_norm.default" { operands.append(("training", .bool(false))) }
-    if operatorName == "aten.clone.default", case .value(let input)? = operands.first?.1 {
+    if op == .batchNorm { operands.append(("training", .bool(false))) }
+    if op == .clone, case .value(let input)? = operands.first?.1 {
       // The copying kernels convert to the type of their result.
       let dataType = try tensorValue(arguments[count], place).spec.dataType
       if dataType != builder.spec(input).dataType {
-        operatorName = "aten.to.dtype"
+        op = .toDtype
         operands = [operands[0], ("dtype", .attribute(.dataType(dataType)))]
       }
     }
-    let name = String(operatorName.split(separator: ".")[1])
-    try define(arguments[count], try builder.emit(operatorName, name: name, operands, place), place)
+    let name = op.functionName
+    try define(arguments[count], try builder.emit(op, name: name, operands, place), place)
   }
 
   private static let squeeze = ExecutionPlan.Operator(name: "aten::squeeze_copy", overload: "dims_out")
@@ -209,7 +209,7 @@ private struct PlanReader {
     guard arguments.count >= 3 else { throw error(place, "has \(arguments.count) arguments; 3 are needed") }
     let sizes = try tensorValue(arguments[2], place).spec.shape.dimensions
     let result = try builder.emit(
-      "aten.view.default", name: "squeeze",
+      .view, name: "squeeze",
       [("self", .value(try operand(arguments[0], place))), ("size", .ints(sizes))], place)
     try define(arguments[2], result, place)
   }
@@ -229,11 +229,11 @@ private struct PlanReader {
       throw error(place, "has no weight")
     }
     operands.removeAll { $0.0 == "transposed" || (!isTransposed && $0.0 == "output_padding") }
-    let operatorName =
+    let op: Operator =
       isTransposed
-      ? "aten.conv_transpose2d.input"
-      : builder.spec(weight).shape.rank == 3 ? "aten.conv1d.default" : "aten.conv2d.default"
-    let result = try builder.emit(operatorName, name: "convolution", operands, place)
+      ? .convTranspose2d
+      : builder.spec(weight).shape.rank == 3 ? .conv1d : .conv2d
+    let result = try builder.emit(op, name: "convolution", operands, place)
     try define(arguments[9], result, place)
   }
 

@@ -6,12 +6,12 @@ import TorchFormats
 extension XNNGraphReader {
   mutating func read(_ node: XNNGraph.Node) throws(FormatError) {
     switch node.kind {
-    case .add: try readBinary(node, "aten.add.Tensor")
-    case .subtract: try readBinary(node, "aten.sub.Tensor")
-    case .multiply: try readBinary(node, "aten.mul.Tensor")
-    case .div: try readBinary(node, "aten.div.Tensor")
-    case .minimum: try readBinary(node, "aten.minimum.default")
-    case .maximum: try readBinary(node, "aten.maximum.default")
+    case .add: try readBinary(node, .add)
+    case .subtract: try readBinary(node, .sub)
+    case .multiply: try readBinary(node, .mul)
+    case .div: try readBinary(node, .div)
+    case .minimum: try readBinary(node, .minimum)
+    case .maximum: try readBinary(node, .maximum)
     case .batchMatrixMultiply: try readProduct(node)
     case .fullyConnected: try readFullyConnected(node)
     case .conv2d, .depthwiseConv2d: try readConvolution(node)
@@ -19,23 +19,23 @@ extension XNNGraphReader {
     case .maxPooling2d, .avgPooling2d: try readPooling(node)
     case .globalAvgPooling2d: try readGlobalAverage(node)
     case .clamp, .convert, .copy: try readUnary(node, nil)
-    case .sigmoid: try readUnary(node, "aten.sigmoid.default")
-    case .tanh: try readUnary(node, "aten.tanh.default")
-    case .hardswish: try readUnary(node, "aten.hardswish.default")
-    case .gelu: try readUnary(node, "aten.gelu.default")
-    case .abs: try readUnary(node, "aten.abs.default")
-    case .negate: try readUnary(node, "aten.neg.default")
-    case .square: try readUnary(node, "aten.square.default")
-    case .squareRoot: try readUnary(node, "aten.sqrt.default")
-    case .reciprocalSquareRoot: try readUnary(node, "aten.rsqrt.default")
-    case .exp: try readUnary(node, "aten.exp.default")
-    case .log: try readUnary(node, "aten.log.default")
-    case .sin: try readUnary(node, "aten.sin.default")
-    case .cos: try readUnary(node, "aten.cos.default")
-    case .floor: try readUnary(node, "aten.floor.default")
-    case .ceiling: try readUnary(node, "aten.ceil.default")
-    case .elu: try readUnary(node, "aten.elu.default", parameter: "alpha")
-    case .leakyReLU: try readUnary(node, "aten.leaky_relu.default", parameter: "negative_slope")
+    case .sigmoid: try readUnary(node, .sigmoid)
+    case .tanh: try readUnary(node, .tanh)
+    case .hardswish: try readUnary(node, .hardswish)
+    case .gelu: try readUnary(node, .gelu)
+    case .abs: try readUnary(node, .abs)
+    case .negate: try readUnary(node, .neg)
+    case .square: try readUnary(node, .square)
+    case .squareRoot: try readUnary(node, .sqrt)
+    case .reciprocalSquareRoot: try readUnary(node, .rsqrt)
+    case .exp: try readUnary(node, .exp)
+    case .log: try readUnary(node, .log)
+    case .sin: try readUnary(node, .sin)
+    case .cos: try readUnary(node, .cos)
+    case .floor: try readUnary(node, .floor)
+    case .ceiling: try readUnary(node, .ceil)
+    case .elu: try readUnary(node, .elu, parameter: "alpha")
+    case .leakyReLU: try readUnary(node, .leakyRelu, parameter: "negative_slope")
     case .softmax: try readSoftmax(node)
     case .staticTranspose: try readTranspose(node)
     case .staticReshape: try readReshape(node)
@@ -63,16 +63,16 @@ extension XNNGraphReader {
     let (low, high) = (Double(bounds.low), Double(bounds.high))
     switch (low, high) {
     case (-.infinity, .infinity): return real
-    case (0, .infinity): return try builder.emit("aten.relu.default", name: "relu", [("self", .value(real))], place)
+    case (0, .infinity): return try builder.emit(.relu, name: "relu", [("self", .value(real))], place)
     default:
       var arguments: [(String, Operand)] = [("self", .value(real))]
       if low.isFinite { arguments.append(("min", .float(low))) }
       if high.isFinite { arguments.append(("max", .float(high))) }
-      return try builder.emit("aten.clamp.default", name: "clamp", arguments, place)
+      return try builder.emit(.clamp, name: "clamp", arguments, place)
     }
   }
 
-  private func name(_ operatorName: String) -> String { String(operatorName.split(separator: ".")[1]) }
+  private func name(_ op: Operator) -> String { op.functionName }
 
   private func refuseFlags(_ node: XNNGraph.Node, _ field: Int, allowed: Int = 0) throws(FormatError) -> Int {
     let flags = try node.table.uint(field)
@@ -82,7 +82,7 @@ extension XNNGraphReader {
 
   // MARK: Elementwise
 
-  private mutating func readBinary(_ node: XNNGraph.Node, _ operatorName: String) throws(FormatError) {
+  private mutating func readBinary(_ node: XNNGraph.Node, _ op: Operator) throws(FormatError) {
     let (a, b, output) = (try node.table.uint(0), try node.table.uint(1), try node.table.uint(2))
     // Sizes broadcast from the right, where an image has its channels in the delegate.
     let ranks = [try value(a).dimensions, try value(b).dimensions]
@@ -92,21 +92,21 @@ extension XNNGraphReader {
     var operands: [ValueID] = []
     for (id, sizes) in zip([a, b], ranks) { operands.append(try real(id, asImage: asImage && sizes.count == 4)) }
     let result = try builder.emit(
-      operatorName, name: name(operatorName), [("self", .value(operands[0])), ("other", .value(operands[1]))], place)
+      op, name: name(op), [("self", .value(operands[0])), ("other", .value(operands[1]))], place)
     try finish(node, output, result, isImage: asImage)
   }
 
   private mutating func readUnary(
-    _ node: XNNGraph.Node, _ operatorName: String?, parameter: String? = nil
+    _ node: XNNGraph.Node, _ op: Operator?, parameter: String? = nil
   ) throws(FormatError) {
     let first = parameter == nil ? 0 : 1
     let (input, output) = (try node.table.uint(first), try node.table.uint(first + 1))
     let asImage = isImage(input)
     var real = try real(input, asImage: asImage)
-    if let operatorName {
+    if let op {
       var arguments: [(String, Operand)] = [("self", .value(real))]
       if let parameter { arguments.append((parameter, .float(Double(try node.table.float(0))))) }
-      real = try builder.emit(operatorName, name: name(operatorName), arguments, place)
+      real = try builder.emit(op, name: name(op), arguments, place)
     }
     try finish(node, output, real, isImage: asImage)
   }
@@ -115,7 +115,7 @@ extension XNNGraphReader {
     let (input, output) = (try node.table.uint(0), try node.table.uint(1))
     let asImage = isImage(input)
     let result = try builder.emit(
-      "aten.softmax.int", name: "softmax",
+      .softmax, name: "softmax",
       [("self", .value(try real(input, asImage: asImage))), ("dim", .int(asImage ? 1 : -1))], place)
     try finish(node, output, result, isImage: asImage)
   }
@@ -128,11 +128,11 @@ extension XNNGraphReader {
     var other = try real(b, asImage: false)
     if flags & XNNFlag.transposeB != 0 {
       other = try builder.emit(
-        "aten.transpose.int", name: "transpose", [("self", .value(other)), ("dim0", .int(-2)), ("dim1", .int(-1))],
+        .transposeInt, name: "transpose", [("self", .value(other)), ("dim0", .int(-2)), ("dim1", .int(-1))],
         place)
     }
     let result = try builder.emit(
-      "aten.matmul.default", name: "matmul",
+      .matmul, name: "matmul",
       [("self", .value(try real(a, asImage: false))), ("other", .value(other))], place)
     try finish(node, output, result, isImage: false)
   }
@@ -163,7 +163,7 @@ extension XNNGraphReader {
     }
     let channels = builder.spec(weight).shape[0]
     let result = try builder.emit(
-      "aten.linear.default", name: "linear",
+      .linear, name: "linear",
       [("input", .value(try real(input, asImage: false))), ("weight", .value(weight))]
         + bias(try t.uint(2), channels: channels), place)
     try finish(node, output, result, isImage: false)
@@ -219,7 +219,7 @@ extension XNNGraphReader {
     let isSymmetric = pads[0] == pads[2] && pads[1] == pads[3]
     if !isSymmetric { image = try padded(image, [pads[3], pads[1], pads[0], pads[2]]) }
     let result = try builder.emit(
-      "aten.conv2d.default", name: "conv2d",
+      .conv2d, name: "conv2d",
       [("input", .value(image)), ("weight", .value(try parameter(filter, tensor, name: "weight")))]
         + bias(try t.uint(17), channels: channels) + [
           ("stride", .ints(window.stride)), ("padding", .ints(isSymmetric ? symmetric : [0, 0])),
@@ -230,7 +230,7 @@ extension XNNGraphReader {
 
   private func padded(_ value: ValueID, _ pads: [Int], fill: Double = 0) throws(FormatError) -> ValueID {
     try builder.emit(
-      "aten.constant_pad_nd.default", name: "constant_pad_nd",
+      .constantPadNd, name: "constant_pad_nd",
       [("self", .value(value)), ("pad", .ints(pads)), ("value", .float(fill))], place)
   }
 
@@ -251,7 +251,7 @@ extension XNNGraphReader {
     try charge(stored)
     let weight = try parameter(filter, stored.rowMajor().swappingOuterDimensions(), name: "weight", axis: 1)
     let result = try builder.emit(
-      "aten.conv_transpose2d.input", name: "conv_transpose2d",
+      .convTranspose2d, name: "conv_transpose2d",
       [("input", .value(try real(try t.uint(15), asImage: true))), ("weight", .value(weight))]
         + bias(try t.uint(17), channels: sizes[0]) + [
           ("stride", .ints(window.stride)), ("padding", .ints([pads[0], pads[3]])),
@@ -279,7 +279,7 @@ extension XNNGraphReader {
     // XNNPACK leaves padding out of an average.
     arguments.append(isMax ? ("dilation", .ints(window.dilation)) : ("count_include_pad", .bool(pads == [0, 0, 0, 0])))
     let result = try builder.emit(
-      isMax ? "aten.max_pool2d.default" : "aten.avg_pool2d.default", name: isMax ? "max_pool2d" : "avg_pool2d",
+      isMax ? .maxPool2d : .avgPool2d, name: isMax ? "max_pool2d" : "avg_pool2d",
       arguments, place)
     try finish(node, output, result, isImage: true)
   }
@@ -288,7 +288,7 @@ extension XNNGraphReader {
     let (input, output) = (try node.table.uint(0), try node.table.uint(1))
     let keeps = try refuseFlags(node, 2, allowed: XNNFlag.keepDims) != 0
     let result = try builder.emit(
-      "aten.mean.dim", name: "mean",
+      .meanDim, name: "mean",
       [
         ("self", .value(try real(input, asImage: true))), ("dim", .ints([2, 3])), ("keepdim", .bool(keeps)),
       ], place)
@@ -308,7 +308,7 @@ extension XNNGraphReader {
       return try define(output, try real(input, asImage: true), isImage: false)
     }
     let result = try builder.emit(
-      "aten.permute.default", name: "permute",
+      .permute, name: "permute",
       [("self", .value(try real(input, asImage: false))), ("dims", .ints(permutation))], place)
     try define(output, result, isImage: false)
   }
@@ -317,7 +317,7 @@ extension XNNGraphReader {
     let (input, output) = (try node.table.uint(2), try node.table.uint(3))
     // One size of the node may be left open; those of the value are not.
     let result = try builder.emit(
-      "aten.view.default", name: "view",
+      .view, name: "view",
       [("self", .value(try real(input, asImage: false))), ("size", .ints(try value(output).dimensions))], place)
     try define(output, result, isImage: false)
   }
@@ -334,7 +334,7 @@ extension XNNGraphReader {
       let (end, overflow) = offsets[axis].addingReportingOverflow(sizes[axis])
       guard !overflow, end <= own[axis] else { throw error("a slice reaches outside \(own)") }
       result = try builder.emit(
-        "aten.slice.Tensor", name: "slice",
+        .slice, name: "slice",
         [
           ("self", .value(result)), ("dim", .int(asImage ? [0, 2, 3, 1][axis] : axis)),
           ("start", .int(offsets[axis])), ("end", .int(end)),
@@ -363,7 +363,7 @@ extension XNNGraphReader {
     let t = node.table
     let flags = try refuseFlags(node, 4, allowed: XNNFlag.alignCorners)
     let result = try builder.emit(
-      "aten.upsample_bilinear2d.vec", name: "upsample_bilinear2d",
+      .upsampleBilinear2d, name: "upsample_bilinear2d",
       [
         ("input", .value(try real(try t.uint(2), asImage: true))),
         ("output_size", .ints([try t.uint(0), try t.uint(1)])), ("align_corners", .bool(flags != 0)),
@@ -383,7 +383,7 @@ extension XNNGraphReader {
     var parts: [ValueID] = []
     for input in inputs { parts.append(try real(input, asImage: asImage)) }
     let result = try builder.emit(
-      "aten.cat.default", name: "cat",
+      .cat, name: "cat",
       [("tensors", .values(parts)), ("dim", .int(asImage ? [0, 2, 3, 1][axis] : axis))], place)
     try define(output, result, isImage: asImage)
   }

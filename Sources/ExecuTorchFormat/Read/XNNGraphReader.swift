@@ -98,7 +98,7 @@ struct XNNGraphReader {
     guard known.isImage != asImage else { return known.real }
     guard value.dimensions.count == 4 else { throw error("value \(id) is no image: it is \(value.dimensions)") }
     return try builder.emit(
-      "aten.permute.default", name: "permute",
+      .permute, name: "permute",
       [("self", .value(known.real)), ("dims", .ints(asImage ? [0, 3, 1, 2] : [0, 2, 3, 1]))], place)
   }
 
@@ -153,13 +153,13 @@ struct XNNGraphReader {
 
   private func quantized(_ real: ValueID, _ value: XNNGraph.Value) throws(FormatError) -> ValueID {
     try builder.emit(
-      "quantized_decomposed.quantize_per_tensor.default", name: "quantize_per_tensor",
+      .quantizePerTensor, name: "quantize_per_tensor",
       [("input", .value(real))] + perTensor(value), place)
   }
 
   private func dequantized(_ integers: ValueID, _ value: XNNGraph.Value) throws(FormatError) -> ValueID {
     try builder.emit(
-      "quantized_decomposed.dequantize_per_tensor.default", name: "dequantize_per_tensor",
+      .dequantizePerTensor, name: "dequantize_per_tensor",
       [("input", .value(integers))] + perTensor(value), place)
   }
 
@@ -169,16 +169,15 @@ struct XNNGraphReader {
     let range: [(String, Operand)] = [
       ("quant_min", .int(-128)), ("quant_max", .int(127)), ("dtype", .attribute(.dataType(.int8))),
     ]
-    let prefix = "quantized_decomposed."
     let input: (String, Operand) = ("input", .value(real))
     if nonBatch == 1 {
       let chosen = try builder.emitAll(
-        prefix + "choose_qparams_per_token_asymmetric.default", name: "getitem", [input, range[2]], place)
+        .chooseQParamsPerToken, name: "getitem", [input, range[2]], place)
       let parameters: [(String, Operand)] = [("scales", .value(chosen[0])), ("zero_points", .value(chosen[1]))]
       let integers = try builder.emit(
-        prefix + "quantize_per_token.default", name: "quantize_per_token", [input] + parameters + range, place)
+        .quantizePerToken, name: "quantize_per_token", [input] + parameters + range, place)
       return try builder.emit(
-        prefix + "dequantize_per_token.default", name: "dequantize_per_token",
+        .dequantizePerToken, name: "dequantize_per_token",
         [("input", .value(integers))] + parameters + range + [("output_dtype", .attribute(.dataType(.float32)))], place)
     }
     guard nonBatch == value.dimensions.count - 1, value.dimensions.first == 1 else {
@@ -186,13 +185,13 @@ struct XNNGraphReader {
         "chooses parameters at run time for \(value.dimensions) over \(nonBatch) dimensions, which cannot be read")
     }
     let chosen = try builder.emitAll(
-      prefix + "choose_qparams.tensor", name: "getitem",
+      .chooseQParams, name: "getitem",
       [input, range[0], range[1], ("eps", .float(0x1p-23)), range[2]], place)
     let parameters: [(String, Operand)] = [("scale", .value(chosen[0])), ("zero_point", .value(chosen[1]))]
     let integers = try builder.emit(
-      prefix + "quantize_per_tensor.tensor", name: "quantize_per_tensor", [input] + parameters + range, place)
+      .quantizePerTensorTensor, name: "quantize_per_tensor", [input] + parameters + range, place)
     return try builder.emit(
-      prefix + "dequantize_per_tensor.tensor", name: "dequantize_per_tensor",
+      .dequantizePerTensorTensor, name: "dequantize_per_tensor",
       [("input", .value(integers))] + parameters + range, place)
   }
 
@@ -263,7 +262,7 @@ struct XNNGraphReader {
     }
     let dataType = tensor.dataType
     return try builder.emit(
-      "quantized_decomposed.dequantize_per_channel.default", name: "dequantize_per_channel",
+      .dequantizePerChannel, name: "dequantize_per_channel",
       [
         ("input", .value(id)), ("scales", .value(builder.addConstant(name + "_scale", scales))),
         ("zero_points", .attribute(.none)), ("axis", .int(axis)),

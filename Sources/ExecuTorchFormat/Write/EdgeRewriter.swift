@@ -54,7 +54,7 @@ struct EdgeRewriter {
   }
 
   private func error(_ node: Node, _ reason: String) -> GraphError {
-    GraphError(program: lowered.name, node: node.name, operatorName: node.operatorName, reason: reason)
+    GraphError(program: lowered.name, node: node.name, operatorName: node.op.name, reason: reason)
   }
 
   // MARK: Building
@@ -68,10 +68,10 @@ struct EdgeRewriter {
   private func spec(_ id: ValueID) -> TensorSpec { result.graph.spec(id) }
 
   private mutating func emit(
-    _ operatorName: String, _ node: Node, suffix: String = "", _ arguments: [(String, Operand)], _ output: TensorSpec
+    _ op: Operator, _ node: Node, suffix: String = "", _ arguments: [(String, Operand)], _ output: TensorSpec
   ) -> ValueID {
     let made = result.graph.makeNode(
-      operatorName, name: node.name + suffix, arguments: arguments.map { .init($0.0, $0.1) }, output: output,
+      op, name: node.name + suffix, arguments: arguments.map { .init($0.0, $0.1) }, output: output,
       metadata: node.metadata)
     result.graph.nodes.append(made)
     return made.output
@@ -87,7 +87,7 @@ struct EdgeRewriter {
         result.graph[id].name + "_real", Tensor(reals, shape: tensor.shape, dimOrder: tensor.spec.dimOrder))
     }
     let output = TensorSpec(.float32, spec(id).shape, dimOrder: spec(id).dimOrder)
-    return emit("fused.dequantize", node, suffix: "_dequantize", [("self", .value(id))], output)
+    return emit(.fusedDequantize, node, suffix: "_dequantize", [("self", .value(id))], output)
   }
 
   /// Reals as a value of that spec: quantized if it is int8, in its dim order.
@@ -96,7 +96,7 @@ struct EdgeRewriter {
     if target.quantization != nil {
       var output = target
       output.dimOrder = spec(id).dimOrder
-      id = emit("fused.quantize", node, suffix: "_quantize", [("self", .value(id))], output)
+      id = emit(.fusedQuantize, node, suffix: "_quantize", [("self", .value(id))], output)
     }
     return reordered(id, target.dimOrder, node)
   }
@@ -107,7 +107,7 @@ struct EdgeRewriter {
     output.dimOrder = order
     let name = order == .channelsLast ? "channels_last" : "contiguous"
     return emit(
-      "dim_order_ops._to_dim_order_copy.default", node, suffix: "_\(name)",
+      .toDimOrderCopy, node, suffix: "_\(name)",
       [("self", .value(id)), ("dim_order", .attribute(.string(name)))], output)
   }
 
@@ -121,7 +121,7 @@ struct EdgeRewriter {
 
   private mutating func copy(_ node: Node) -> ValueID {
     emit(
-      node.operatorName, node, node.arguments.map { ($0.name, mapped($0.operand)) }, lowered.graph.spec(node.output))
+      node.op, node, node.arguments.map { ($0.name, mapped($0.operand)) }, lowered.graph.spec(node.output))
   }
 
   // MARK: Rules
@@ -129,26 +129,26 @@ struct EdgeRewriter {
   private mutating func rewrite(_ node: Node) throws(GraphError) -> ValueID {
     guard node.outputs.count == 1 else { throw error(node, "ExecuTorch has no operator for it") }
     let output = lowered.graph.spec(node.output)
-    switch node.operatorName {
-    case "fused.lut": return try rewriteTable(node, output)
-    case "fused.softmax": return throughFloat(node, "aten.softmax.int")
-    case "fused.layer_norm": return throughFloat(node, "aten.layer_norm.default")
-    case "fused.upsample_nearest2d": return throughFloat(node, "aten.upsample_nearest2d.vec")
-    case "fused.upsample_bilinear2d": return throughFloat(node, "aten.upsample_bilinear2d.vec")
-    case "fused.matmul":
+    switch node.op {
+    case .fusedLUT: return try rewriteTable(node, output)
+    case .fusedSoftmax: return throughFloat(node, .softmax)
+    case .fusedLayerNorm: return throughFloat(node, .layerNorm)
+    case .fusedUpsampleNearest2d: return throughFloat(node, .upsampleNearest2d)
+    case .fusedUpsampleBilinear2d: return throughFloat(node, .upsampleBilinear2d)
+    case .fusedMatmul:
       let isPlain = node.inputs.allSatisfy { lowered.graph.spec($0).shape.rank == 2 }
-      return throughFloat(node, isPlain ? "aten.mm.default" : "aten.matmul.default")
-    case "fused.avg_pool2d": return try rewriteAverage(node, output)
-    case "fused.slice": return try rewriteSlice(node, output)
-    case "fused.expand": return rewriteExpand(node, output)
-    case "fused.conv2d": return try rewriteConvolution(node, output)
-    case "fused.dynamic_linear", "fused.dynamic_conv2d": return rewriteDynamic(node, output)
-    case "aten.matmul.default": return rewriteProduct(node, output)
-    case "aten.add.Tensor", "aten.sub.Tensor", "aten.mul.Tensor", "aten.div.Tensor":
+      return throughFloat(node, isPlain ? .mm : .matmul)
+    case .fusedAvgPool2d: return try rewriteAverage(node, output)
+    case .fusedSlice: return try rewriteSlice(node, output)
+    case .fusedExpand: return rewriteExpand(node, output)
+    case .fusedConv2d: return try rewriteConvolution(node, output)
+    case .fusedDynamicLinear, .fusedDynamicConv2d: return rewriteDynamic(node, output)
+    case .matmul: return rewriteProduct(node, output)
+    case .add, .sub, .mul, .div:
       return try rewriteScalarOperand(node, output)
-    case "fused.cat": return rewriteConcatenation(node, output)
-    case "fused.add", "fused.sub", "fused.mul": return rewriteBinary(node, output)
-    case "aten.silu.default", "aten.hardsigmoid.default", "aten.clamp_min.default", "aten.relu6.default":
+    case .fusedCat: return rewriteConcatenation(node, output)
+    case .fusedAdd, .fusedSub, .fusedMul: return rewriteBinary(node, output)
+    case .silu, .hardsigmoid, .clampMin, .relu6:
       guard let input = node.inputs.first else { throw error(node, "has no input") }
       return try emitFunction(node, call(node), values[input]!)
     default: return copy(node)
@@ -164,7 +164,7 @@ struct EdgeRewriter {
   }
 
   /// The float operator of that name between dequantized operands and a quantized result, contiguous.
-  private mutating func throughFloat(_ node: Node, _ operatorName: String) -> ValueID {
+  private mutating func throughFloat(_ node: Node, _ op: Operator) -> ValueID {
     var arguments: [(String, Operand)] = []
     for argument in node.arguments where !argument.name.hasPrefix("output_m") {
       guard case .value(let id) = argument.operand else {
@@ -172,11 +172,11 @@ struct EdgeRewriter {
         continue
       }
       let real = reordered(dequantized(values[id]!, node), .contiguous, node)
-      let name = operatorName == "aten.mm.default" && argument.name == "other" ? "mat2" : argument.name
+      let name = op == .mm && argument.name == "other" ? "mat2" : argument.name
       arguments.append((name, .value(real)))
     }
     let output = lowered.graph.spec(node.output)
-    let real = emit(operatorName, node, suffix: "_float", arguments, TensorSpec(.float32, output.shape))
+    let real = emit(op, node, suffix: "_float", arguments, TensorSpec(.float32, output.shape))
     return settled(real, as: output, node)
   }
 
@@ -190,10 +190,10 @@ struct EdgeRewriter {
       let other = try call.float("other")
       return call.schema.parameter(named: "alpha") == nil ? other : try call.float("alpha") * other
     }
-    let names = ["aten.add.Tensor": "fused.add", "aten.sub.Tensor": "fused.sub", "aten.mul.Tensor": "fused.mul"]
+    let names: [Operator: Operator] = [.add: .fusedAdd, .sub: .fusedSub, .mul: .fusedMul]
     let operand = scalar(Float(number), spec(values[input]!), node)
     return emit(
-      names[node.operatorName] ?? node.operatorName, node,
+      names[node.op] ?? node.op, node,
       [("self", .value(values[input]!)), ("other", .value(operand))], output)
   }
 
@@ -203,7 +203,7 @@ struct EdgeRewriter {
       return copy(node)
     }
     return emit(
-      "aten.mm.default", node,
+      .mm, node,
       [("self", .value(values[node.inputs[0]]!)), ("mat2", .value(values[node.inputs[1]]!))], output)
   }
 
@@ -219,7 +219,7 @@ struct EdgeRewriter {
     let arguments = node.arguments.map { argument in
       (argument.name, argument.name == "weight" ? .value(weight) : mapped(argument.operand))
     }
-    return emit(node.operatorName, node, arguments, output)
+    return emit(node.op, node, arguments, output)
   }
 
   private mutating func rewriteTable(_ node: Node, _ output: TensorSpec) throws(GraphError) -> ValueID {
@@ -227,7 +227,7 @@ struct EdgeRewriter {
     let real = dequantized(values[input]!, node)
     // A table of a node that computes nothing changes the parameters alone.
     let origin = (node.metadata["source_nodes"] ?? "").split(separator: ",").first.flatMap { sourceNodes[String($0)] }
-    guard let origin, EdgeRewriter.functions.contains(origin.operatorName) else {
+    guard let origin, EdgeRewriter.functions.contains(origin.op) else {
       return settled(real, as: output, node)
     }
     let call = try source.call(of: origin, constants: [:]).1
@@ -235,13 +235,13 @@ struct EdgeRewriter {
   }
 
   /// The functions of one element that tables are made of.
-  private static let functions: Set<String> = [
-    "aten.relu.default", "aten.relu6.default", "aten.hardtanh.default", "aten.clamp.default", "aten.clamp_min.default",
-    "aten.sigmoid.default", "aten.tanh.default", "aten.hardswish.default", "aten.hardsigmoid.default",
-    "aten.silu.default", "aten.gelu.default", "aten.elu.default", "aten.leaky_relu.default", "aten.exp.default",
-    "aten.neg.default", "aten.abs.default", "aten.sqrt.default", "aten.rsqrt.default", "aten.square.default",
-    "aten.pow.Tensor_Scalar", "aten.log.default", "aten.sin.default", "aten.cos.default", "aten.floor.default",
-    "aten.ceil.default",
+  private static let functions: Set<Operator> = [
+    .relu, .relu6, .hardtanh, .clamp, .clampMin,
+    .sigmoid, .tanh, .hardswish, .hardsigmoid,
+    .silu, .gelu, .elu, .leakyRelu, .exp,
+    .neg, .abs, .sqrt, .rsqrt, .square,
+    .pow, .log, .sin, .cos, .floor,
+    .ceil,
   ]
 
   /// A function of one element on reals, by operators that ExecuTorch has.
@@ -253,47 +253,47 @@ struct EdgeRewriter {
       [("self", .value(input))] + (low.map { [("output_min", .attribute(.float($0)))] } ?? [])
         + (high.map { [("output_max", .attribute(.float($0)))] } ?? [])
     }
-    switch call.schema.name {
-    case "aten.relu.default": return emit("fused.clamp", node, suffix: "_float", clamp(0, nil), output)
-    case "aten.relu6.default": return emit("fused.clamp", node, suffix: "_float", clamp(0, 6), output)
-    case "aten.hardtanh.default":
+    switch call.op {
+    case .relu: return emit(.fusedClamp, node, suffix: "_float", clamp(0, nil), output)
+    case .relu6: return emit(.fusedClamp, node, suffix: "_float", clamp(0, 6), output)
+    case .hardtanh:
       let (low, high) = try reading { () throws(OperatorError) in (try call.float("min_val"), try call.float("max_val"))
       }
-      return emit("fused.clamp", node, suffix: "_float", clamp(low, high), output)
-    case "aten.clamp.default":
+      return emit(.fusedClamp, node, suffix: "_float", clamp(low, high), output)
+    case .clamp:
       let (low, high) = try reading { () throws(OperatorError) in
         (try call.optionalFloat("min"), try call.optionalFloat("max"))
       }
-      return emit("fused.clamp", node, suffix: "_float", clamp(low, high), output)
-    case "aten.clamp_min.default":
+      return emit(.fusedClamp, node, suffix: "_float", clamp(low, high), output)
+    case .clampMin:
       let low = try reading { () throws(OperatorError) in try call.float("min") }
-      return emit("fused.clamp", node, suffix: "_float", clamp(low, nil), output)
-    case "aten.silu.default":
-      let gate = emit("aten.sigmoid.default", node, suffix: "_gate", [("self", .value(input))], output)
-      return emit("fused.mul", node, suffix: "_float", [("self", .value(input)), ("other", .value(gate))], output)
-    case "aten.hardsigmoid.default":
+      return emit(.fusedClamp, node, suffix: "_float", clamp(low, nil), output)
+    case .silu:
+      let gate = emit(.sigmoid, node, suffix: "_gate", [("self", .value(input))], output)
+      return emit(.fusedMul, node, suffix: "_float", [("self", .value(input)), ("other", .value(gate))], output)
+    case .hardsigmoid:
       let shifted = emit(
-        "fused.add", node, suffix: "_shift",
+        .fusedAdd, node, suffix: "_shift",
         [
           ("self", .value(input)), ("other", .value(scalar(3, output, node))), ("output_min", .attribute(.float(0))),
           ("output_max", .attribute(.float(6))),
         ], output)
       return emit(
-        "fused.mul", node, suffix: "_float",
+        .fusedMul, node, suffix: "_float",
         [("self", .value(shifted)), ("other", .value(scalar(1 / 6, output, node)))], output)
     default:
       var arguments: [(String, Operand)] = [("self", .value(input))]
       for (name, argument) in call.arguments.sorted(by: { $0.key < $1.key }) {
         if case .attribute(let value) = argument { arguments.append((name, .attribute(value))) }
       }
-      return emit(call.schema.name, node, suffix: "_float", arguments, output)
+      return emit(call.op, node, suffix: "_float", arguments, output)
     }
   }
 
   /// A convolution over an input with zeros between its elements is a transposed convolution in the delegate.
   private mutating func rewriteConvolution(_ node: Node, _ output: TensorSpec) throws(GraphError) -> ValueID {
     guard let input = node.value("input"), let weightID = node.value("weight"),
-      let pad = producers[input].map({ lowered.graph.nodes[$0] }), pad.operatorName == "fused.pad",
+      let pad = producers[input].map({ lowered.graph.nodes[$0] }), pad.op == .fusedPad,
       let inner = pad.value("self"), let weight = constants[values[weightID]!]
     else { return copy(node) }
     let (padCall, call) = (try self.call(pad), try self.call(node))
@@ -317,10 +317,10 @@ struct EdgeRewriter {
     ]
     if let bias = node.value("bias") { arguments.append(("bias", .value(values[bias]!))) }
     // The ATen operator has no bounds, so a clamp takes its place.
-    let result = emit("aten.conv_transpose2d.input", node, arguments, output)
+    let result = emit(.convTranspose2d, node, arguments, output)
     let bounds = node.arguments.filter { $0.name.hasPrefix("output_m") }.map { ($0.name, $0.operand) }
     return bounds.isEmpty
-      ? result : emit("fused.clamp", node, suffix: "_clamp", [("self", .value(result))] + bounds, output)
+      ? result : emit(.fusedClamp, node, suffix: "_clamp", [("self", .value(result))] + bounds, output)
   }
 
   /// A constant that is broadcast to a value of that spec.
@@ -346,7 +346,7 @@ struct EdgeRewriter {
       var padded = spec(real)
       padded.shape = Shape([shape[0], shape[1], shape[2] + pads[0] + pads[2], shape[3] + pads[1] + pads[3]])
       real = emit(
-        "fused.pad", node, suffix: "_pad",
+        .fusedPad, node, suffix: "_pad",
         [
           ("self", .value(real)), ("pre", .attribute(.ints([0, 0, pads[0], pads[3]]))),
           ("post", .attribute(.ints([0, 0, pads[2], pads[1]]))), ("value", .attribute(.float(0))),
@@ -362,7 +362,7 @@ struct EdgeRewriter {
       }
     }
     let averaged = emit(
-      "fused.avg_pool2d", node, suffix: "_float", arguments,
+      .fusedAvgPool2d, node, suffix: "_float", arguments,
       TensorSpec(.float32, output.shape, dimOrder: .channelsLast))
     return bounded(settled(averaged, as: output, node), node)
   }
@@ -371,7 +371,7 @@ struct EdgeRewriter {
   private mutating func bounded(_ id: ValueID, _ node: Node) -> ValueID {
     let bounds = node.arguments.filter { $0.name.hasPrefix("output_m") }.map { ($0.name, $0.operand) }
     guard !bounds.isEmpty, spec(id).quantization != nil else { return id }
-    return emit("fused.clamp", node, suffix: "_clamp", [("self", .value(id))] + bounds, spec(id))
+    return emit(.fusedClamp, node, suffix: "_clamp", [("self", .value(id))] + bounds, spec(id))
   }
 
   /// Whether the ratio of two scales is in 2^low ..< 2^high, outside which XNNPACK refuses.
@@ -387,7 +387,7 @@ struct EdgeRewriter {
       return copy(node)
     }
     let isInRange: Bool
-    if node.operatorName == "fused.mul", let qa = lowered.graph.spec(a).quantization,
+    if node.op == .fusedMul, let qa = lowered.graph.spec(a).quantization,
       let qb = lowered.graph.spec(b).quantization
     {
       isInRange = (0x1p-16..<0x1p8).contains(qa.scale * qb.scale / target.scale)
@@ -397,7 +397,7 @@ struct EdgeRewriter {
     if isInRange { return copy(node) }
     let operands = [dequantized(values[a]!, node), dequantized(values[b]!, node)]
     let real = emit(
-      node.operatorName, node, suffix: "_float", [("self", .value(operands[0])), ("other", .value(operands[1]))],
+      node.op, node, suffix: "_float", [("self", .value(operands[0])), ("other", .value(operands[1]))],
       TensorSpec(.float32, output.shape, dimOrder: output.dimOrder))
     return bounded(settled(real, as: output, node), node)
   }
@@ -410,21 +410,21 @@ struct EdgeRewriter {
     let real = reordered(dequantized(values[input]!, node), .contiguous, node)
     let rest = node.arguments.filter { $0.name != "self" }.map { ($0.name, $0.operand) }
     let sliced = emit(
-      "aten.slice.Tensor", node, suffix: "_float", [("self", .value(real))] + rest, TensorSpec(.float32, output.shape))
+      .slice, node, suffix: "_float", [("self", .value(real))] + rest, TensorSpec(.float32, output.shape))
     return settled(sliced, as: output, node)
   }
 
   /// The delegate's operators broadcast by themselves.
   private mutating func rewriteExpand(_ node: Node, _ output: TensorSpec) -> ValueID {
     let readers = (users[node.output] ?? []).map { lowered.graph.nodes[$0] }
-    let binary = ["fused.add", "fused.sub", "fused.mul"]
+    let binary: Set<Operator> = [.fusedAdd, .fusedSub, .fusedMul]
     let input = values[node.inputs[0]]!
-    if !lowered.graph.outputs.contains(node.output), readers.allSatisfy({ binary.contains($0.operatorName) }) {
+    if !lowered.graph.outputs.contains(node.output), readers.allSatisfy({ binary.contains($0.op) }) {
       return input
     }
     let real = reordered(dequantized(input, node), .contiguous, node)
     let expanded = emit(
-      "aten.expand.default", node, suffix: "_float",
+      .expand, node, suffix: "_float",
       [("self", .value(real)), ("size", .attribute(.ints(output.shape.dimensions)))],
       TensorSpec(.float32, output.shape))
     return settled(expanded, as: output, node)
@@ -445,7 +445,7 @@ struct EdgeRewriter {
         joined.shape = Shape(sizes)
       }
       let value = emit(
-        "fused.cat", node, [("tensors", .values(group)), ("dim", .attribute(.int(dim)))], joined)
+        .fusedCat, node, [("tensors", .values(group)), ("dim", .attribute(.int(dim)))], joined)
       parts = [value] + parts.dropFirst(5)
     }
     return parts[0]

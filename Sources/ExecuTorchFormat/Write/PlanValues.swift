@@ -103,11 +103,11 @@ struct PlanValues {
   ) -> Int32 {
     let input = program.graph.spec(node.inputs[0])
     let spec: TensorSpec
-    if edge.operatorName == "aten.layer_norm.default" {
+    if edge.op == .layerNorm {
       let normalized = (node.operand("normalized_shape").flatMap(PlanValues.integers) ?? []).count
       let outer = input.shape.dimensions.dropLast(normalized)
       spec = TensorSpec(.float32, Shape(outer + [Int](repeating: 1, count: normalized)))
-    } else if edge.operatorName == "aten.max_pool2d.default" {
+    } else if edge.op == .maxPool2d {
       spec = TensorSpec(.int64, program.graph.spec(node.output).shape)
     } else {
       spec = TensorSpec(.float32, [0])

@@ -48,7 +48,7 @@ struct PlanWriter {
       while end < steps.count, steps[end].reason == nil { end += 1 }
       let group = Array(steps[index..<end])
       // A few views are not worth a delegate.
-      let isWorthwhile = !group.allSatisfy { $0.node.operatorName == "fused.view" }
+      let isWorthwhile = !group.allSatisfy { $0.node.op == .fusedView }
       if !group.isEmpty, isWorthwhile {
         try addDelegate(group)
       } else {
@@ -77,7 +77,7 @@ struct PlanWriter {
     let outputs = steps.flatMap(\.node.outputs).filter(read.contains)
     var writer = XNNGraphWriter(program, tensors, inputs: inputs, outputs: outputs, varying: varying)
     for step in steps {
-      guard let rule = XNNNodeTable.byOperator[step.node.operatorName] else { continue }
+      guard let rule = XNNNodeTable.byOperator[step.node.op] else { continue }
       do { try rule.write(&writer, step.node, step.call) } catch { throw GraphError(error, program: program.name) }
     }
     calls.append(.delegate(index: delegates.count, arguments: inputs + outputs))
@@ -89,24 +89,24 @@ struct PlanWriter {
   /// are read at each run, have to be the program's.
   private static func packedConstants(_ node: Node) -> Set<ValueID> {
     let names =
-      ["aten.matmul.default", "aten.mm.default"].contains(node.operatorName) ? ["other", "mat2"] : ["weight", "bias"]
+      [.matmul, .mm].contains(node.op) ? ["other", "mat2"] : ["weight", "bias"]
     return Set(names.compactMap(node.value))
   }
 
   // MARK: Kernels
 
-  private static let operatorNames = ["fused.view": "aten.view.default", "fused.expand": "aten.expand.default"]
+  private static let operatorNames: [Operator: Operator] = [.fusedView: .view, .fusedExpand: .expand]
 
   private mutating func addKernel(_ step: Schedule.Step) throws(GraphError) {
-    let name = PlanWriter.operatorNames[step.node.operatorName] ?? step.node.operatorName
+    let name = PlanWriter.operatorNames[step.node.op] ?? step.node.op
     guard let edge = EdgeOperator.byOperator[name] else {
       throw GraphError(
-        program: program.name, node: step.node.name, operatorName: step.node.operatorName,
+        program: program.name, node: step.node.name, operatorName: step.node.op.name,
         reason: "ExecuTorch has neither a delegated nor a portable operator for it (\(step.reason ?? "a view"))")
     }
     for id in step.node.inputs + step.node.outputs where program.graph.spec(id).dimOrder != .contiguous {
       throw GraphError(
-        program: program.name, node: step.node.name, operatorName: step.node.operatorName,
+        program: program.name, node: step.node.name, operatorName: step.node.op.name,
         reason: "'\(program.graph[id].name)' is channels last, which ExecuTorch's portable kernel does not take")
     }
     portable.append(.init(node: step.node.name, kernel: edge.kernel.qualified, reason: step.reason ?? "it is a view"))

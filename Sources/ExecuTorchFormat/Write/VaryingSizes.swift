@@ -1,4 +1,5 @@
 import GraphIR
+import Operators
 import ProgramFormat
 import TensorCore
 
@@ -20,18 +21,18 @@ struct VaryingSizes {
       if !varying.isEmpty { dimensions[id] = varying }
     }
     for (a, b) in zip(bound.graph.nodes, other.graph.nodes) where a.arguments != b.arguments {
-      let isView = VaryingSizes.views.contains(a.operatorName) && self[a.output].count == 1
+      let isView = VaryingSizes.views.contains(a.op) && self[a.output].count == 1
       // A window as large as the image has no size of its own in the file.
-      guard isView || a.operatorName == "fused.avg_pool2d" && isGlobal(a, bound) && isGlobal(b, other) else {
+      guard isView || a.op == .fusedAvgPool2d && isGlobal(a, bound) && isGlobal(b, other) else {
         throw GraphError(
-          program: bound.name, node: a.name, operatorName: a.operatorName,
+          program: bound.name, node: a.name, operatorName: a.op.name,
           reason: "its arguments depend on sizes that vary, which an ExecuTorch program cannot say; without its"
             + " dynamic shapes the model is written for its example's sizes (--fixed-sizes)")
       }
     }
   }
 
-  private static let views: Set<String> = ["fused.view", "aten.view.default", "aten.reshape.default"]
+  private static let views: Set<Operator> = [.fusedView, .view, .reshape]
 
   subscript(_ id: ValueID) -> Set<Int> { dimensions[id] ?? [] }
 
@@ -45,8 +46,7 @@ struct VaryingSizes {
   /// The program with −1 in the place of the size that varies in each view, which is what follows from the others.
   func opened(_ program: ExportedProgram) -> ExportedProgram {
     var result = program
-    for index in program.graph.nodes.indices where VaryingSizes.views.contains(program.graph.nodes[index].operatorName)
-    {
+    for index in program.graph.nodes.indices where VaryingSizes.views.contains(program.graph.nodes[index].op) {
       let arguments = program.graph.nodes[index].arguments
       guard let varying = self[program.graph.nodes[index].output].first,
         let position = arguments.firstIndex(where: { ["size", "shape"].contains($0.name) }),

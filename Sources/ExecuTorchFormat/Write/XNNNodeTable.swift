@@ -13,7 +13,7 @@ struct XNNNodeRule: Sendable {
 /// What ExecuTorch's XNNPACK delegate runs.
 struct XNNSupport: DelegateSupport {
   func reasonAgainst(_ call: OperatorCall) -> String? {
-    guard let rule = XNNNodeTable.byOperator[call.schema.name] else {
+    guard let rule = XNNNodeTable.byOperator[call.op] else {
       return "the XNNPACK delegate has no operator for it"
     }
     for spec in call.inputs + call.outputs {
@@ -29,39 +29,39 @@ struct XNNSupport: DelegateSupport {
 
 /// All operators that the delegate takes, by name.
 enum XNNNodeTable {
-  static let byOperator: [String: XNNNodeRule] = {
-    var table: [String: XNNNodeRule] = [
-      "fused.conv2d": .convolution, "aten.conv_transpose2d.input": .transposedConvolution,
-      "fused.dynamic_conv2d": .dynamicConvolution, "fused.linear": .fullyConnected,
-      "fused.dynamic_linear": .dynamicFullyConnected,
-      "fused.add": .binary(.add), "fused.sub": .binary(.subtract), "fused.mul": .binary(.multiply),
-      "aten.div.Tensor": .binary(.div), "aten.minimum.default": .binary(.minimum),
-      "aten.maximum.default": .binary(.maximum), "aten.bmm.default": .product, "aten.mm.default": .product,
-      "aten.matmul.default": .product,
-      "fused.max_pool2d": .maxPooling, "fused.avg_pool2d": .averagePooling, "fused.clamp": .unary(.clamp),
-      "fused.quantize": .unary(.convert), "fused.dequantize": .unary(.convert), "fused.pad": .constantPad,
-      "fused.slice": .slice, "fused.cat": .concatenate, "fused.view": .reshape,
-      "dim_order_ops._to_dim_order_copy.default": .transpose, "aten.permute.default": .transpose,
-      "aten.transpose.int": .transpose, "aten.softmax.int": .softmax, "aten.pow.Tensor_Scalar": .square,
-      "aten.elu.default": .elu, "aten.leaky_relu.default": .leakyReLU, "aten.gelu.default": .gelu,
+  static let byOperator: [Operator: XNNNodeRule] = {
+    var table: [Operator: XNNNodeRule] = [
+      .fusedConv2d: .convolution, .convTranspose2d: .transposedConvolution,
+      .fusedDynamicConv2d: .dynamicConvolution, .fusedLinear: .fullyConnected,
+      .fusedDynamicLinear: .dynamicFullyConnected,
+      .fusedAdd: .binary(.add), .fusedSub: .binary(.subtract), .fusedMul: .binary(.multiply),
+      .div: .binary(.div), .minimum: .binary(.minimum),
+      .maximum: .binary(.maximum), .bmm: .product, .mm: .product,
+      .matmul: .product,
+      .fusedMaxPool2d: .maxPooling, .fusedAvgPool2d: .averagePooling, .fusedClamp: .unary(.clamp),
+      .fusedQuantize: .unary(.convert), .fusedDequantize: .unary(.convert), .fusedPad: .constantPad,
+      .fusedSlice: .slice, .fusedCat: .concatenate, .fusedView: .reshape,
+      .toDimOrderCopy: .transpose, .permute: .transpose,
+      .transposeInt: .transpose, .softmax: .softmax, .pow: .square,
+      .elu: .elu, .leakyRelu: .leakyReLU, .gelu: .gelu,
     ]
     for (name, kind) in unary { table[name] = .unary(kind) }
     for name in views { table[name] = .reshape }
     return table
   }()
 
-  private static let unary: [(String, XNNNodeKind)] = [
-    ("aten.sigmoid.default", .sigmoid), ("aten.tanh.default", .tanh), ("aten.hardswish.default", .hardswish),
-    ("aten.abs.default", .abs), ("aten.neg.default", .negate), ("aten.square.default", .square),
-    ("aten.sqrt.default", .squareRoot), ("aten.rsqrt.default", .reciprocalSquareRoot), ("aten.exp.default", .exp),
-    ("aten.log.default", .log), ("aten.sin.default", .sin), ("aten.cos.default", .cos),
-    ("aten.floor.default", .floor), ("aten.ceil.default", .ceiling), ("aten.clone.default", .copy),
-    ("aten.alias.default", .copy),
+  private static let unary: [(Operator, XNNNodeKind)] = [
+    (.sigmoid, .sigmoid), (.tanh, .tanh), (.hardswish, .hardswish),
+    (.abs, .abs), (.neg, .negate), (.square, .square),
+    (.sqrt, .squareRoot), (.rsqrt, .reciprocalSquareRoot), (.exp, .exp),
+    (.log, .log), (.sin, .sin), (.cos, .cos),
+    (.floor, .floor), (.ceil, .ceiling), (.clone, .copy),
+    (.alias, .copy),
   ]
 
-  private static let views = [
-    "aten.view.default", "aten.reshape.default", "aten.flatten.using_ints", "aten.squeeze.dim",
-    "aten.unsqueeze.default",
+  private static let views: [Operator] = [
+    .view, .reshape, .flatten, .squeeze,
+    .unsqueeze,
   ]
 }
 

@@ -71,17 +71,17 @@ extension Fuser {
       let part = summation.blocks.count == 1 ? input : emitChannels(block, of: input, name: name)
       let kernel = addConstant("\(name)_weight", weight.channels(block).channelsLast())
       let sum = emit(
-        "fused.conv2d", name: "\(name)_partial", [("input", .value(part)), ("weight", .value(kernel))] + window,
+        .fusedConv2d, name: "\(name)_partial", [("input", .value(part)), ("weight", .value(kernel))] + window,
         output: output, sources: chain.nodes)
       if let running = total {
         total = emit(
-          "fused.add", name: "\(name)_sum", [("self", .value(running)), ("other", .value(sum))], output: output)
+          .fusedAdd, name: "\(name)_sum", [("self", .value(running)), ("other", .value(sum))], output: output)
       } else {
         total = bias.map { emitBias($0, to: sum, name: name) } ?? sum
       }
     }
     guard let total, !chain.bounds().isEmpty else { return total }
-    return emit("fused.clamp", name: "\(name)_clamp", [("self", .value(total))] + chain.bounds(), output: output)
+    return emit(.fusedClamp, name: "\(name)_clamp", [("self", .value(total))] + chain.bounds(), output: output)
   }
 
   private mutating func emitDepthwiseByRows(
@@ -102,7 +102,7 @@ extension Fuser {
     let arguments: [(String, Operand)] =
       [("input", .value(input)), ("weight", .value(kernel))] + (bias.map { [("bias", .value($0))] } ?? []) + window
     return emit(
-      "fused.conv2d", name: chain.name, arguments + [("groups", .attribute(.int(groups)))] + chain.bounds(),
+      .fusedConv2d, name: chain.name, arguments + [("groups", .attribute(.int(groups)))] + chain.bounds(),
       output: output, sources: chain.nodes)
   }
 
@@ -112,7 +112,7 @@ extension Fuser {
     let (channels, height, width) = (weight.shape[1], weight.shape[2], weight.shape[3])
     let shape: Shape = [output.shape[0], channels * height * width, output.shape[2], output.shape[3]]
     return emit(
-      "fused.im2col", name: "\(name)_patches",
+      .fusedIm2col, name: "\(name)_patches",
       [("self", .value(value)), ("kernel_size", .attribute(.ints([height, width])))] + window,
       output: TensorSpec(.float32, shape, dimOrder: .channelsLast))
   }
@@ -121,7 +121,7 @@ extension Fuser {
     var output = spec(value)
     output.shape = [output.shape[0], range.count, output.shape[2], output.shape[3]]
     return emit(
-      "fused.slice", name: "\(name)_channels",
+      .fusedSlice, name: "\(name)_channels",
       [
         ("self", .value(value)), ("dim", .attribute(.int(1))), ("start", .attribute(.int(range.lowerBound))),
         ("end", .attribute(.int(range.upperBound))), ("step", .attribute(.int(1))),
@@ -133,7 +133,7 @@ extension Fuser {
     let channels = spec(value).shape[1]
     let ones = Tensor([Float](repeating: 1, count: channels), shape: [channels, 1, 1, 1]).channelsLast()
     return emit(
-      "fused.conv2d", name: "\(name)_bias",
+      .fusedConv2d, name: "\(name)_bias",
       [
         ("input", .value(value)), ("weight", .value(addConstant(name + "_ones", ones))), ("bias", .value(bias)),
         ("groups", .attribute(.int(channels))),

@@ -55,8 +55,8 @@ extension Fuser {
   ) throws(GraphError) -> Result<ConvolutionGeometry, ConvolutionGeometry.Refusal> {
     let call = try call(node)
     var geometry = ConvolutionGeometry()
-    geometry.isFlat = ["aten.conv1d.", "aten.conv_transpose1d."].contains { node.operatorName.hasPrefix($0) }
-    geometry.isTransposed = node.operatorName.hasPrefix("aten.conv_transpose")
+    geometry.isFlat = [.convolution(spatial: 1), .transposedConvolution(spatial: 1)].contains(node.op.layer)
+    if case .transposedConvolution = node.op.layer { geometry.isTransposed = true }
     func pair(_ name: String, _ neutral: Int) throws(GraphError) -> [Int] {
       try reading { () throws(OperatorError) in
         guard geometry.isFlat else {

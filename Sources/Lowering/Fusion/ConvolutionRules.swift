@@ -5,10 +5,10 @@ import TensorCore
 extension Fuser {
   static let convolutionRules: [FusionRule] = [
     FusionRule([
-      "aten.conv2d.default", "aten.conv2d.padding", "aten.conv1d.default", "aten.conv1d.padding",
-      "aten.conv_transpose1d.default", "aten.conv_transpose2d.input",
+      .conv2d, .conv2dPadding, .conv1d, .conv1dPadding,
+      .convTranspose1d, .convTranspose2d,
     ]) { fuser, node throws(GraphError) in try fuser.fuseConvolution(node) },
-    FusionRule(["aten.linear.default"]) { fuser, node throws(GraphError) in try fuser.fuseLinear(node) },
+    FusionRule([.linear]) { fuser, node throws(GraphError) in try fuser.fuseLinear(node) },
   ]
 
   private mutating func fuseConvolution(_ node: Node) throws(GraphError) -> FusionOutcome {
@@ -67,7 +67,7 @@ extension Fuser {
     let arguments: [(String, Operand)] =
       [("input", .value(value)), ("weight", .value(kernel))] + (bias.map { [("bias", .value($0))] } ?? []) + window
       + [("groups", .attribute(.int(geometry.groups)))] + chain.bounds()
-    let result = emit("fused.conv2d", name: chain.name, arguments, output: output, sources: chain.nodes)
+    let result = emit(.fusedConv2d, name: chain.name, arguments, output: output, sources: chain.nodes)
     finish(chain, flattened(result, geometry, chain))
     return .fused
   }
@@ -90,7 +90,7 @@ extension Fuser {
     output.shape = Shape(
       (0..<4).map { output.shape[$0] + max(0, output.shape[$0] - 1) * interior[$0] + pre[$0] + post[$0] })
     return emit(
-      "fused.pad", name: node.name + "_stuffed",
+      .fusedPad, name: node.name + "_stuffed",
       [
         ("self", .value(value)), ("pre", .attribute(.ints(pre))), ("post", .attribute(.ints(post))),
         ("interior", .attribute(.ints(interior))),
@@ -132,7 +132,7 @@ extension Fuser {
     let arguments: [(String, Operand)] =
       [("input", .value(value)), ("weight", .value(addWeight(source.graph[weightID].name, weight, tensor)))]
       + (bias.map { [("bias", .value($0))] } ?? []) + chain.bounds()
-    let result = emit("fused.linear", name: chain.name, arguments, output: output, sources: chain.nodes)
+    let result = emit(.fusedLinear, name: chain.name, arguments, output: output, sources: chain.nodes)
     finish(chain, shape.rank == 4 ? emitView(result, name: chain.name + "_view", shape) : result)
     return .fused
   }
@@ -202,7 +202,7 @@ extension Fuser {
   private func integerBias(_ id: ValueID, _ products: [Double]?) throws(GraphError) -> Tensor? {
     guard let products, let index = producers[id] else { return nil }
     let node = source.graph.nodes[index]
-    guard node.operatorName.hasPrefix("quantized_decomposed.dequantize_per_"), let input = node.value("input"),
+    guard node.op.has(.dequantizes), let input = node.value("input"),
       let tensor = constant(input), tensor.dataType == .int32
     else { return nil }
     let call = try call(node)

@@ -14,8 +14,8 @@ extension Fuser {
   /// Parameters chosen from the data: with the pair that uses them, they become part of the layer that reads it.
   static let dynamicRules: [FusionRule] = [
     FusionRule([
-      "quantized_decomposed.choose_qparams.tensor", "quantized_decomposed.choose_qparams_symmetric.tensor",
-      "quantized_decomposed.choose_qparams_per_token_asymmetric.default",
+      .chooseQParams, .chooseQParamsSymmetric,
+      .chooseQParamsPerToken,
     ]) { fuser, node throws(GraphError) in try fuser.fuseChoice(node) }
   ]
 
@@ -25,13 +25,13 @@ extension Fuser {
   private mutating func fuseChoice(_ node: Node) throws(GraphError) -> FusionOutcome {
     guard let value = node.value("input"), node.outputs.count == 2 else { return .refused("it has no input") }
     let readers = Set(node.outputs.flatMap { users[$0] ?? [] }).map { source.graph.nodes[$0] }
-    let quantizers = readers.filter { $0.operatorName.contains(".quantize_per_") && $0.value("input") == value }
+    let quantizers = readers.filter { $0.op.has(.quantizes) && $0.value("input") == value }
     guard quantizers.count == 1, !node.outputs.contains(where: source.graph.outputs.contains) else {
       return .refused("its parameters are used for more than one quantize node")
     }
     let dequantizers = (users[quantizers[0].output] ?? []).map { source.graph.nodes[$0] }
     guard readers.count == 1 + dequantizers.count, !dequantizers.isEmpty,
-      dequantizers.allSatisfy({ $0.operatorName.contains(".dequantize_per_") })
+      dequantizers.allSatisfy({ $0.op.has(.dequantizes) })
     else { return .refused("the integers are not only dequantized again") }
     let call = try call(node)
     let isPerToken = call.schema.parameter(named: "eps") == nil
@@ -58,7 +58,7 @@ extension Fuser {
   /// The rule of `fused.dynamic_linear` and `fused.dynamic_conv2d`.
   private func arguments(_ call: OperatorCall, isPerToken: Bool) throws(GraphError) -> [(String, Operand)] {
     if isPerToken { return [("rule", .attribute(.string("token")))] }
-    let isSymmetric = call.schema.name.contains("symmetric")
+    let isSymmetric = call.schema.name == Operator.chooseQParamsSymmetric.name
     return try reading { () throws(OperatorError) in
       [
         ("rule", .attribute(.string(isSymmetric ? "symmetric" : "affine"))),
@@ -71,8 +71,8 @@ extension Fuser {
 
   /// Why a layer cannot be fused with the dynamic quantization of its input; nil when it can.
   private func reasonAgainst(_ layer: Node, _ input: ValueID, isPerToken: Bool) throws(GraphError) -> String? {
-    let isLinear = layer.operatorName == "aten.linear.default"
-    guard isLinear || layer.operatorName.hasPrefix("aten.conv2d.") else {
+    let isLinear = layer.op == .linear
+    guard isLinear || layer.op.layer == .convolution(spatial: 2) else {
       return "only linear layers and 2-D convolutions can"
     }
     guard layer.value("input") == input, let id = layer.value("weight"), id != input else { return "it is its weight" }
@@ -98,7 +98,7 @@ extension Fuser {
     _ node: Node, _ dynamic: DynamicInput, _ weight: Weight
   ) throws(GraphError) -> FusionOutcome {
     let input = try real(dynamic.value, .contiguous)
-    return try emitDynamic(node, "fused.dynamic_linear", input, weight, weight.tensor, dynamic.arguments)
+    return try emitDynamic(node, .fusedDynamicLinear, input, weight, weight.tensor, dynamic.arguments)
   }
 
   mutating func fuseDynamicConvolution(
@@ -115,11 +115,11 @@ extension Fuser {
     ]
     let input = try real(dynamic.value, .channelsLast)
     return try emitDynamic(
-      node, "fused.dynamic_conv2d", input, weight, weight.tensor.channelsLast(), window + dynamic.arguments)
+      node, .fusedDynamicConv2d, input, weight, weight.tensor.channelsLast(), window + dynamic.arguments)
   }
 
   private mutating func emitDynamic(
-    _ node: Node, _ operatorName: String, _ input: ValueID, _ weight: Weight, _ tensor: Tensor,
+    _ node: Node, _ op: Operator, _ input: ValueID, _ weight: Weight, _ tensor: Tensor,
     _ rest: [(String, Operand)]
   ) throws(GraphError) -> FusionOutcome {
     guard let weightID = node.value("weight") else { throw error(node, "has no weight") }
@@ -134,7 +134,7 @@ extension Fuser {
     finish(
       chain,
       emit(
-        operatorName, name: chain.name, arguments + rest + chain.bounds(), output: outputSpec(chain),
+        op, name: chain.name, arguments + rest + chain.bounds(), output: outputSpec(chain),
         sources: chain.nodes))
     return .fused
   }

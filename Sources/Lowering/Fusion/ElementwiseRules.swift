@@ -4,26 +4,20 @@ import TensorCore
 
 extension Fuser {
   static let elementwiseRules: [FusionRule] = [
-    FusionRule(["aten.add.Tensor"]) { fuser, node throws(GraphError) in try fuser.fuseBinary(node, "fused.add") },
-    FusionRule(["aten.sub.Tensor"]) { fuser, node throws(GraphError) in try fuser.fuseBinary(node, "fused.sub") },
-    FusionRule(["aten.mul.Tensor"]) { fuser, node throws(GraphError) in try fuser.fuseBinary(node, "fused.mul") },
-    FusionRule(["aten.relu.default", "aten.relu6.default", "aten.hardtanh.default", "aten.clamp.default"]) {
+    FusionRule([.add]) { fuser, node throws(GraphError) in try fuser.fuseBinary(node, .fusedAdd) },
+    FusionRule([.sub]) { fuser, node throws(GraphError) in try fuser.fuseBinary(node, .fusedSub) },
+    FusionRule([.mul]) { fuser, node throws(GraphError) in try fuser.fuseBinary(node, .fusedMul) },
+    FusionRule(.traits(.clamps)) {
       fuser, node throws(GraphError) in
       try fuser.fuseClamp(node)
     },
-    FusionRule([
-      "aten.sigmoid.default", "aten.tanh.default", "aten.hardswish.default", "aten.hardsigmoid.default",
-      "aten.silu.default", "aten.gelu.default", "aten.elu.default", "aten.leaky_relu.default", "aten.exp.default",
-      "aten.neg.default", "aten.abs.default", "aten.sqrt.default", "aten.rsqrt.default", "aten.square.default",
-      "aten.pow.Tensor_Scalar", "aten.clamp_min.default", "aten.log.default", "aten.sin.default", "aten.cos.default",
-      "aten.floor.default", "aten.ceil.default", "aten.rsub.Scalar",
-    ]) { fuser, node throws(GraphError) in
+    FusionRule(.traits(.pointwise)) { fuser, node throws(GraphError) in
       guard let input = node.inputs.first, let value = try fuser.int8(input) else {
         return .refused("its input is not quantized")
       }
       return try fuser.fuseTable(node, value)
     },
-    FusionRule(["aten.expand.default", "aten.expand_as.default"]) { fuser, node throws(GraphError) in
+    FusionRule([.expand, .expandAs]) { fuser, node throws(GraphError) in
       try fuser.fuseExpansion(node)
     },
   ]
@@ -36,14 +30,14 @@ extension Fuser {
     return .fused
   }
 
-  private mutating func fuseBinary(_ node: Node, _ operatorName: String) throws(GraphError) -> FusionOutcome {
+  private mutating func fuseBinary(_ node: Node, _ op: Operator) throws(GraphError) -> FusionOutcome {
     guard let a = node.value("self"), let b = node.value("other") else { return .refused("an operand is a scalar") }
     let (first, second) = (try weight(a), try weight(b))
     guard first == nil || second == nil else { return .refused("its operands are constants") }
     guard source.graph.spec(a).dataType == .float32, source.graph.spec(b).dataType == .float32 else {
       return .refused("it does not compute floats")
     }
-    if node.operatorName != "aten.mul.Tensor" {
+    if node.op != .mul {
       let call = try call(node)
       let alpha = try reading { () throws(OperatorError) in try call.float("alpha") }
       guard alpha == 1 else { return .refused("alpha is \(alpha), not 1") }
@@ -62,7 +56,7 @@ extension Fuser {
     output.dimOrder = spec(operands[0]).dimOrder
     let arguments: [(String, Operand)] =
       [("self", .value(operands[0])), ("other", .value(operands[1]))] + chain.bounds()
-    finish(chain, emit(operatorName, name: chain.name, arguments, output: output, sources: chain.nodes))
+    finish(chain, emit(op, name: chain.name, arguments, output: output, sources: chain.nodes))
     return .fused
   }
 
@@ -99,7 +93,7 @@ extension Fuser {
     var output = spec(value)
     output.shape = shape
     return emit(
-      "fused.expand", name: lowered.graph[value].name + "_expand",
+      .fusedExpand, name: lowered.graph[value].name + "_expand",
       [("self", .value(value)), ("size", .attribute(.ints(shape.dimensions)))], output: output)
   }
 
@@ -130,7 +124,7 @@ extension Fuser {
       spec(value).dataType, spec(value).shape, dimOrder: spec(value).dimOrder, quantization: chain.quantization)
     finish(
       chain,
-      emit("fused.clamp", name: node.name, [("self", .value(value))] + chain.bounds(), output: output, sources: [node]))
+      emit(.fusedClamp, name: node.name, [("self", .value(value))] + chain.bounds(), output: output, sources: [node]))
     return .fused
   }
 
@@ -142,9 +136,9 @@ extension Fuser {
     let reals = (-128...127).map { (Float($0) - Float(input.zeroPoint)) * input.scale }
     let call = try call(node)
     let shape: Shape = [256]
-    guard let op = OperatorSet.named(node.operatorName) else { throw error(node, "unknown operator") }
+    let op = node.op
     let tableCall = OperatorCall(
-      schema: op.schema, node: node.name, arguments: call.arguments, inputs: [TensorSpec(.float32, shape)],
+      op: op, node: node.name, arguments: call.arguments, inputs: [TensorSpec(.float32, shape)],
       constants: [nil], outputs: [TensorSpec(.float32, shape)])
     let results = try reading { () throws(OperatorError) in
       try op.execute(tableCall, inputs: [Tensor(reals, shape: shape)])
@@ -154,7 +148,7 @@ extension Fuser {
     spec.quantization = output
     forms[node.output] = Form(
       emit(
-        "fused.lut", name: node.name,
+        .fusedLUT, name: node.name,
         [("self", .value(value)), ("table", .value(addConstant(node.name + "_table", Tensor(table, shape: shape))))],
         output: spec, sources: [node]))
     return .fused

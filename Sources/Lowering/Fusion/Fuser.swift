@@ -24,16 +24,16 @@ enum FusionOutcome {
   case refused(String)
 }
 
-/// One line of the fusion table: the ATen operators it takes, and what it emits for them.
+/// One line of the fusion table: the operators it takes, and what it emits for them.
 struct FusionRule: Sendable {
-  let operators: [String]
+  let pattern: OperatorPattern
   let apply: @Sendable (inout Fuser, Node) throws(GraphError) -> FusionOutcome
 
   init(
-    _ operators: [String],
+    _ pattern: OperatorPattern,
     _ apply: @escaping @Sendable (inout Fuser, Node) throws(GraphError) -> FusionOutcome
   ) {
-    self.operators = operators
+    self.pattern = pattern
     self.apply = apply
   }
 }
@@ -46,11 +46,7 @@ struct Fuser {
     quantizationRules + dynamicRules + convolutionRules + elementwiseRules + realRules + poolingRules + movementRules
     + sliceRules
 
-  private static let ruleByOperator: [String: FusionRule] = {
-    var table: [String: FusionRule] = [:]
-    for rule in rules { for name in rule.operators { table[name] = rule } }
-    return table
-  }()
+  private static let table = OperatorTable(rules, by: \.pattern)
 
   let source: ExportedProgram
   /// Lower f32 convolutions in PyTorch's order of summation (CalibrationOrder.swift).
@@ -105,7 +101,7 @@ struct Fuser {
       var reason = "no fused operator for it"
       if computesIntegers(node) {
         reason = "it computes integers"
-      } else if let rule = Fuser.ruleByOperator[node.operatorName] {
+      } else if let rule = Fuser.table[node.op] {
         switch try rule.apply(&self, node) {
         case .fused: continue
         case .refused(let why): reason = why
@@ -124,7 +120,7 @@ struct Fuser {
   /// Whether an operator that is none of quantization reads integers that lie open in the source graph, as in a reference
   /// representation. The rules are for reals.
   private func computesIntegers(_ node: Node) -> Bool {
-    !node.operatorName.hasPrefix("quantized_decomposed.")
+    !node.op.isAny(.quantizeDequantize)
       && node.inputs.contains { !source.graph.spec($0).dataType.isFloatingPoint }
   }
 
@@ -219,11 +215,10 @@ struct Fuser {
   /// when an operand is computed.
   mutating func dequantizedConstant(_ node: Node) throws(GraphError) -> Form? {
     let inputs = source.callInputs(of: node).compactMap { sourceConstants[$0]?.rowMajor() }
-    guard inputs.count == node.inputs.count, node.operatorName.hasPrefix("quantized_decomposed.dequantize_per_"),
-      let op = OperatorSet.named(node.operatorName)
+    guard inputs.count == node.inputs.count, node.op.has(.dequantizes)
     else { return nil }
     let call = try call(node)
-    let reals = try reading { () throws(OperatorError) in try op.execute(call, inputs: inputs)[0] }
+    let reals = try reading { () throws(OperatorError) in try node.op.execute(call, inputs: inputs)[0] }
     let form = Form(addConstant(node.name, reals))
     forms[node.output] = form
     return form
@@ -232,7 +227,7 @@ struct Fuser {
   mutating func dequantized(_ value: ValueID, of id: ValueID) -> ValueID {
     let input = spec(value)
     return emit(
-      "fused.dequantize", name: source.graph[id].name + "_dequantize", [("self", .value(value))],
+      .fusedDequantize, name: source.graph[id].name + "_dequantize", [("self", .value(value))],
       output: TensorSpec(.float32, input.shape, dimOrder: input.dimOrder))
   }
 
@@ -243,7 +238,7 @@ struct Fuser {
     if let known = conversions[value] { return known }
     target.dimOrder = order
     let result = emit(
-      "dim_order_ops._to_dim_order_copy.default", name: lowered.graph[value].name + "_\(order.schemaName)",
+      .toDimOrderCopy, name: lowered.graph[value].name + "_\(order.schemaName)",
       [("self", .value(value)), ("dim_order", .attribute(.string(order.schemaName)))], output: target)
     conversions[value] = result
     conversions[result] = value
@@ -261,19 +256,19 @@ struct Fuser {
   /// Appends a node with one output and returns the output.
   @discardableResult
   mutating func emit(
-    _ operatorName: String, name: String, _ arguments: [(String, Operand)], output: TensorSpec, sources: [Node] = []
+    _ op: Operator, name: String, _ arguments: [(String, Operand)], output: TensorSpec, sources: [Node] = []
   ) -> ValueID {
     var metadata = sources.first?.metadata ?? [:]
     metadata["source_nodes"] = sources.map(\.name).joined(separator: ",")
     let node = lowered.graph.makeNode(
-      operatorName, name: name, arguments: arguments.map { Node.Argument($0.0, $0.1) }, output: output,
+      op, name: name, arguments: arguments.map { Node.Argument($0.0, $0.1) }, output: output,
       metadata: metadata)
     lowered.graph.nodes.append(node)
     return node.output
   }
 
   func error(_ node: Node, _ reason: String) -> GraphError {
-    GraphError(program: source.name, node: node.name, operatorName: node.operatorName, reason: reason)
+    GraphError(program: source.name, node: node.name, operatorName: node.op.name, reason: reason)
   }
 
   /// The node's call, for its arguments with defaults.

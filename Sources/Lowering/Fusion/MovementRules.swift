@@ -4,15 +4,12 @@ import TensorCore
 
 extension Fuser {
   static let movementRules: [FusionRule] = [
-    FusionRule([
-      "aten.view.default", "aten.reshape.default", "aten.flatten.using_ints", "aten.squeeze.dim",
-      "aten.unsqueeze.default", "aten.unflatten.int", "aten.view_as.default", "aten.reshape_as.default",
-    ]) { fuser, node throws(GraphError) in try fuser.fuseView(node) },
-    FusionRule(["aten.pad.default", "aten.constant_pad_nd.default"]) { fuser, node throws(GraphError) in
+    FusionRule(.traits(.reshapes)) { fuser, node throws(GraphError) in try fuser.fuseView(node) },
+    FusionRule([.pad, .constantPadNd]) { fuser, node throws(GraphError) in
       try fuser.fusePad(node)
     },
-    FusionRule(["aten.t.default"]) { fuser, node throws(GraphError) in try fuser.fuseTransposition(node) },
-    FusionRule(["aten.permute.default", "aten.transpose.int"]) { fuser, node throws(GraphError) in
+    FusionRule([.t]) { fuser, node throws(GraphError) in try fuser.fuseTransposition(node) },
+    FusionRule([.permute, .transposeInt]) { fuser, node throws(GraphError) in
       try fuser.fusePermutation(node)
     },
   ]
@@ -47,7 +44,7 @@ extension Fuser {
   mutating func emitView(_ value: ValueID, name: String, _ shape: Shape, _ sources: [Node] = []) -> ValueID {
     let input = spec(value)
     return emit(
-      "fused.view", name: name,
+      .fusedView, name: name,
       [("self", .value(value)), ("size", .attribute(.ints(shape.dimensions)))],
       output: TensorSpec(input.dataType, shape, quantization: input.quantization), sources: sources)
   }
@@ -57,9 +54,9 @@ extension Fuser {
     guard !source.graph.outputs.contains(id), let indices = users[id] else { return false }
     return indices.allSatisfy { index in
       let user = source.graph.nodes[index]
-      switch user.operatorName {
-      case "aten.linear.default": return user.value("input") == id && user.value("weight") != id
-      case "quantized_decomposed.quantize_per_tensor.default", "quantized_decomposed.dequantize_per_tensor.default":
+      switch user.op {
+      case .linear: return user.value("input") == id && user.value("weight") != id
+      case .quantizePerTensor, .dequantizePerTensor:
         return isReadByLinears(user.output)
       default: return false
       }
@@ -71,16 +68,16 @@ extension Fuser {
     let flat = spec(value)
     let batch = flat.shape[0]
     let image = emit(
-      "fused.view", name: lowered.graph[value].name + "_nhwc",
+      .fusedView, name: lowered.graph[value].name + "_nhwc",
       [("self", .value(value)), ("size", .attribute(.ints([batch, height, width, channels])))],
       output: TensorSpec(flat.dataType, [batch, height, width, channels], quantization: flat.quantization))
     // Seen as (N, H, W, C), making it channels last would move W inwards; a plain permutation is meant.
     let permuted = emit(
-      "aten.permute.default", name: lowered.graph[value].name + "_nchw",
+      .permute, name: lowered.graph[value].name + "_nchw",
       [("self", .value(image)), ("dims", .attribute(.ints([0, 3, 1, 2])))],
       output: TensorSpec(flat.dataType, [batch, channels, height, width], quantization: flat.quantization))
     return emit(
-      "fused.view", name: lowered.graph[value].name + "_flat",
+      .fusedView, name: lowered.graph[value].name + "_flat",
       [("self", .value(permuted)), ("size", .attribute(.ints(flat.shape.dimensions)))], output: flat)
   }
 
@@ -94,7 +91,7 @@ extension Fuser {
     output.shape = source.graph.spec(node.output).shape
     let rest = node.arguments.filter { $0.name != "self" }.map { ($0.name, $0.operand) }
     forms[node.output] = Form(
-      emit(node.operatorName, name: node.name, [("self", .value(plain))] + rest, output: output, sources: [node]))
+      emit(node.op, name: node.name, [("self", .value(plain))] + rest, output: output, sources: [node]))
     return .fused
   }
 
@@ -107,7 +104,7 @@ extension Fuser {
     let dims: [Int] = (0..<output.shape.rank).reversed()
     forms[node.output] = Form(
       emit(
-        "aten.permute.default", name: node.name, [("self", .value(value)), ("dims", .attribute(.ints(dims)))],
+        .permute, name: node.name, [("self", .value(value)), ("dims", .attribute(.ints(dims)))],
         output: output, sources: [node]))
     return .fused
   }
@@ -164,7 +161,7 @@ extension Fuser {
     var output = spec(value)
     output.shape = Shape(zip(output.shape.dimensions, zip(before, after)).map { $0 + $1.0 + $1.1 })
     return emit(
-      "fused.pad", name: name,
+      .fusedPad, name: name,
       [
         ("self", .value(value)), ("pre", .attribute(.ints(before))), ("post", .attribute(.ints(after))),
         ("value", .attribute(.float(fill))),

@@ -44,15 +44,15 @@ struct NodeFusion {
 
   /// Quantizing and dequantizing with a transposition before or behind it.
   private mutating func fuseConversions() {
-    let copy = "dim_order_ops._to_dim_order_copy.default"
-    let orders = ["fused.quantize": DimOrder.channelsLast, "fused.dequantize": .contiguous]
+    let copy = Operator.toDimOrderCopy
+    let orders: [Operator: DimOrder] = [.fusedQuantize: .channelsLast, .fusedDequantize: .contiguous]
     for (index, node) in program.graph.nodes.enumerated()
-    where node.operatorName == copy || orders[node.operatorName] != nil {
+    where node.op == copy || orders[node.op] != nil {
       guard let input = node.value("self"), let first = producer(ofOnlyUse: input) else { continue }
       let pair = [first, node]
-      guard let conversion = pair.first(where: { orders[$0.operatorName] != nil }),
-        pair.contains(where: { $0.operatorName == copy }), let source = first.value("self"),
-        let order = orders[conversion.operatorName], program.graph.spec(node.output).dimOrder == order,
+      guard let conversion = pair.first(where: { orders[$0.op] != nil }),
+        pair.contains(where: { $0.op == copy }), let source = first.value("self"),
+        let order = orders[conversion.op], program.graph.spec(node.output).dimOrder == order,
         program.graph.spec(source).dimOrder != order
       else { continue }
       var fused = conversion
@@ -72,7 +72,7 @@ struct NodeFusion {
 
   /// Sums of a convolution's result and what is there before the convolution runs.
   private mutating func fuseSums() {
-    for (index, node) in program.graph.nodes.enumerated() where node.operatorName == "fused.add" {
+    for (index, node) in program.graph.nodes.enumerated() where node.op == .fusedAdd {
       guard let a = node.value("self"), let b = node.value("other"), a != b, !constants.contains(a),
         !constants.contains(b)
       else { continue }
@@ -84,7 +84,7 @@ struct NodeFusion {
   }
 
   private func canSum(_ convolution: Node, with other: ValueID, in node: Node) -> Bool {
-    guard convolution.operatorName == "fused.conv2d", !kept.contains(convolution.name), !kept.contains(node.name),
+    guard convolution.op == .fusedConv2d, !kept.contains(convolution.name), !kept.contains(node.name),
       let weight = convolution.value("weight"), constants.contains(weight),
       let input = convolution.value("input"),
       let scale = program.graph.spec(node.output).quantization?.scale,
@@ -98,7 +98,7 @@ struct NodeFusion {
 
   private func sum(of convolution: Node, and other: ValueID, in node: Node) -> Node {
     var fused = node
-    fused.operatorName = "fused.add_conv2d"
+    fused.op = .fusedAddConv2d
     fused.arguments = [Node.Argument("self", .value(other))]
     for argument in convolution.arguments {
       let bounds = ["output_min": "conv_min", "output_max": "conv_max"]
@@ -117,7 +117,7 @@ struct NodeFusion {
   /// Concatenations of channels that convolutions alone compute: each writes its channels, one after the other.
   private mutating func fuseConcatenations() {
     var removed: Set<Int> = []
-    for (index, node) in program.graph.nodes.enumerated() where node.operatorName == "fused.cat" {
+    for (index, node) in program.graph.nodes.enumerated() where node.op == .fusedCat {
       let spec = program.graph.spec(node.output)
       guard case .values(let parts)? = node.operand("tensors"), parts.count > 1,
         Set(parts).count == parts.count, spec.dataType == .int8,
@@ -149,7 +149,7 @@ struct NodeFusion {
   }
 
   private func writesInto(_ part: ValueID) -> Bool {
-    guard let convolution = producer(ofOnlyUse: part), convolution.operatorName == "fused.conv2d",
+    guard let convolution = producer(ofOnlyUse: part), convolution.op == .fusedConv2d,
       !kept.contains(convolution.name), let weight = convolution.value("weight"), constants.contains(weight),
       let input = convolution.value("input")
     else { return false }
@@ -164,7 +164,7 @@ struct NodeFusion {
     arguments += [
       Node.Argument("start", .attribute(.int(start))), Node.Argument("channels", .attribute(.int(channels))),
     ]
-    program.graph.nodes[index].operatorName = "fused.cat_conv2d"
+    program.graph.nodes[index].op = .fusedCatConv2d
     program.graph.nodes[index].arguments = arguments
     program.graph.nodes[index].outputs = [output]
   }

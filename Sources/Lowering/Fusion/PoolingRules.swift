@@ -4,17 +4,17 @@ import TensorCore
 
 extension Fuser {
   static let poolingRules: [FusionRule] = [
-    FusionRule(["aten.max_pool2d.default", "aten.max_pool1d.default"]) { fuser, node throws(GraphError) in
+    FusionRule([.maxPool2d, .maxPool1d]) { fuser, node throws(GraphError) in
       try fuser.fuseMaxPool(node)
     },
-    FusionRule(["aten.avg_pool2d.default", "aten.avg_pool1d.default"]) { fuser, node throws(GraphError) in
+    FusionRule([.avgPool2d, .avgPool1d]) { fuser, node throws(GraphError) in
       try fuser.fuseAveragePool(node)
     },
-    FusionRule(["aten.adaptive_avg_pool2d.default", "aten.adaptive_avg_pool1d.default"]) {
+    FusionRule([.adaptiveAvgPool2d, .adaptiveAvgPool1d]) {
       fuser, node throws(GraphError) in
       try fuser.fuseAdaptiveAveragePool(node)
     },
-    FusionRule(["aten.mean.dim"]) { fuser, node throws(GraphError) in try fuser.fuseMean(node) },
+    FusionRule([.meanDim]) { fuser, node throws(GraphError) in try fuser.fuseMean(node) },
   ]
 
   /// What a pooling is on: images of height 1, where it is a 1-D one.
@@ -33,7 +33,7 @@ extension Fuser {
   /// Nil for an operand without a batch.
   private func images(_ node: Node) -> Images? {
     guard let input = node.value("self") else { return nil }
-    let isFlat = node.operatorName.contains("pool1d")
+    let isFlat = [.maxPool1d, .avgPool1d, .adaptiveAvgPool1d].contains(node.op)
     let (shape, result) = (source.graph.spec(input).shape, source.graph.spec(node.output).shape)
     guard shape.rank == (isFlat ? 3 : 4) else { return nil }
     func image(_ shape: Shape) -> Shape { isFlat ? Shape([shape[0], shape[1], 1, shape[2]]) : shape }
@@ -83,7 +83,7 @@ extension Fuser {
       ("stride", .attribute(.ints(stride))), ("padding", .attribute(.ints([pad.height, right, bottom, pad.width]))),
       ("dilation", .attribute(.ints([dilation.height, dilation.width]))),
     ]
-    let pooled = emit("fused.max_pool2d", name: node.name, arguments, output: output, sources: [node])
+    let pooled = emit(.fusedMaxPool2d, name: node.name, arguments, output: output, sources: [node])
     forms[node.output] = Form(emitFlat(pooled, images, name: node.name, source.graph.spec(node.output).shape))
     return .fused
   }
@@ -158,7 +158,7 @@ extension Fuser {
     let shape = output.shape
     output.shape = images.result
     output.dimOrder = .channelsLast
-    let pooled = emit("fused.avg_pool2d", name: chain.name, arguments, output: output, sources: chain.nodes)
+    let pooled = emit(.fusedAvgPool2d, name: chain.name, arguments, output: output, sources: chain.nodes)
     // A mean may drop the dimensions that it is taken over.
     let isMatrix = shape.rank == 2
     finish(

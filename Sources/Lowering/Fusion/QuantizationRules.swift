@@ -4,19 +4,19 @@ import TensorCore
 
 extension Fuser {
   static let quantizationRules: [FusionRule] = [
-    FusionRule(["quantized_decomposed.quantize_per_tensor.default"]) { fuser, node throws(GraphError) in
+    FusionRule([.quantizePerTensor]) { fuser, node throws(GraphError) in
       try fuser.quantize(node)
     },
-    FusionRule(["quantized_decomposed.dequantize_per_tensor.default"]) { fuser, node throws(GraphError) in
+    FusionRule([.dequantizePerTensor]) { fuser, node throws(GraphError) in
       try fuser.dequantize(node)
     },
-    FusionRule(["quantized_decomposed.dequantize_per_channel.default"]) { fuser, node throws(GraphError) in
+    FusionRule([.dequantizePerChannel]) { fuser, node throws(GraphError) in
       try fuser.dequantizeConstant(node)
     },
-    FusionRule(["quantization.observe"]) { fuser, node throws(GraphError) in
+    FusionRule([.observe]) { fuser, node throws(GraphError) in
       try fuser.observe(node)
     },
-    FusionRule(["aten.dropout.default", "aten.contiguous.default", "aten.clone.default", "aten.alias.default"]) {
+    FusionRule(.traits(.passesThrough)) {
       fuser, node throws(GraphError) in
       guard let input = node.inputs.first, fuser.forms[input] != nil else { return .refused("its input is a constant") }
       fuser.forms[node.output] = try fuser.form(input)
@@ -40,12 +40,10 @@ extension Fuser {
     }
     return readers.allSatisfy { index in
       let reader = source.graph.nodes[index]
-      return Fuser.layers.contains(reader.operatorName) && reader.value("bias") == node.output
+      return reader.op.layer != nil && reader.value("bias") == node.output
         && reader.inputs.count { $0 == node.output } == 1
     } && !source.graph.outputs.contains(node.output)
   }
-
-  private static let layers: Set = ["aten.conv2d.default", "aten.linear.default"]
 
   private mutating func quantize(_ node: Node) throws(GraphError) -> FusionOutcome {
     guard let input = node.value("input"), let target = try quantizationParameters(of: node) else {
@@ -58,7 +56,7 @@ extension Fuser {
     } else {
       let real = spec(form.id)
       form.id = emit(
-        "fused.quantize", name: node.name, [("self", .value(form.id))],
+        .fusedQuantize, name: node.name, [("self", .value(form.id))],
         output: TensorSpec(.int8, real.shape, dimOrder: real.dimOrder, quantization: target), sources: [node])
     }
     quantized[node.output] = form
@@ -75,7 +73,7 @@ extension Fuser {
     var output = spec(id)
     output.quantization = target
     return emit(
-      "fused.lut", name: node.name + "_requantize",
+      .fusedLUT, name: node.name + "_requantize",
       [("self", .value(id)), ("table", .value(addConstant(node.name + "_table", Tensor(table, shape: [256]))))],
       output: output, sources: [node])
   }
@@ -128,8 +126,8 @@ extension Fuser {
     guard let input = node.value("input"), let tensor = sourceConstants[input], tensor.dataType == .int8 else {
       return nil
     }
-    switch node.operatorName {
-    case "quantized_decomposed.dequantize_per_tensor.default":
+    switch node.op {
+    case .dequantizePerTensor:
       let call = try call(node)
       let (scale, zeroPoint) = try reading { () throws(OperatorError) in
         (Float(try call.float("scale")), try call.int("zero_point"))
@@ -137,7 +135,7 @@ extension Fuser {
       return Weight(
         tensor: tensor,
         quantization: QuantizationParameters(scale: scale, zeroPoint: Int32(clamping: zeroPoint)))
-    case "quantized_decomposed.dequantize_per_channel.default":
+    case .dequantizePerChannel:
       return try perChannelWeight(tensor, node)
     default: return nil
     }

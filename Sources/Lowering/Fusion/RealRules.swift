@@ -5,26 +5,26 @@ import TensorCore
 extension Fuser {
   /// Operators on int8 that are computed on reals inside, and products of activations: contiguous.
   static let realRules: [FusionRule] = [
-    FusionRule(["aten.softmax.int"]) { fuser, node throws(GraphError) in
-      try fuser.fuseReal(node, "fused.softmax", ["self"])
+    FusionRule([.softmax]) { fuser, node throws(GraphError) in
+      try fuser.fuseReal(node, .fusedSoftmax, ["self"])
     },
-    FusionRule(["aten.layer_norm.default"]) { fuser, node throws(GraphError) in
-      try fuser.fuseReal(node, "fused.layer_norm", ["input"])
+    FusionRule([.layerNorm]) { fuser, node throws(GraphError) in
+      try fuser.fuseReal(node, .fusedLayerNorm, ["input"])
     },
-    FusionRule(["aten.upsample_nearest2d.vec"]) { fuser, node throws(GraphError) in
-      try fuser.fuseReal(node, "fused.upsample_nearest2d", ["input"])
+    FusionRule([.upsampleNearest2d]) { fuser, node throws(GraphError) in
+      try fuser.fuseReal(node, .fusedUpsampleNearest2d, ["input"])
     },
-    FusionRule(["aten.upsample_bilinear2d.vec"]) { fuser, node throws(GraphError) in
-      try fuser.fuseReal(node, "fused.upsample_bilinear2d", ["input"])
+    FusionRule([.upsampleBilinear2d]) { fuser, node throws(GraphError) in
+      try fuser.fuseReal(node, .fusedUpsampleBilinear2d, ["input"])
     },
-    FusionRule(["aten.matmul.default", "aten.bmm.default", "aten.mm.default"]) { fuser, node throws(GraphError) in
-      try fuser.fuseReal(node, "fused.matmul", ["self", "other", "mat2"])
+    FusionRule([.matmul, .bmm, .mm]) { fuser, node throws(GraphError) in
+      try fuser.fuseReal(node, .fusedMatmul, ["self", "other", "mat2"])
     },
   ]
 
   /// The operator of that name on int8 `operands`; other tensors of the node must be constants, and stay as they are.
   private mutating func fuseReal(
-    _ node: Node, _ operatorName: String, _ operands: [String]
+    _ node: Node, _ op: Operator, _ operands: [String]
   ) throws(GraphError) -> FusionOutcome {
     guard let target = try quantization(of: node.output) else { return .refused("its output is not quantized") }
     var arguments: [(String, Operand)] = []
@@ -45,7 +45,7 @@ extension Fuser {
       }
     }
     let output = TensorSpec(.int8, source.graph.spec(node.output).shape, quantization: target)
-    forms[node.output] = Form(emit(operatorName, name: node.name, arguments, output: output, sources: [node]))
+    forms[node.output] = Form(emit(op, name: node.name, arguments, output: output, sources: [node]))
     return .fused
   }
 

@@ -5,13 +5,13 @@ import TensorCore
 extension Fuser {
   /// Operators that take tensors apart and put them together: int8 stays int8.
   static let sliceRules: [FusionRule] = [
-    FusionRule(["aten.slice.Tensor"]) { fuser, node throws(GraphError) in try fuser.fuseSlice(node) },
-    FusionRule(["aten.roll.default"]) { fuser, node throws(GraphError) in try fuser.fuseRoll(node) },
-    FusionRule(["aten.select.int"]) { fuser, node throws(GraphError) in try fuser.fuseSelection(node) },
+    FusionRule([.slice]) { fuser, node throws(GraphError) in try fuser.fuseSlice(node) },
+    FusionRule([.roll]) { fuser, node throws(GraphError) in try fuser.fuseRoll(node) },
+    FusionRule([.select]) { fuser, node throws(GraphError) in try fuser.fuseSelection(node) },
     FusionRule([
-      "aten.chunk.default", "aten.split.Tensor", "aten.split_with_sizes.default", "aten.unbind.int",
+      .chunk, .split, .splitWithSizes, .unbind,
     ]) { fuser, node throws(GraphError) in try fuser.fuseSplit(node) },
-    FusionRule(["aten.cat.default", "aten.stack.default"]) { fuser, node throws(GraphError) in
+    FusionRule([.cat, .stack]) { fuser, node throws(GraphError) in
       try fuser.fuseConcatenation(node)
     },
   ]
@@ -60,7 +60,7 @@ extension Fuser {
     let dim = try reading { () throws(OperatorError) in try call.int("dim") }
     let shape = source.graph.spec(input).shape
     guard let axis = shape.normalizedDimension(dim) else { return .refused("it has no dimension \(dim)") }
-    let dropsDimension = node.operatorName == "aten.unbind.int"
+    let dropsDimension = node.op == .unbind
     var value = try settled(input)
     if dropsDimension { value = convert(value, to: .contiguous) }
     var start = 0
@@ -95,7 +95,7 @@ extension Fuser {
       let tail = emitSlice(node, value, axis, start..<size, name: node.name + "_tail")
       let head = emitSlice(node, value, axis, 0..<start, name: node.name + "_head")
       value = emit(
-        "fused.cat", name: node.name, [("tensors", .values([tail, head])), ("dim", .attribute(.int(axis)))],
+        .fusedCat, name: node.name, [("tensors", .values([tail, head])), ("dim", .attribute(.int(axis)))],
         output: spec(value), sources: [node])
     }
     forms[node.output] = Form(value)
@@ -110,7 +110,7 @@ extension Fuser {
     sizes[axis] = range.isEmpty ? 0 : (range.count - 1) / step + 1
     output.shape = Shape(sizes)
     return emit(
-      "fused.slice", name: name,
+      .fusedSlice, name: name,
       [
         ("self", .value(value)), ("dim", .attribute(.int(axis))), ("start", .attribute(.int(range.lowerBound))),
         ("end", .attribute(.int(range.upperBound))), ("step", .attribute(.int(step))),
@@ -129,7 +129,7 @@ extension Fuser {
     let result = source.graph.spec(node.output)
     guard let axis = result.shape.normalizedDimension(dim) else { return .refused("it has no dimension \(dim)") }
     guard result.dataType == .float32 else { return .refused("it does not move floats") }
-    let isStack = node.operatorName == "aten.stack.default"
+    let isStack = node.op == .stack
     guard isStack || inputs.allSatisfy({ source.graph.spec($0).shape.rank == result.shape.rank }) else {
       return .refused("its operands differ in rank")
     }
@@ -163,7 +163,7 @@ extension Fuser {
     }
     forms[node.output] = Form(
       emit(
-        "fused.cat", name: node.name,
+        .fusedCat, name: node.name,
         [("tensors", .values(values.map { convert($0, to: order) })), ("dim", .attribute(.int(axis)))], output: output,
         sources: [node]))
     return .fused

@@ -1,4 +1,5 @@
 import GraphIR
+import Operators
 import TensorCore
 
 /// Attention in several heads (Vaswani et al. 2017), with PyTorch's packed input projection.
@@ -107,7 +108,7 @@ open class MultiheadAttention: Module {
       _ input: SymbolicTensor, _ weight: SymbolicTensor, _ bias: SymbolicTensor?
     ) throws(ExportError) -> SymbolicTensor {
       try input.call(
-        "aten.linear.default", "input",
+        .linear, "input",
         ["weight": .tensor(weight), "bias": bias.map { .tensor($0) } ?? .none])
     }
     if k.id == v.id {

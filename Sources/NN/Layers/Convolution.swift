@@ -1,3 +1,4 @@
+import Operators
 import TensorCore
 
 /// What the convolutions share: sizes, one number per spatial dimension, and weights.
@@ -21,7 +22,7 @@ open class Convolution: Module {
 
   /// - Parameter ownSizes: further arguments of the operator.
   final func convolve(
-    _ input: SymbolicTensor, _ operatorName: String, _ ownSizes: [(String, CaptureArgument)] = []
+    _ input: SymbolicTensor, _ op: Operator, _ ownSizes: [(String, CaptureArgument)] = []
   ) throws(ExportError) -> SymbolicTensor {
     var arguments: [(String, CaptureArgument)] = [
       ("input", .tensor(input)), ("weight", .tensor(try input.parameter(weight))),
@@ -33,7 +34,7 @@ open class Convolution: Module {
       arguments.append((name, .ints(sizes)))
     }
     if groups != 1 { arguments.append(("groups", .int(groups))) }
-    return try input.tracer.call(operatorName, arguments + ownSizes)[0]
+    return try input.tracer.call(op, arguments + ownSizes)[0]
   }
 }
 
@@ -51,7 +52,7 @@ open class Conv2d: Convolution {
   }
 
   open override func forward(_ input: SymbolicTensor) throws(ExportError) -> SymbolicTensor {
-    try convolve(input, "aten.conv2d.default")
+    try convolve(input, .conv2d)
   }
 }
 
@@ -69,7 +70,7 @@ open class Conv1d: Convolution {
   }
 
   open override func forward(_ input: SymbolicTensor) throws(ExportError) -> SymbolicTensor {
-    try convolve(input, "aten.conv1d.default")
+    try convolve(input, .conv1d)
   }
 }
 
@@ -92,7 +93,7 @@ open class ConvTranspose2d: Convolution {
   open override func forward(_ input: SymbolicTensor) throws(ExportError) -> SymbolicTensor {
     let own: [(String, CaptureArgument)] =
       outputPadding.contains { $0 != 0 } ? [("output_padding", .ints(outputPadding))] : []
-    return try convolve(input, "aten.conv_transpose2d.input", own)
+    return try convolve(input, .convTranspose2d, own)
   }
 }
 

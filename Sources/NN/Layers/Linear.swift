@@ -1,3 +1,4 @@
+import Operators
 import TensorCore
 
 /// (…, inFeatures) → (…, outFeatures); weight (outFeatures, inFeatures).
@@ -20,7 +21,7 @@ func linear(_ input: SymbolicTensor, _ weight: Parameter, _ bias: Parameter?) th
     ("input", .tensor(input)), ("weight", .tensor(try input.parameter(weight))),
   ]
   if let bias { arguments.append(("bias", .tensor(try input.parameter(bias)))) }
-  return try input.tracer.call("aten.linear.default", arguments)[0]
+  return try input.tracer.call(.linear, arguments)[0]
 }
 
 /// Indices of any shape, int64 or int32 → (…, embeddingDim); weight (numEmbeddings, embeddingDim).
@@ -33,7 +34,7 @@ open class Embedding: Module {
 
   open override func forward(_ input: SymbolicTensor) throws(ExportError) -> SymbolicTensor {
     try SymbolicTensor.call(
-      "aten.embedding.default", ["weight": .tensor(input.parameter(weight)), "indices": .tensor(input)])[0]
+      .embedding, ["weight": .tensor(input.parameter(weight)), "indices": .tensor(input)])[0]
   }
 }
 
@@ -65,6 +66,6 @@ open class Dropout: Module {
   public init(_ p: Double = 0.5, inplace: Bool = false) { self.p = p }
 
   open override func forward(_ input: SymbolicTensor) throws(ExportError) -> SymbolicTensor {
-    try input.call("aten.dropout.default", "input", ["p": .float(p), "train": .bool(isTraining)])
+    try input.call(.dropout, "input", ["p": .float(p), "train": .bool(isTraining)])
   }
 }

@@ -1,4 +1,5 @@
 import GraphIR
+import Operators
 import TensorCore
 
 /// What BatchNorm1d and BatchNorm2d share: (N, C, …) → the same, by the running statistics of each channel.
@@ -33,7 +34,7 @@ open class BatchNorm: Module {
       ("training", .bool(isTraining)), ("momentum", .float(momentum)), ("eps", .float(eps)),
       ("cudnn_enabled", .bool(false)),
     ]
-    return try input.tracer.call("aten.batch_norm.default", arguments)[0]
+    return try input.tracer.call(.batchNorm, arguments)[0]
   }
 }
 
@@ -81,7 +82,7 @@ func layerNorm(
   if let weight { arguments.append(("weight", .tensor(try input.parameter(weight)))) }
   if let bias { arguments.append(("bias", .tensor(try input.parameter(bias)))) }
   return try input.tracer.call(
-    "aten.layer_norm.default", arguments + [("eps", .float(eps)), ("cudnn_enable", .bool(false))])[0]
+    .layerNorm, arguments + [("eps", .float(eps)), ("cudnn_enable", .bool(false))])[0]
 }
 
 /// (N, C, …): normalizes over each group of channels and all that follows.
@@ -100,7 +101,7 @@ open class GroupNorm: Module {
 
   open override func forward(_ input: SymbolicTensor) throws(ExportError) -> SymbolicTensor {
     try input.call(
-      "aten.group_norm.default", "input",
+      .groupNorm, "input",
       [
         "num_groups": .int(numGroups), "weight": .tensor(input.parameter(weight)),
         "bias": .tensor(input.parameter(bias)), "eps": .float(eps), "cudnn_enabled": .bool(false),

@@ -1,3 +1,5 @@
+import Operators
+
 /// (N, C, H, W) → (N, C, H′, W′): the largest element of each window.
 open class MaxPool2d: Module {
   private let kernelSize: Pair
@@ -24,7 +26,7 @@ open class MaxPool2d: Module {
     if padding != 0 { arguments.append(("padding", .ints(padding.sizes))) }
     if dilation != 1 { arguments.append(("dilation", .ints(dilation.sizes))) }
     if ceilMode { arguments.append(("ceil_mode", .bool(true))) }
-    return try input.tracer.call("aten.max_pool2d.default", arguments)[0]
+    return try input.tracer.call(.maxPool2d, arguments)[0]
   }
 }
 
@@ -54,7 +56,7 @@ open class AvgPool2d: Module {
     if padding != 0 { arguments.append(("padding", .ints(padding.sizes))) }
     if ceilMode { arguments.append(("ceil_mode", .bool(true))) }
     if !countIncludePad { arguments.append(("count_include_pad", .bool(false))) }
-    return try input.tracer.call("aten.avg_pool2d.default", arguments)[0]
+    return try input.tracer.call(.avgPool2d, arguments)[0]
   }
 }
 

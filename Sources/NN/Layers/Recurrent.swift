@@ -1,4 +1,5 @@
 import GraphIR
+import Operators
 import TensorCore
 
 /// What LSTM and GRU share: weights of every layer and direction, and how they are called.
@@ -51,7 +52,7 @@ open class Recurrent: Module {
   }
 
   final func run(
-    _ operatorName: String, _ inputs: [SymbolicTensor], stateCount: Int
+    _ op: Operator, _ inputs: [SymbolicTensor], stateCount: Int
   ) throws(ExportError) -> [SymbolicTensor] {
     let input = inputs[0]
     guard input.rank == 3, inputs.count == 1 || inputs.count == 1 + stateCount else {
@@ -64,12 +65,12 @@ open class Recurrent: Module {
     while states.count < stateCount {
       let sizes: [SymInt] = [SymInt(numLayers * directions), input.size(batchFirst ? 0 : 1), SymInt(hiddenSize)]
       states.append(
-        try input.tracer.call("aten.zeros.default", [("size", .sizes(sizes)), ("dtype", .dataType(.float32))])[0])
+        try input.tracer.call(.zeros, [("size", .sizes(sizes)), ("dtype", .dataType(.float32))])[0])
     }
     var parameters: [SymbolicTensor] = []
     for (_, parameter) in weights { parameters.append(try input.parameter(parameter)) }
     return try input.tracer.call(
-      operatorName,
+      op,
       [
         ("input", .tensor(input)), ("hx", stateCount == 1 ? .tensor(states[0]) : .tensors(states)),
         ("params", .tensors(parameters)), ("has_biases", .bool(hasBias)), ("num_layers", .int(numLayers)),
@@ -85,7 +86,7 @@ open class LSTM: Recurrent {
 
   /// Input, or input, h₀ and c₀ → output, hₙ, cₙ
   open override func forward(_ inputs: [SymbolicTensor]) throws(ExportError) -> [SymbolicTensor] {
-    try run("aten.lstm.input", inputs, stateCount: 2)
+    try run(.lstm, inputs, stateCount: 2)
   }
 }
 
@@ -95,6 +96,6 @@ open class GRU: Recurrent {
 
   /// Input, or input and h₀ → output, hₙ
   open override func forward(_ inputs: [SymbolicTensor]) throws(ExportError) -> [SymbolicTensor] {
-    try run("aten.gru.input", inputs, stateCount: 1)
+    try run(.gru, inputs, stateCount: 1)
   }
 }

@@ -1,3 +1,5 @@
+import Operators
+
 /// ResNet for images of 32×32, whose shortcuts have no weights (He et al. 2016, section 4.2, option A).
 ///
 /// Keys: `conv1`, `bn1`, `layer1.0.conv1` …, `linear`: those of published CIFAR-10 checkpoints.
@@ -28,7 +30,7 @@ public final class CIFARResNet: Module {
     let x = try layer3(layer2(layer1(bn1(conv1(input)).relu())))
     let window = [Int(x.size(2)), Int(x.size(3))]
     let pooled = try SymbolicTensor.call(
-      "aten.avg_pool2d.default", ["self": .tensor(x), "kernel_size": .ints(window)])[0]
+      .avgPool2d, ["self": .tensor(x), "kernel_size": .ints(window)])[0]
     return try linear(pooled.view([pooled.size(0), -1]))
   }
 
@@ -65,7 +67,7 @@ public final class CIFARResNet: Module {
       let padding = [0, 0, 0, 0, addedChannels / 2, addedChannels / 2]
       // The value is written, though it is what padding has by default, as `F.pad(x, pad, "constant", 0)` writes it.
       return try SymbolicTensor.call(
-        "aten.pad.default", ["self": .tensor(x), "pad": .ints(padding), "value": .float(0)])[0]
+        .pad, ["self": .tensor(x), "pad": .ints(padding), "value": .float(0)])[0]
     }
   }
 }

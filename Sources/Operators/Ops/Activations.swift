@@ -10,37 +10,46 @@ import TensorCore
 
 extension Operator {
   /// x brought into [0, 6]. NaN stays NaN.
-  static let relu6 = Operator("aten.relu6.default(Tensor self) -> Tensor", isInPlace: true) {
+  public static let relu6 = Operator(
+    "aten.relu6.default(Tensor self) -> Tensor", traits: [.clamps, .sharesQuantization], bounds: { _ in (0, 6) }
+  ) {
     call throws(OperatorError) in
     try call.map { clamped($0, 0, 6) }
   }
 
-  static let tanh = Operator("aten.tanh.default(Tensor self) -> Tensor", isInPlace: true) {
+  public static let tanh = Operator(
+    "aten.tanh.default(Tensor self) -> Tensor", traits: [.pointwise, .ownQuantization], resultRange: -1...1
+  ) {
     call throws(OperatorError) in
     try call.map { tanhf($0) }
   }
 
   /// x · min(max(x + 3, 0), 6) / 6
-  static let hardswish = Operator("aten.hardswish.default(Tensor self) -> Tensor", isInPlace: true) {
+  public static let hardswish = Operator(
+    "aten.hardswish.default(Tensor self) -> Tensor", traits: [.pointwise, .ownQuantization]
+  ) {
     call throws(OperatorError) in
     try call.map { $0 * clamped($0 + 3, 0, 6) / 6 }
   }
 
   /// min(max(x + 3, 0), 6) / 6
-  static let hardsigmoid = Operator("aten.hardsigmoid.default(Tensor self) -> Tensor", isInPlace: true) {
+  public static let hardsigmoid = Operator(
+    "aten.hardsigmoid.default(Tensor self) -> Tensor", traits: [.pointwise, .ownQuantization], resultRange: 0...1
+  ) {
     call throws(OperatorError) in
     try call.map { clamped($0 + 3, 0, 6) / 6 }
   }
 
   /// x / (1 + exp(−x))
-  static let silu = Operator("aten.silu.default(Tensor self) -> Tensor", isInPlace: true) {
+  public static let silu = Operator("aten.silu.default(Tensor self) -> Tensor", traits: [.pointwise, .ownQuantization])
+  {
     call throws(OperatorError) in
     try call.map { $0 / (1 + expf(-$0)) }
   }
 
   /// x · Φ(x), Φ being the normal distribution: exact, or by tanh.
-  static let gelu = Operator(
-    "aten.gelu.default(Tensor self, *, str approximate='none') -> Tensor", isInPlace: true
+  public static let gelu = Operator(
+    "aten.gelu.default(Tensor self, *, str approximate='none') -> Tensor", traits: [.pointwise, .ownQuantization]
   ) { call throws(OperatorError) in
     switch try call.string("approximate") {
     case "none": return try call.map { 0.5 * $0 * (1 + erff($0 * Float(0.5).squareRoot())) }
@@ -52,7 +61,7 @@ extension Operator {
   }
 
   /// x above 0, weight · x elsewhere; the weight is one number, or one for each index of dimension 1; f32.
-  static let prelu = Operator("aten.prelu.default(Tensor self, Tensor weight) -> Tensor", isInPlace: true) {
+  public static let prelu = Operator("aten.prelu.default(Tensor self, Tensor weight) -> Tensor", traits: .inPlace) {
     call throws(OperatorError) in
     let (input, weight) = (try call.floatTensor("self"), try call.floatTensor("weight"))
     let channels = input.shape.rank < 2 ? 1 : input.shape[1]
@@ -78,8 +87,9 @@ extension Operator {
   }
 
   /// scale · x above 0, scale · alpha · (exp(input_scale · x) − 1) elsewhere.
-  static let elu = Operator(
-    "aten.elu.default(Tensor self, Scalar alpha=1, Scalar scale=1, Scalar input_scale=1) -> Tensor", isInPlace: true
+  public static let elu = Operator(
+    "aten.elu.default(Tensor self, Scalar alpha=1, Scalar scale=1, Scalar input_scale=1) -> Tensor",
+    traits: [.pointwise, .ownQuantization]
   ) { call throws(OperatorError) in
     let (alpha, scale) = (Float(try call.float("alpha")), Float(try call.float("scale")))
     let inner = Float(try call.float("input_scale"))
@@ -88,8 +98,9 @@ extension Operator {
   }
 
   /// x above 0, negative_slope · x elsewhere.
-  static let leakyRelu = Operator(
-    "aten.leaky_relu.default(Tensor self, Scalar negative_slope=0.01) -> Tensor", isInPlace: true
+  public static let leakyRelu = Operator(
+    "aten.leaky_relu.default(Tensor self, Scalar negative_slope=0.01) -> Tensor",
+    traits: [.pointwise, .ownQuantization]
   ) { call throws(OperatorError) in
     let slope = Float(try call.float("negative_slope"))
     return try call.map { $0 > 0 ? $0 : $0 * slope }

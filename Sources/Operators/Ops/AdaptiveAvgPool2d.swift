@@ -4,8 +4,8 @@ extension Operator {
   /// Mean over the windows that divide each image into `output_size`, f32, [N, C, H, W] or [C, H, W].
   ///
   /// Of I rows, output row o of O sees ⌊o · I / O⌋ ..< ⌈(o + 1) · I / O⌉; columns alike.
-  static let adaptiveAvgPool2d = Operator(
-    "aten.adaptive_avg_pool2d.default(Tensor self, SymInt[2] output_size) -> Tensor"
+  public static let adaptiveAvgPool2d = Operator(
+    "aten.adaptive_avg_pool2d.default(Tensor self, SymInt[2] output_size) -> Tensor", traits: .sharesQuantization
   ) { call throws(OperatorError) in
     let input = try call.images("self")
     let size = try call.boundedPair("output_size", in: 1...sizeLimit)

@@ -12,9 +12,10 @@ extension Operator {
   ///
   /// `attn_mask`, broadcast to [..., L, S], is added (float32) or tells which keys take part (bool). `is_causal` lets the
   /// query at i see the keys 0...i. A query that sees no key gets zeros.
-  static let scaledDotProductAttention = Operator(
+  public static let scaledDotProductAttention = Operator(
     "aten.scaled_dot_product_attention.default(Tensor query, Tensor key, Tensor value, Tensor? attn_mask=None, "
-      + "float dropout_p=0.0, bool is_causal=False, *, float? scale=None, bool enable_gqa=False) -> Tensor"
+      + "float dropout_p=0.0, bool is_causal=False, *, float? scale=None, bool enable_gqa=False) -> Tensor",
+    reasonForFloat: "attention in one operator is computed in float, as in PyTorch"
   ) { call throws(OperatorError) in
     let attention = try Attention(call)
     return KernelPlan(TensorSpec(.float32, attention.output)) { () throws(OperatorError) in

@@ -5,9 +5,10 @@ extension Operator {
   ///
   /// The divisor is `divisor_override`, or the number of elements of the window: with `count_include_pad` those in the
   /// padding too, but not what `ceil_mode` makes a window reach beyond it.
-  static let avgPool2d = Operator(
+  public static let avgPool2d = Operator(
     "aten.avg_pool2d.default(Tensor self, int[2] kernel_size, int[2] stride=[], int[2] padding=0, "
-      + "bool ceil_mode=False, bool count_include_pad=True, int? divisor_override=None) -> Tensor"
+      + "bool ceil_mode=False, bool count_include_pad=True, int? divisor_override=None) -> Tensor",
+    traits: .ownQuantization
   ) { call throws(OperatorError) in
     let input = try call.images("self")
     let window = try call.poolingWindow(input)

@@ -4,9 +4,10 @@ extension Operator {
   /// (x − mean) / √(var + eps) · weight + bias per channel (dimension 1), f32, with the running statistics.
   ///
   /// Computed as x · α + β with α = weight / √(var + eps) and β = bias − mean · α. `training=True` is refused.
-  static let batchNorm = Operator(
+  public static let batchNorm = Operator(
     "aten.batch_norm.default(Tensor input, Tensor? weight, Tensor? bias, Tensor? running_mean, Tensor? running_var, "
-      + "bool training, float momentum, float eps, bool cudnn_enabled) -> Tensor", isInPlace: true
+      + "bool training, float momentum, float eps, bool cudnn_enabled) -> Tensor", traits: .inPlace,
+    reasonForFloat: "BatchNorm is quantized only where it can be folded into the layer before it"
   ) { call throws(OperatorError) in
     try call.check(
       !call.bool("training"), "training=True: the program was exported for training; export it after eval()")

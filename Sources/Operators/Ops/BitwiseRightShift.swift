@@ -2,8 +2,8 @@ import TensorCore
 
 extension Operator {
   /// self >> other, int32, `other` a number in 0...31: division by a power of two, rounded down (the sign is kept).
-  static let bitwiseRightShift = Operator(
-    "aten.bitwise_right_shift.Tensor_Scalar(Tensor self, Scalar other) -> Tensor", isInPlace: true
+  public static let bitwiseRightShift = Operator(
+    "aten.bitwise_right_shift.Tensor_Scalar(Tensor self, Scalar other) -> Tensor", traits: .inPlace
   ) { call throws(OperatorError) in
     let input = try call.tensor("self")
     try call.check(input.dataType == .int32, "'self' must be int32, not \(input.dataType)")

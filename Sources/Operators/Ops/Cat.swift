@@ -2,7 +2,8 @@ import TensorCore
 
 extension Operator {
   /// Tensors joined along a dimension; any element type, the same for all.
-  static let cat = Operator("aten.cat.default(Tensor[] tensors, int dim=0) -> Tensor") { call throws(OperatorError) in
+  public static let cat = Operator("aten.cat.default(Tensor[] tensors, int dim=0) -> Tensor", traits: .movesElements) {
+    call throws(OperatorError) in
     guard case .tensors(let indices) = call.arguments["tensors"], let first = try call.specs("tensors").first else {
       throw call.error("'tensors' must be a list of at least one tensor")
     }
@@ -32,7 +33,9 @@ extension Operator {
 
 extension Operator {
   /// Tensors of one shape side by side along a new dimension `dim`, −(rank + 1)...rank; any element type, the same for all.
-  static let stack = Operator("aten.stack.default(Tensor[] tensors, int dim=0) -> Tensor") {
+  public static let stack = Operator(
+    "aten.stack.default(Tensor[] tensors, int dim=0) -> Tensor", traits: .movesElements
+  ) {
     call throws(OperatorError) in
     guard case .tensors(let indices) = call.arguments["tensors"], let first = try call.specs("tensors").first else {
       throw call.error("'tensors' must be a list of at least one tensor")

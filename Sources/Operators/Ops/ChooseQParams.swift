@@ -4,7 +4,7 @@ import TensorCore
 
 extension Operator {
   /// Scale (float64 [1]) and zero point (int64 [1]) of a float32 tensor, affine.
-  static let chooseQParams = Operator(
+  public static let chooseQParams = Operator(
     choosing: "quantized_decomposed.choose_qparams.tensor(Tensor input, int quant_min, int quant_max, float eps, "
       + "ScalarType dtype) -> (Tensor, Tensor)", isPerToken: false
   ) { call throws(OperatorError) in
@@ -13,7 +13,7 @@ extension Operator {
   }
 
   /// Scale (float64 [1]) and zero point (int64 [1]) of a float32 tensor, symmetric about 0.
-  static let chooseQParamsSymmetric = Operator(
+  public static let chooseQParamsSymmetric = Operator(
     choosing: "quantized_decomposed.choose_qparams_symmetric.tensor(Tensor input, int quant_min, int quant_max, "
       + "float eps, ScalarType dtype) -> (Tensor, Tensor)", isPerToken: false
   ) { call throws(OperatorError) in
@@ -23,7 +23,7 @@ extension Operator {
   }
 
   /// Scales (float64) and zero points (int64), [..., 1], of each vector along the last dimension of a float32 tensor.
-  static let chooseQParamsPerToken = Operator(
+  public static let chooseQParamsPerToken = Operator(
     choosing: "quantized_decomposed.choose_qparams_per_token_asymmetric.default(Tensor input, ScalarType dtype) "
       + "-> (Tensor, Tensor)", isPerToken: true
   ) { call throws(OperatorError) in
@@ -32,12 +32,12 @@ extension Operator {
     return .token
   }
 
-  private init(
+  private convenience init(
     choosing schema: String, isPerToken: Bool,
     rule: @escaping @Sendable (OperatorCall) throws(OperatorError) -> DynamicParameters.Rule
   ) {
     self.init(
-      schema,
+      schema, traits: .choosesParameters,
       infer: { call throws(OperatorError) in
         _ = try rule(call)
         return try call.chosenSpecs(isPerToken)

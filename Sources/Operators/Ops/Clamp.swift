@@ -2,14 +2,18 @@ import TensorCore
 
 extension Operator {
   /// max(x, 0), f32. NaN stays NaN.
-  static let relu = Operator("aten.relu.default(Tensor self) -> Tensor", isInPlace: true) {
+  public static let relu = Operator(
+    "aten.relu.default(Tensor self) -> Tensor", traits: [.clamps, .sharesQuantization], bounds: { _ in (0, .infinity) }
+  ) {
     call throws(OperatorError) in
     try clampPlan(call, lower: 0, upper: .infinity)
   }
 
   /// x brought into [min_val, max_val], f32. NaN stays NaN.
-  static let hardtanh = Operator(
-    "aten.hardtanh.default(Tensor self, Scalar min_val=-1, Scalar max_val=1) -> Tensor", isInPlace: true
+  public static let hardtanh = Operator(
+    "aten.hardtanh.default(Tensor self, Scalar min_val=-1, Scalar max_val=1) -> Tensor",
+    traits: [.clamps, .sharesQuantization],
+    bounds: { call throws(OperatorError) in (try call.float("min_val"), try call.float("max_val")) }
   ) { call throws(OperatorError) in
     let (lower, upper) = (try call.float("min_val"), try call.float("max_val"))
     try call.check(lower <= upper, "min_val \(lower) must not be above max_val \(upper)")
@@ -17,8 +21,12 @@ extension Operator {
   }
 
   /// min(max(x, min), max), f32, int8 or int32 (whole bounds); with min above max the result is max. NaN stays NaN.
-  static let clamp = Operator(
-    "aten.clamp.default(Tensor self, Scalar? min=None, Scalar? max=None) -> Tensor", isInPlace: true
+  public static let clamp = Operator(
+    "aten.clamp.default(Tensor self, Scalar? min=None, Scalar? max=None) -> Tensor",
+    traits: [.clamps, .ownQuantization],
+    bounds: { call throws(OperatorError) in
+      (try call.optionalFloat("min") ?? -.infinity, try call.optionalFloat("max") ?? .infinity)
+    }
   ) { call throws(OperatorError) in
     let (lower, upper) = (try call.optionalFloat("min"), try call.optionalFloat("max"))
     try call.check(lower != nil || upper != nil, "at least one of 'min' and 'max' must be given")

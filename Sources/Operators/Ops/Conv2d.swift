@@ -4,15 +4,15 @@ extension Operator {
   /// Cross-correlation with zero padding, f32 or int32 (wrapping): input [N, C, H, W] or [C, H, W], weight [O, C / groups, kh, kw], bias [O].
   ///
   /// The products are added one by one in the order (C / groups, kh, kw), starting from the bias.
-  static let conv2d = Operator(
+  public static let conv2d = Operator(
     "aten.conv2d.default(Tensor input, Tensor weight, Tensor? bias=None, SymInt[2] stride=1, SymInt[2] padding=0, "
-      + "SymInt[2] dilation=1, SymInt groups=1) -> Tensor"
+      + "SymInt[2] dilation=1, SymInt groups=1) -> Tensor", layer: .convolution(spatial: 2)
   ) { call throws(OperatorError) in try convolutionPlan(call) }
 
   /// As `conv2d`, padding by name.
-  static let conv2dPadding = Operator(
+  public static let conv2dPadding = Operator(
     "aten.conv2d.padding(Tensor input, Tensor weight, Tensor? bias=None, SymInt[2] stride=1, str padding=\"valid\", "
-      + "SymInt[2] dilation=1, SymInt groups=1) -> Tensor"
+      + "SymInt[2] dilation=1, SymInt groups=1) -> Tensor", layer: .convolution(spatial: 2)
   ) { call throws(OperatorError) in try convolutionPlan(call) }
 }
 

@@ -3,9 +3,10 @@ import TensorCore
 extension Operator {
   /// The gradient of a convolution with respect to its input, f32: input [N, C, H, W] or [C, H, W], weight [C, O / groups,
   /// kh, kw], bias [O]; each input element adds its multiple of the kernel to the output.
-  static let convTranspose2d = Operator(
+  public static let convTranspose2d = Operator(
     "aten.conv_transpose2d.input(Tensor input, Tensor weight, Tensor? bias=None, SymInt[2] stride=1, "
-      + "SymInt[2] padding=0, SymInt[2] output_padding=0, SymInt groups=1, SymInt[2] dilation=1) -> Tensor"
+      + "SymInt[2] padding=0, SymInt[2] output_padding=0, SymInt groups=1, SymInt[2] dilation=1) -> Tensor",
+    layer: .transposedConvolution(spatial: 2)
   ) { call throws(OperatorError) in
     let transposed = try TransposedConvolution(call)
     return KernelPlan(transposed.output) {

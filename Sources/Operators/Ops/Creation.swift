@@ -4,17 +4,23 @@ import TensorCore
 
 extension Operator {
   /// Zeros; float32 unless `dtype` says otherwise.
-  static let zeros = Operator("aten.zeros.default(SymInt[] size, \(placement)) -> Tensor") {
+  public static let zeros = Operator(
+    "aten.zeros.default(SymInt[] size, \(placement)) -> Tensor", traits: .createsConstant
+  ) {
     call throws(OperatorError) in try call.filled(with: .float(0))
   }
 
   /// Ones; float32 unless `dtype` says otherwise.
-  static let ones = Operator("aten.ones.default(SymInt[] size, \(placement)) -> Tensor") {
+  public static let ones = Operator(
+    "aten.ones.default(SymInt[] size, \(placement)) -> Tensor", traits: .createsConstant
+  ) {
     call throws(OperatorError) in try call.filled(with: .float(1))
   }
 
   /// `fill_value`, of its own type unless `dtype` says otherwise: float32, int64 or bool.
-  static let full = Operator("aten.full.default(SymInt[] size, Scalar fill_value, \(placement)) -> Tensor") {
+  public static let full = Operator(
+    "aten.full.default(SymInt[] size, Scalar fill_value, \(placement)) -> Tensor", traits: .createsConstant
+  ) {
     call throws(OperatorError) in try call.filled(with: call.attribute("fill_value"))
   }
 

@@ -3,9 +3,10 @@ import TensorCore
 extension Operator {
   /// The rows of `weight` [rows, width] at the given indices: [...] to [..., width], f32. An index that is no row gives
   /// zeros, where PyTorch fails: indices are known only when the model runs.
-  static let embedding = Operator(
+  public static let embedding = Operator(
     "aten.embedding.default(Tensor weight, Tensor indices, SymInt padding_idx=-1, bool scale_grad_by_freq=False, "
-      + "bool sparse=False) -> Tensor"
+      + "bool sparse=False) -> Tensor",
+    reasonForFloat: "embeddings are quantized by EmbeddingQuantizer; compose it with this one"
   ) { call throws(OperatorError) in
     let weight = try call.floatTensor("weight")
     let indices = try call.tensor("indices")

@@ -2,19 +2,26 @@ import TensorCore
 
 extension Operator {
   /// Dimensions of size 1 repeated, and new outer ones: any element type. −1 keeps a size.
-  static let expand = Operator(
-    "aten.expand.default(Tensor self, SymInt[] size, *, bool implicit=False) -> Tensor"
+  public static let expand = Operator(
+    "aten.expand.default(Tensor self, SymInt[] size, *, bool implicit=False) -> Tensor",
+    traits: [.movesElements, .mayAlias, .sharesQuantization]
   ) { call throws(OperatorError) in
     try call.expanded(to: call.ints("size"))
   }
 
   /// As `expand`, to the shape of `other`.
-  static let expandAs = Operator("aten.expand_as.default(Tensor self, Tensor other) -> Tensor") {
+  public static let expandAs = Operator(
+    "aten.expand_as.default(Tensor self, Tensor other) -> Tensor",
+    traits: [.movesElements, .mayAlias, .sharesQuantization]
+  ) {
     call throws(OperatorError) in try call.expanded(to: call.spec("other").shape.dimensions)
   }
 
   /// One index of a dimension, which goes: any element type.
-  static let select = Operator("aten.select.int(Tensor self, int dim, SymInt index) -> Tensor") {
+  public static let select = Operator(
+    "aten.select.int(Tensor self, int dim, SymInt index) -> Tensor",
+    traits: [.movesElements, .mayAlias, .sharesQuantization]
+  ) {
     call throws(OperatorError) in
     let input = try call.tensor("self")
     try call.check(input.shape.rank > 0, "a scalar has no dimension to select from")

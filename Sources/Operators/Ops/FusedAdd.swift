@@ -11,14 +11,15 @@ extension Operator {
   ///
   /// that is, rounded half up. Outside those ratios it is RNE(clamp(Float(a − za)·ra + Float(b − zb)·rb)) + zp in
   /// Float. `infer` leaves the quantization parameters of an int8 output open.
-  static let fusedAdd = Operator(sum: "fused.add", sign: 1)
+  public static let fusedAdd = Operator(sum: "fused.add", sign: 1)
 
   /// Elementwise difference with clamp: as `fused.add`, with −mb and −rb.
-  static let fusedSub = Operator(sum: "fused.sub", sign: -1)
+  public static let fusedSub = Operator(sum: "fused.sub", sign: -1)
 
-  private init(sum name: String, sign: Int32) {
+  private convenience init(sum name: String, sign: Int32) {
     self.init(
-      "\(name)(Tensor self, Tensor other, float output_min=-inf, float output_max=inf) -> Tensor", isInPlace: true,
+      "\(name)(Tensor self, Tensor other, float output_min=-inf, float output_max=inf) -> Tensor",
+      traits: [.inPlace, .fused],
       infer: { call throws(OperatorError) in try call.elementwiseOutputs() },
       prepare: { call throws(OperatorError) in
         let (a, b) = try call.elementwiseOperands()

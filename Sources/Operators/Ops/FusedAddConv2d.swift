@@ -5,10 +5,11 @@ extension Operator {
   /// `conv_zero_point`, bounded by `conv_min` and `conv_max`, then `fused.add` of it and 'self', which has its shape.
   ///
   /// `infer` leaves the output's quantization parameters open.
-  static let fusedAddConv2d = Operator(
+  public static let fusedAddConv2d = Operator(
     "fused.add_conv2d(Tensor self, Tensor input, Tensor weight, Tensor? bias, int[2] stride=1, int[4] padding=0, "
       + "int[2] dilation=1, int groups=1, *, float conv_scale, int conv_zero_point, float conv_min=-inf, "
-      + "float conv_max=inf, float output_min=-inf, float output_max=inf) -> Tensor", isInPlace: true,
+      + "float conv_max=inf, float output_min=-inf, float output_max=inf) -> Tensor", traits: [.inPlace, .fused],
+    layer: .convolution(spatial: 2),
     infer: { call throws(OperatorError) in try FusedAddConv2d(call).outputs },
     prepare: { call throws(OperatorError) in
       let fused = try FusedAddConv2d(call)
@@ -34,7 +35,7 @@ private struct FusedAddConv2d {
     arguments["output_max"] = .attribute(try call.attribute("conv_max"))
     func part(_ outputs: [TensorSpec]) -> OperatorCall {
       OperatorCall(
-        schema: Operator.fusedConv2d.schema, node: call.node, arguments: arguments, inputs: call.inputs,
+        op: Operator.fusedConv2d, node: call.node, arguments: arguments, inputs: call.inputs,
         constants: call.constants, outputs: outputs)
     }
     var product = try call.naming { () throws(OperatorError) in try Operator.fusedConv2d.infer(part([]))[0] }
@@ -51,7 +52,7 @@ private struct FusedAddConv2d {
     _ call: OperatorCall, _ other: TensorSpec, _ product: TensorSpec, _ outputs: [TensorSpec]
   ) throws(OperatorError) -> OperatorCall {
     OperatorCall(
-      schema: Operator.fusedAdd.schema, node: call.node,
+      op: Operator.fusedAdd, node: call.node,
       arguments: [
         "self": .tensor(0), "other": .tensor(1), "output_min": .attribute(try call.attribute("output_min")),
         "output_max": .attribute(try call.attribute("output_max")),

@@ -6,10 +6,10 @@ extension Operator {
   /// this one to fill.
   ///
   /// `infer` leaves the output's quantization parameters open; 'self' has them too.
-  static let fusedCatConv2d = Operator(
+  public static let fusedCatConv2d = Operator(
     "fused.cat_conv2d(Tensor? self, Tensor input, Tensor weight, Tensor? bias, int[2] stride=1, int[4] padding=0, "
       + "int[2] dilation=1, int groups=1, *, int start, int channels, float output_min=-inf, "
-      + "float output_max=inf) -> Tensor", isInPlace: true,
+      + "float output_max=inf) -> Tensor", traits: [.inPlace, .fused], layer: .convolution(spatial: 2),
     infer: { call throws(OperatorError) in [try FusedCatConv2d(call).output] },
     prepare: { call throws(OperatorError) in
       let output = try call.checkedOutput([try FusedCatConv2d(call).output])
@@ -45,7 +45,7 @@ private struct FusedCatConv2d {
 
   private static func convolution(_ call: OperatorCall, _ outputs: [TensorSpec]) -> OperatorCall {
     OperatorCall(
-      schema: Operator.fusedConv2d.schema, node: call.node,
+      op: Operator.fusedConv2d, node: call.node,
       arguments: call.arguments.without(["self", "start", "channels"]), inputs: call.inputs,
       constants: call.constants, outputs: outputs)
   }

@@ -9,9 +9,10 @@ extension Operator {
   ///
   /// Input [..., in] and output [..., out] are float32, contiguous; weight [out, in] is int8, symmetric, per tensor or per
   /// channel; bias [out] is float32.
-  static let fusedDynamicLinear = Operator(
+  public static let fusedDynamicLinear = Operator(
     "fused.dynamic_linear(Tensor input, Tensor weight, Tensor? bias, str rule=\"token\", int quant_min=-128, "
       + "int quant_max=127, float eps=1.1920929e-07, float output_min=-inf, float output_max=inf) -> Tensor",
+    traits: [.fused, .dynamic], layer: .linear,
     infer: { call throws(OperatorError) in [try DynamicLinear(call).output] },
     prepare: { call throws(OperatorError) in
       let linear = try DynamicLinear(call)

@@ -3,8 +3,8 @@ import TensorCore
 extension Operator {
   /// Repeats dimensions of size 1, the rank staying as it is: f32 or int8, any layout. An int8 output has the input's
   /// quantization parameters.
-  static let fusedExpand = Operator(
-    "fused.expand(Tensor self, int[] size) -> Tensor",
+  public static let fusedExpand = Operator(
+    "fused.expand(Tensor self, int[] size) -> Tensor", traits: [.fused, .movesElements],
     infer: { call throws(OperatorError) in [try expandedOutput(call)] },
     prepare: { call throws(OperatorError) in
       let output = try call.checkedOutput([try expandedOutput(call)])

@@ -3,8 +3,8 @@ import TensorCore
 extension Operator {
   /// Maps int8 to int8 by a table of 256 int8, indexed by the quantum + 128. Any layout. The output's quantization
   /// parameters are the table's affair; `infer` leaves them open.
-  static let fusedLUT = Operator(
-    "fused.lut(Tensor self, Tensor table) -> Tensor", isInPlace: true,
+  public static let fusedLUT = Operator(
+    "fused.lut(Tensor self, Tensor table) -> Tensor", traits: [.inPlace, .fused],
     infer: { call throws(OperatorError) in [try lookupOutput(call)] },
     prepare: { call throws(OperatorError) in
       let output = try call.checkedOutput([try lookupOutput(call)])

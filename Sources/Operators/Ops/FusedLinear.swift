@@ -6,8 +6,9 @@ extension Operator {
   ///
   /// Input [..., in], weight [out, in], bias [out] (float32, or int32 of scale input scale · weight scale) and output
   /// [..., out] are contiguous. `infer` leaves the quantization parameters of an int8 output open.
-  static let fusedLinear = Operator(
+  public static let fusedLinear = Operator(
     "fused.linear(Tensor input, Tensor weight, Tensor? bias, float output_min=-inf, float output_max=inf) -> Tensor",
+    traits: .fused, layer: .linear,
     infer: { call throws(OperatorError) in try FusedLinear(call).outputs },
     prepare: { call throws(OperatorError) in
       let linear = try FusedLinear(call)

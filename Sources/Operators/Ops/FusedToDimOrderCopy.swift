@@ -3,8 +3,8 @@ import TensorCore
 extension Operator {
   /// Copies a 4-D tensor into another memory order: "channels_last" or "contiguous". Any element type; the logical
   /// shape and the quantization parameters stay.
-  static let toDimOrderCopy = Operator(
-    "dim_order_ops._to_dim_order_copy.default(Tensor self, str dim_order) -> Tensor",
+  public static let toDimOrderCopy = Operator(
+    "dim_order_ops._to_dim_order_copy.default(Tensor self, str dim_order) -> Tensor", traits: .movesElements,
     infer: { call throws(OperatorError) in [try reorderedOutput(call)] },
     prepare: { call throws(OperatorError) in
       let input = try call.spec("self")

@@ -4,7 +4,9 @@ extension Operator {
   /// The entries of the first dimension at the indices of one tensor, int64 or int32: [rows, ...] and [...] to
   /// [..., ...]; any element type. Negative indices count from the end. An index that is none gives zeros, where PyTorch
   /// fails, if it is known only when the model runs.
-  static let index = Operator("aten.index.Tensor(Tensor self, Tensor?[] indices) -> Tensor") {
+  public static let index = Operator(
+    "aten.index.Tensor(Tensor self, Tensor?[] indices) -> Tensor", traits: .movesElements
+  ) {
     call throws(OperatorError) in
     let input = try call.tensor("self")
     guard case .tensors(let list) = call.arguments["indices"], list.count == 1,
@@ -45,7 +47,10 @@ extension Operator {
 
   /// Elements moved by `shifts` along `dims`, those that leave at one end coming back at the other; any element type.
   /// Without `dims` the tensor is moved as one line.
-  static let roll = Operator("aten.roll.default(Tensor self, SymInt[1] shifts, int[1] dims=[]) -> Tensor") {
+  public static let roll = Operator(
+    "aten.roll.default(Tensor self, SymInt[1] shifts, int[1] dims=[]) -> Tensor",
+    traits: [.movesElements, .sharesQuantization]
+  ) {
     call throws(OperatorError) in
     let input = try call.tensor("self")
     let (shifts, dims) = (try call.ints("shifts"), try call.ints("dims"))

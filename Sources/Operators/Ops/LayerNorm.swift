@@ -3,9 +3,9 @@ import TensorCore
 extension Operator {
   /// (x − mean) / √(variance + eps) · weight + bias over the last dimensions, f32; mean and variance are added up in
   /// double, the variance divided by the count.
-  static let layerNorm = Operator(
+  public static let layerNorm = Operator(
     "aten.layer_norm.default(Tensor input, SymInt[] normalized_shape, Tensor? weight=None, Tensor? bias=None, "
-      + "float eps=1e-05, bool cudnn_enable=True) -> Tensor"
+      + "float eps=1e-05, bool cudnn_enable=True) -> Tensor", traits: .ownQuantization
   ) { call throws(OperatorError) in
     let input = try call.floatTensor("input")
     let sizes = try call.ints("normalized_shape")
@@ -33,7 +33,7 @@ extension Operator {
 
   /// As `layer_norm`, over each of `num_groups` groups of channels and all positions, with weight and bias per channel.
   /// Input [N, C, ...].
-  static let groupNorm = Operator(
+  public static let groupNorm = Operator(
     "aten.group_norm.default(Tensor input, int num_groups, Tensor? weight=None, Tensor? bias=None, float eps=1e-05, "
       + "bool cudnn_enabled=True) -> Tensor"
   ) { call throws(OperatorError) in

@@ -4,7 +4,9 @@ extension Operator {
   /// x · weightᵀ + bias, f32 or int32 (wrapping): input [..., K], weight [O, K], bias [O], output [..., O].
   ///
   /// The products are added one by one in the order of K, starting from the bias.
-  static let linear = Operator("aten.linear.default(Tensor input, Tensor weight, Tensor? bias=None) -> Tensor") {
+  public static let linear = Operator(
+    "aten.linear.default(Tensor input, Tensor weight, Tensor? bias=None) -> Tensor", layer: .linear
+  ) {
     call throws(OperatorError) in
     let isInteger = try call.spec("input").dataType == .int32
     let input = try isInteger ? call.tensor("input") : call.floatTensor("input")

@@ -3,25 +3,29 @@ import TensorCore
 extension Operator {
   /// Matrix product, f32 or int32 (wrapping), by PyTorch's rules: a 1-D operand is a row (first) or a column (second) that the result lacks;
   /// dimensions before the last two are broadcast.
-  static let matmul = Operator("aten.matmul.default(Tensor self, Tensor other) -> Tensor") {
+  public static let matmul = Operator(
+    "aten.matmul.default(Tensor self, Tensor other) -> Tensor", traits: .ownQuantization
+  ) {
     call throws(OperatorError) in
     try productPlan(call, MatrixProduct(call, "self", "other", ranks: 1...StridedLoops.maximumRank))
   }
 
   /// Product of batches of matrices, f32 or int32: [B, M, K] times [B, K, N].
-  static let bmm = Operator("aten.bmm.default(Tensor self, Tensor mat2) -> Tensor") { call throws(OperatorError) in
+  public static let bmm = Operator("aten.bmm.default(Tensor self, Tensor mat2) -> Tensor", traits: .ownQuantization) {
+    call throws(OperatorError) in
     try productPlan(call, MatrixProduct(call, "self", "mat2", ranks: 3...3))
   }
 
   /// Product of matrices, f32 or int32: [M, K] times [K, N].
-  static let mm = Operator("aten.mm.default(Tensor self, Tensor mat2) -> Tensor") { call throws(OperatorError) in
+  public static let mm = Operator("aten.mm.default(Tensor self, Tensor mat2) -> Tensor", traits: .ownQuantization) {
+    call throws(OperatorError) in
     try productPlan(call, MatrixProduct(call, "self", "mat2", ranks: 2...2))
   }
 }
 
 extension Operator {
   /// beta · self + alpha · mat1 · mat2, f32: [M, K] times [K, N], `self` broadcast to [M, N].
-  static let addmm = Operator(
+  public static let addmm = Operator(
     "aten.addmm.default(Tensor self, Tensor mat1, Tensor mat2, *, Scalar beta=1, Scalar alpha=1) -> Tensor"
   ) { call throws(OperatorError) in
     let product = try MatrixProduct(call, "mat1", "mat2", ranks: 2...2)

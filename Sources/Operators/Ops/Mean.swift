@@ -2,8 +2,9 @@ import TensorCore
 
 extension Operator {
   /// Mean over dimensions, all of them when `dim` is None or empty; f32.
-  static let meanDim = Operator(
-    "aten.mean.dim(Tensor self, int[1]? dim, bool keepdim=False, *, ScalarType? dtype=None) -> Tensor"
+  public static let meanDim = Operator(
+    "aten.mean.dim(Tensor self, int[1]? dim, bool keepdim=False, *, ScalarType? dtype=None) -> Tensor",
+    traits: .sharesQuantization
   ) { call throws(OperatorError) in
     let input = try call.floatTensor("self")
     try call.checkFloatResult("dtype")

@@ -2,8 +2,9 @@ import TensorCore
 
 extension Operator {
   /// `constant_pad_nd` under its general name; the modes other than 'constant' are refused.
-  static let pad = Operator(
-    "aten.pad.default(Tensor self, SymInt[] pad, str mode=\"constant\", float? value=None) -> Tensor"
+  public static let pad = Operator(
+    "aten.pad.default(Tensor self, SymInt[] pad, str mode=\"constant\", float? value=None) -> Tensor",
+    traits: .movesElements, reasonForFloat: "it is not observed; lowering makes it part of the convolution that follows"
   ) { call throws(OperatorError) in
     let mode = try call.string("mode")
     try call.check(mode == "constant", "the padding mode '\(mode)' is not supported, only 'constant'")
@@ -12,8 +13,9 @@ extension Operator {
 
   /// A constant around a tensor of any element type: `pad` is (before, after) of the last dimension, then of the one
   /// before it, and so on. Negative padding cuts elements off.
-  static let constantPadNd = Operator(
-    "aten.constant_pad_nd.default(Tensor self, SymInt[] pad, Scalar value=0) -> Tensor"
+  public static let constantPadNd = Operator(
+    "aten.constant_pad_nd.default(Tensor self, SymInt[] pad, Scalar value=0) -> Tensor", traits: .movesElements,
+    reasonForFloat: "it is not observed; lowering makes it part of the convolution that follows"
   ) { call throws(OperatorError) in try padPlan(call) }
 }
 

@@ -4,7 +4,9 @@ import TensorCore
 
 extension Operator {
   /// Dimension i of the result is dimension dims[i] of the input.
-  static let permute = Operator("aten.permute.default(Tensor self, int[] dims) -> Tensor") {
+  public static let permute = Operator(
+    "aten.permute.default(Tensor self, int[] dims) -> Tensor", traits: [.movesElements, .mayAlias, .sharesQuantization]
+  ) {
     call throws(OperatorError) in
     let input = try call.tensor("self")
     let (dims, rank) = (try call.ints("dims"), input.shape.rank)
@@ -16,14 +18,19 @@ extension Operator {
   }
 
   /// A matrix with its dimensions swapped; a vector as it is.
-  static let t = Operator("aten.t.default(Tensor self) -> Tensor") { call throws(OperatorError) in
+  public static let t = Operator(
+    "aten.t.default(Tensor self) -> Tensor", traits: [.movesElements, .mayAlias, .sharesQuantization]
+  ) { call throws(OperatorError) in
     let input = try call.tensor("self")
     try call.check(input.shape.rank <= 2, "'self' must have at most 2 dimensions, not \(input.shape)")
     return try permutePlan(call, input, (0..<input.shape.rank).reversed())
   }
 
   /// With the dimensions `dim0` and `dim1` swapped.
-  static let transposeInt = Operator("aten.transpose.int(Tensor self, int dim0, int dim1) -> Tensor") {
+  public static let transposeInt = Operator(
+    "aten.transpose.int(Tensor self, int dim0, int dim1) -> Tensor",
+    traits: [.movesElements, .mayAlias, .sharesQuantization]
+  ) {
     call throws(OperatorError) in
     let input = try call.tensor("self")
     let first = try call.dimension(call.int("dim0"), of: input.shape, "dim0")

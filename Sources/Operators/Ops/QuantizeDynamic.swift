@@ -4,9 +4,9 @@ import TensorCore
 
 extension Operator {
   /// As `quantize_per_tensor.default`, scale float64 [1] and zero point int64 [1] being computed.
-  static let quantizePerTensorTensor = Operator(
+  public static let quantizePerTensorTensor = Operator(
     "quantized_decomposed.quantize_per_tensor.tensor(Tensor input, Tensor scale, Tensor zero_point, int quant_min, "
-      + "int quant_max, ScalarType dtype) -> Tensor"
+      + "int quant_max, ScalarType dtype) -> Tensor", traits: .quantizes
   ) { call throws(OperatorError) in
     let input = try call.floatTensor("input")
     let (_, bounds) = try call.quantizedType([.int8])
@@ -24,9 +24,9 @@ extension Operator {
   }
 
   /// As `dequantize_per_tensor.default`, scale float64 [1] and zero point int64 [1] being computed.
-  static let dequantizePerTensorTensor = Operator(
+  public static let dequantizePerTensorTensor = Operator(
     "quantized_decomposed.dequantize_per_tensor.tensor(Tensor input, Tensor scale, Tensor zero_point, int quant_min, "
-      + "int quant_max, ScalarType dtype, *, ScalarType? out_dtype=None) -> Tensor"
+      + "int quant_max, ScalarType dtype, *, ScalarType? out_dtype=None) -> Tensor", traits: .dequantizes
   ) { call throws(OperatorError) in
     let input = try call.int8Tensor("input")
     let parameters = try ComputedParameters(call, "scale", "zero_point", shape: [1])
@@ -44,9 +44,9 @@ extension Operator {
 
   /// f32 [..., width] to int8 with scales float64 [..., 1] and zero points int64 [..., 1]: clamp(RNE(x · (1 / scale) +
   /// zero_point)), in double precision.
-  static let quantizePerToken = Operator(
+  public static let quantizePerToken = Operator(
     "quantized_decomposed.quantize_per_token.default(Tensor input, Tensor scales, Tensor zero_points, int quant_min, "
-      + "int quant_max, ScalarType dtype) -> Tensor"
+      + "int quant_max, ScalarType dtype) -> Tensor", traits: .quantizes
   ) { call throws(OperatorError) in
     let input = try call.floatTensor("input")
     let (_, bounds) = try call.quantizedType([.int8])
@@ -68,9 +68,9 @@ extension Operator {
   }
 
   /// int8 [..., width] to f32: (q − zero_point) · scale of its row, multiplied in double precision.
-  static let dequantizePerToken = Operator(
+  public static let dequantizePerToken = Operator(
     "quantized_decomposed.dequantize_per_token.default(Tensor input, Tensor scales, Tensor zero_points, int quant_min, "
-      + "int quant_max, ScalarType dtype, ScalarType output_dtype) -> Tensor"
+      + "int quant_max, ScalarType dtype, ScalarType output_dtype) -> Tensor", traits: .dequantizes
   ) { call throws(OperatorError) in
     let input = try call.int8Tensor("input")
     let (parameters, rows, width) = try call.tokens(input)

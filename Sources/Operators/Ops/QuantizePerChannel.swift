@@ -4,9 +4,9 @@ extension Operator {
   /// f32 to int8 or uint8 with a scale and a zero point per index of `axis`; arithmetic as in `quantize_per_tensor`, but
   /// 1 / scale is divided in the type of `scales`, and with float64 scales all is computed in double precision. A real
   /// zero point is added after rounding, and the sum truncated.
-  static let quantizePerChannel = Operator(
+  public static let quantizePerChannel = Operator(
     "quantized_decomposed.quantize_per_channel.default(Tensor input, Tensor scales, Tensor zero_points, int axis, "
-      + "int quant_min, int quant_max, ScalarType dtype) -> Tensor"
+      + "int quant_min, int quant_max, ScalarType dtype) -> Tensor", traits: .quantizes
   ) { call throws(OperatorError) in
     let input = try call.floatTensor("input")
     let (dataType, bounds) = try call.quantizedType([.int8, .uint8])
@@ -27,9 +27,9 @@ extension Operator {
 
   /// int8, uint8 or int32 to f32 with a scale per index of `axis`, and a zero point unless `zero_points` is None: (q −
   /// zero_point) · scale, multiplied in the type of `scales`.
-  static let dequantizePerChannel = Operator(
+  public static let dequantizePerChannel = Operator(
     "quantized_decomposed.dequantize_per_channel.default(Tensor input, Tensor scales, Tensor? zero_points, int axis, "
-      + "int quant_min, int quant_max, ScalarType dtype, *, ScalarType? out_dtype=None) -> Tensor"
+      + "int quant_min, int quant_max, ScalarType dtype, *, ScalarType? out_dtype=None) -> Tensor", traits: .dequantizes
   ) { call throws(OperatorError) in
     let input = try call.tensor("input")
     let (dataType, _) = try call.quantizedType([.int8, .uint8, .int32])

@@ -3,9 +3,9 @@ import TensorCore
 extension Operator {
   /// f32 to int8, uint8 or int16: clamp(RNE(x · Float(1 / scale)) + zero_point, quant_min, quant_max), 1 / scale divided in
   /// double precision. NaN becomes the zero point.
-  static let quantizePerTensor = Operator(
+  public static let quantizePerTensor = Operator(
     "quantized_decomposed.quantize_per_tensor.default(Tensor input, float scale, int zero_point, int quant_min, "
-      + "int quant_max, ScalarType dtype) -> Tensor"
+      + "int quant_max, ScalarType dtype) -> Tensor", traits: .quantizes
   ) { call throws(OperatorError) in
     let input = try call.floatTensor("input")
     let (dataType, bounds) = try call.quantizedType([.int8, .uint8, .int16])
@@ -22,9 +22,9 @@ extension Operator {
   }
 
   /// int8, uint8, int16 or int32 to f32: (q − zero_point) · scale, in float. The bounds are only checked.
-  static let dequantizePerTensor = Operator(
+  public static let dequantizePerTensor = Operator(
     "quantized_decomposed.dequantize_per_tensor.default(Tensor input, float scale, int zero_point, int quant_min, "
-      + "int quant_max, ScalarType dtype, *, ScalarType? out_dtype=None) -> Tensor"
+      + "int quant_max, ScalarType dtype, *, ScalarType? out_dtype=None) -> Tensor", traits: .dequantizes
   ) { call throws(OperatorError) in
     let input = try call.tensor("input")
     let (dataType, _) = try call.quantizedType([.int8, .uint8, .int16, .int32])

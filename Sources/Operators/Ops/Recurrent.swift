@@ -13,9 +13,10 @@ extension Operator {
   /// h and c.
   ///
   /// i, f, g, o = σ, σ, tanh, σ of the sums in that order; c = f · c + i · g; h = o · tanh(c).
-  static let lstm = Operator(
+  public static let lstm = Operator(
     "aten.lstm.input(Tensor input, Tensor[] hx, Tensor[] params, bool has_biases, int num_layers, float dropout, "
-      + "bool train, bool bidirectional, bool batch_first) -> (Tensor, Tensor, Tensor)"
+      + "bool train, bool bidirectional, bool batch_first) -> (Tensor, Tensor, Tensor)",
+    reasonForFloat: "recurrent layers are computed in float, as in PyTorch"
   ) { call throws(OperatorError) in
     let network = try RecurrentLayers(call, gateCount: 4)
     let states = try call.specs("hx")
@@ -49,9 +50,10 @@ extension Operator {
   ///
   /// r, z = σ of the sums in that order; n = tanh(xₙ + r · sₙ), xₙ and sₙ being the third sums over input and state;
   /// h = (h − n) · z + n.
-  static let gru = Operator(
+  public static let gru = Operator(
     "aten.gru.input(Tensor input, Tensor hx, Tensor[] params, bool has_biases, int num_layers, float dropout, "
-      + "bool train, bool bidirectional, bool batch_first) -> (Tensor, Tensor)"
+      + "bool train, bool bidirectional, bool batch_first) -> (Tensor, Tensor)",
+    reasonForFloat: "recurrent layers are computed in float, as in PyTorch"
   ) { call throws(OperatorError) in
     let network = try RecurrentLayers(call, gateCount: 3)
     let initial = try call.floatTensor("hx")

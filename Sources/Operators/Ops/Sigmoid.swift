@@ -8,7 +8,9 @@ import TensorCore
 
 extension Operator {
   /// 1 / (1 + exp(−x)), f32.
-  static let sigmoid = Operator("aten.sigmoid.default(Tensor self) -> Tensor", isInPlace: true) {
+  public static let sigmoid = Operator(
+    "aten.sigmoid.default(Tensor self) -> Tensor", traits: [.pointwise, .ownQuantization], resultRange: 0...1
+  ) {
     call throws(OperatorError) in
     try call.map { 1 / (1 + expf(-$0)) }
   }

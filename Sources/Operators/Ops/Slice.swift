@@ -3,8 +3,9 @@ import TensorCore
 extension Operator {
   /// Every `step`-th index of a dimension from `start` up to `end`, as Python slices: negative indices count from the end,
   /// those out of range are clamped. Any element type.
-  static let slice = Operator(
-    "aten.slice.Tensor(Tensor self, int dim=0, SymInt? start=None, SymInt? end=None, SymInt step=1) -> Tensor"
+  public static let slice = Operator(
+    "aten.slice.Tensor(Tensor self, int dim=0, SymInt? start=None, SymInt? end=None, SymInt step=1) -> Tensor",
+    traits: [.movesElements, .mayAlias, .sharesQuantization]
   ) { call throws(OperatorError) in
     let input = try call.tensor("self")
     try call.check(input.shape.rank > 0, "a scalar cannot be sliced")

@@ -8,15 +8,16 @@ import TensorCore
 
 extension Operator {
   /// exp(x − m) / Σ exp(x − m) along one dimension, m being its maximum; f32.
-  static let softmax = Operator(
-    "aten.softmax.int(Tensor self, int dim, ScalarType? dtype=None) -> Tensor", isInPlace: true
+  public static let softmax = Operator(
+    "aten.softmax.int(Tensor self, int dim, ScalarType? dtype=None) -> Tensor", traits: [.inPlace, .ownQuantization],
+    resultRange: 0...1
   ) { call throws(OperatorError) in
     try call.mapLines(softmaxLine)
   }
 
   /// x − m − log Σ exp(x − m) along one dimension, m being its maximum; f32.
-  static let logSoftmax = Operator(
-    "aten.log_softmax.int(Tensor self, int dim, ScalarType? dtype=None) -> Tensor", isInPlace: true
+  public static let logSoftmax = Operator(
+    "aten.log_softmax.int(Tensor self, int dim, ScalarType? dtype=None) -> Tensor", traits: .inPlace
   ) { call throws(OperatorError) in
     try call.mapLines(logSoftmaxLine)
   }

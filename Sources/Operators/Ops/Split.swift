@@ -4,7 +4,10 @@ import TensorCore
 
 extension Operator {
   /// Up to `chunks` pieces of equal size, the last of what is left.
-  static let chunk = Operator("aten.chunk.default(Tensor self, int chunks, int dim=0) -> Tensor[]") {
+  public static let chunk = Operator(
+    "aten.chunk.default(Tensor self, int chunks, int dim=0) -> Tensor[]",
+    traits: [.movesElements, .mayAlias, .sharesQuantization]
+  ) {
     call throws(OperatorError) in
     let (dim, size) = try call.cutDimension()
     let chunks = try call.int("chunks")
@@ -14,7 +17,10 @@ extension Operator {
   }
 
   /// Pieces of `split_size`, the last of what is left.
-  static let split = Operator("aten.split.Tensor(Tensor self, SymInt split_size, int dim=0) -> Tensor[]") {
+  public static let split = Operator(
+    "aten.split.Tensor(Tensor self, SymInt split_size, int dim=0) -> Tensor[]",
+    traits: [.movesElements, .mayAlias, .sharesQuantization]
+  ) {
     call throws(OperatorError) in
     let (dim, size) = try call.cutDimension()
     let length = try call.int("split_size")
@@ -25,8 +31,9 @@ extension Operator {
   }
 
   /// Pieces of the given sizes, which add up to the dimension's.
-  static let splitWithSizes = Operator(
-    "aten.split_with_sizes.default(Tensor self, SymInt[] split_sizes, int dim=0) -> Tensor[]"
+  public static let splitWithSizes = Operator(
+    "aten.split_with_sizes.default(Tensor self, SymInt[] split_sizes, int dim=0) -> Tensor[]",
+    traits: [.movesElements, .mayAlias, .sharesQuantization]
   ) { call throws(OperatorError) in
     let (dim, size) = try call.cutDimension()
     let lengths = try call.ints("split_sizes")
@@ -42,7 +49,9 @@ extension Operator {
   }
 
   /// One piece for each index of a dimension, which goes.
-  static let unbind = Operator("aten.unbind.int(Tensor self, int dim=0) -> Tensor[]") { call throws(OperatorError) in
+  public static let unbind = Operator(
+    "aten.unbind.int(Tensor self, int dim=0) -> Tensor[]", traits: [.movesElements, .mayAlias, .sharesQuantization]
+  ) { call throws(OperatorError) in
     let (dim, size) = try call.cutDimension()
     try call.check(size > 0, "dimension \(dim) is empty, which leaves nothing")
     return try call.pieces(along: dim, count: size, dropsDimension: true) { $0..<$0 + 1 }

@@ -3,7 +3,7 @@ import TensorCore
 extension Operator {
   /// Sum over dimensions, all of them when `dim` is None or empty; int32, wrapping. PyTorch sums integers in int64 unless
   /// `dtype` says otherwise, so it must be torch.int32.
-  static let sumDim = Operator(
+  public static let sumDim = Operator(
     "aten.sum.dim_IntList(Tensor self, int[1]? dim, bool keepdim=False, *, ScalarType? dtype=None) -> Tensor"
   ) { call throws(OperatorError) in
     let input = try call.tensor("self")

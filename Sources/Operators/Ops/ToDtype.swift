@@ -6,9 +6,9 @@ extension Operator {
   /// Integers wrap, floats lose their fraction (rounded towards 0) and saturate, NaN becomes 0: where a float does not
   /// fit, C and PyTorch leave the result open. `copy`, `non_blocking` and the memory format change nothing that can be
   /// seen.
-  static let toDtype = Operator(
+  public static let toDtype = Operator(
     "aten.to.dtype(Tensor self, ScalarType dtype, bool non_blocking=False, bool copy=False, "
-      + "MemoryFormat? memory_format=None) -> Tensor"
+      + "MemoryFormat? memory_format=None) -> Tensor", traits: .mayAlias
   ) { call throws(OperatorError) in
     let input = try call.tensor("self")
     let dataType = try call.dataType("dtype")

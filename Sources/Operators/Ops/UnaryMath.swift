@@ -9,63 +9,64 @@ import TensorCore
 // Functions of one element, f32.
 
 extension Operator {
-  static let exp = Operator("aten.exp.default(Tensor self) -> Tensor", isInPlace: true) {
+  public static let exp = Operator("aten.exp.default(Tensor self) -> Tensor", traits: .pointwise) {
     call throws(OperatorError) in
     try call.map { expf($0) }
   }
 
-  static let log = Operator("aten.log.default(Tensor self) -> Tensor", isInPlace: true) {
+  public static let log = Operator("aten.log.default(Tensor self) -> Tensor", traits: .pointwise) {
     call throws(OperatorError) in
     try call.map { logf($0) }
   }
 
-  static let sin = Operator("aten.sin.default(Tensor self) -> Tensor", isInPlace: true) {
+  public static let sin = Operator("aten.sin.default(Tensor self) -> Tensor", traits: .pointwise) {
     call throws(OperatorError) in
     try call.map { sinf($0) }
   }
 
-  static let cos = Operator("aten.cos.default(Tensor self) -> Tensor", isInPlace: true) {
+  public static let cos = Operator("aten.cos.default(Tensor self) -> Tensor", traits: .pointwise) {
     call throws(OperatorError) in
     try call.map { cosf($0) }
   }
 
-  static let floor = Operator("aten.floor.default(Tensor self) -> Tensor", isInPlace: true) {
+  public static let floor = Operator("aten.floor.default(Tensor self) -> Tensor", traits: .pointwise) {
     call throws(OperatorError) in
     try call.map { $0.rounded(.down) }
   }
 
-  static let ceil = Operator("aten.ceil.default(Tensor self) -> Tensor", isInPlace: true) {
+  public static let ceil = Operator("aten.ceil.default(Tensor self) -> Tensor", traits: .pointwise) {
     call throws(OperatorError) in
     try call.map { $0.rounded(.up) }
   }
 
-  static let neg = Operator("aten.neg.default(Tensor self) -> Tensor", isInPlace: true) {
+  public static let neg = Operator("aten.neg.default(Tensor self) -> Tensor", traits: .pointwise) {
     call throws(OperatorError) in
     try call.map { -$0 }
   }
 
-  static let abs = Operator("aten.abs.default(Tensor self) -> Tensor", isInPlace: true) {
+  public static let abs = Operator("aten.abs.default(Tensor self) -> Tensor", traits: .pointwise) {
     call throws(OperatorError) in
     try call.map { $0.magnitude }
   }
 
-  static let sqrt = Operator("aten.sqrt.default(Tensor self) -> Tensor", isInPlace: true) {
+  public static let sqrt = Operator("aten.sqrt.default(Tensor self) -> Tensor", traits: .pointwise) {
     call throws(OperatorError) in
     try call.map { $0.squareRoot() }
   }
 
-  static let rsqrt = Operator("aten.rsqrt.default(Tensor self) -> Tensor", isInPlace: true) {
+  public static let rsqrt = Operator("aten.rsqrt.default(Tensor self) -> Tensor", traits: .pointwise) {
     call throws(OperatorError) in
     try call.map { 1 / $0.squareRoot() }
   }
 
-  static let square = Operator("aten.square.default(Tensor self) -> Tensor", isInPlace: true) {
+  public static let square = Operator("aten.square.default(Tensor self) -> Tensor", traits: .pointwise) {
     call throws(OperatorError) in
     try call.map { $0 * $0 }
   }
 
   /// self to the power of a number.
-  static let pow = Operator("aten.pow.Tensor_Scalar(Tensor self, Scalar exponent) -> Tensor", isInPlace: true) {
+  public static let pow = Operator("aten.pow.Tensor_Scalar(Tensor self, Scalar exponent) -> Tensor", traits: .pointwise)
+  {
     call throws(OperatorError) in
     let exponent = Float(try call.float("exponent"))
     if exponent == 2 { return try call.map { $0 * $0 } }
@@ -75,7 +76,8 @@ extension Operator {
   }
 
   /// max(x, min). NaN stays NaN.
-  static let clampMin = Operator("aten.clamp_min.default(Tensor self, Scalar min) -> Tensor", isInPlace: true) {
+  public static let clampMin = Operator("aten.clamp_min.default(Tensor self, Scalar min) -> Tensor", traits: .pointwise)
+  {
     call throws(OperatorError) in
     let bound = Float(try call.float("min"))
     return try call.map { clamped($0, bound, .infinity) }

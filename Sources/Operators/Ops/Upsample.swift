@@ -3,7 +3,7 @@ import TensorCore
 extension Operator {
   /// Height and width enlarged or reduced, each result the nearest element: input index = floor(i · input / output), or
   /// by the scale factor where one is given. f32, [N, C, H, W].
-  static let upsampleNearest2d = Operator(
+  public static let upsampleNearest2d = Operator(
     "aten.upsample_nearest2d.vec(Tensor input, SymInt[]? output_size, float[]? scale_factors) -> Tensor"
   ) { call throws(OperatorError) in
     let resize = try Resize(call)
@@ -21,7 +21,7 @@ extension Operator {
   }
 
   /// Height and width enlarged or reduced, each result interpolated between two by two elements. f32, [N, C, H, W].
-  static let upsampleBilinear2d = Operator(
+  public static let upsampleBilinear2d = Operator(
     "aten.upsample_bilinear2d.vec(Tensor input, SymInt[]? output_size, bool align_corners, float[]? scale_factors) "
       + "-> Tensor"
   ) { call throws(OperatorError) in

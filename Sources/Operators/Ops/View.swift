@@ -4,20 +4,24 @@ import TensorCore
 
 extension Operator {
   /// The same elements in another shape; one size may be −1.
-  static let view = Operator("aten.view.default(Tensor self, SymInt[] size) -> Tensor", isInPlace: true) {
+  public static let view = Operator(
+    "aten.view.default(Tensor self, SymInt[] size) -> Tensor", traits: [.inPlace, .reshapes]
+  ) {
     call throws(OperatorError) in
     try call.reshaped("self", to: requestedShape(call, "size", of: call.tensor("self").shape.elementCount))
   }
 
   /// As `view`, of which it differs in PyTorch for tensors that are not contiguous.
-  static let reshape = Operator("aten.reshape.default(Tensor self, SymInt[] shape) -> Tensor", isInPlace: true) {
+  public static let reshape = Operator(
+    "aten.reshape.default(Tensor self, SymInt[] shape) -> Tensor", traits: [.inPlace, .reshapes]
+  ) {
     call throws(OperatorError) in
     try call.reshaped("self", to: requestedShape(call, "shape", of: call.tensor("self").shape.elementCount))
   }
 
   /// The dimensions from `start_dim` to `end_dim`, inclusive, as one.
-  static let flatten = Operator(
-    "aten.flatten.using_ints(Tensor self, int start_dim=0, int end_dim=-1) -> Tensor", isInPlace: true
+  public static let flatten = Operator(
+    "aten.flatten.using_ints(Tensor self, int start_dim=0, int end_dim=-1) -> Tensor", traits: [.inPlace, .reshapes]
   ) { call throws(OperatorError) in
     let shape = try call.tensor("self").shape
     let first = try call.dimension(call.int("start_dim"), of: shape, "start_dim")
@@ -29,17 +33,23 @@ extension Operator {
   }
 
   /// The same elements in the shape of `other`.
-  static let reshapeAs = Operator("aten.reshape_as.default(Tensor self, Tensor other) -> Tensor", isInPlace: true) {
+  public static let reshapeAs = Operator(
+    "aten.reshape_as.default(Tensor self, Tensor other) -> Tensor", traits: [.inPlace, .reshapes]
+  ) {
     call throws(OperatorError) in try call.reshaped("self", to: call.spec("other").shape.dimensions)
   }
 
   /// As `reshapeAs`, of which it differs in PyTorch for tensors that are not contiguous.
-  static let viewAs = Operator("aten.view_as.default(Tensor self, Tensor other) -> Tensor", isInPlace: true) {
+  public static let viewAs = Operator(
+    "aten.view_as.default(Tensor self, Tensor other) -> Tensor", traits: [.inPlace, .reshapes]
+  ) {
     call throws(OperatorError) in try call.reshaped("self", to: call.spec("other").shape.dimensions)
   }
 
   /// Without the dimension `dim` if its size is 1; as it is otherwise.
-  static let squeeze = Operator("aten.squeeze.dim(Tensor self, int dim) -> Tensor", isInPlace: true) {
+  public static let squeeze = Operator(
+    "aten.squeeze.dim(Tensor self, int dim) -> Tensor", traits: [.inPlace, .reshapes]
+  ) {
     call throws(OperatorError) in
     let shape = try call.tensor("self").shape
     let dim = try call.dimension(call.int("dim"), of: shape)
@@ -49,7 +59,9 @@ extension Operator {
   }
 
   /// With a new dimension of size 1 at `dim`, −(rank + 1)...rank.
-  static let unsqueeze = Operator("aten.unsqueeze.default(Tensor self, int dim) -> Tensor", isInPlace: true) {
+  public static let unsqueeze = Operator(
+    "aten.unsqueeze.default(Tensor self, int dim) -> Tensor", traits: [.inPlace, .reshapes]
+  ) {
     call throws(OperatorError) in
     let shape = try call.tensor("self").shape
     var sizes = shape.dimensions
@@ -58,8 +70,8 @@ extension Operator {
   }
 
   /// The dimension `dim` as several, of `sizes`; one of these may be −1.
-  static let unflatten = Operator(
-    "aten.unflatten.int(Tensor self, int dim, SymInt[] sizes) -> Tensor", isInPlace: true
+  public static let unflatten = Operator(
+    "aten.unflatten.int(Tensor self, int dim, SymInt[] sizes) -> Tensor", traits: [.inPlace, .reshapes]
   ) { call throws(OperatorError) in
     let shape = try call.tensor("self").shape
     try call.check(shape.rank > 0, "a scalar has no dimension to unflatten")

@@ -5,9 +5,11 @@ import TensorCore
 extension Operator {
   /// The 1-D form of an operator on images: [N, C, L] as [N, C, 1, L]. Tensors named `input`, `self` and `weight` get a
   /// dimension, lists of one integer a neutral element. `weight` says what the weight's dimensions are.
-  init(_ schema: String, on image: Operator, weight: String = "") {
+  convenience init(
+    _ schema: String, traits: Traits = [], layer: Layer? = nil, on image: Operator, weight: String = ""
+  ) {
     self.init(
-      schema,
+      schema, traits: traits, layer: layer,
       infer: { call throws(OperatorError) in
         let images = try call.asImages(image, weight)
         do throws(OperatorError) { return try image.infer(images).map { $0.withoutHeight() } } catch {
@@ -44,7 +46,7 @@ extension OperatorCall {
       arguments[parameter.name] = .attribute(.ints(isLeftOut ? [] : [neutral, values[0]]))
     }
     return OperatorCall(
-      schema: target.schema, node: node, arguments: arguments,
+      op: target, node: node, arguments: arguments,
       inputs: inputs.enumerated().map { isImage($0) ? $1.withHeight() : $1 },
       constants: constants.enumerated().map { index, tensor in
         tensor.map { isImage(index) ? $0.reinterpreted(as: $0.spec.withHeight()) : $0 }

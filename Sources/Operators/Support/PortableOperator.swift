@@ -20,12 +20,14 @@ extension Operator {
   ///
   /// Outputs are inferred without quantization parameters: these operators see integers as they lie in memory. Parameters
   /// that the output's spec has all the same are of no concern to the kernel.
-  init(
-    _ schema: String, isInPlace: Bool = false,
+  convenience init(
+    _ schema: String, traits: Traits = [], layer: Layer? = nil, resultRange: ClosedRange<Float>? = nil,
+    bounds: (@Sendable (OperatorCall) throws(OperatorError) -> (low: Double, high: Double))? = nil,
+    reasonForFloat: String? = nil,
     plan: @escaping @Sendable (OperatorCall) throws(OperatorError) -> KernelPlan
   ) {
     self.init(
-      schema, isInPlace: isInPlace,
+      schema, traits: traits, layer: layer, resultRange: resultRange, bounds: bounds, reasonForFloat: reasonForFloat,
       infer: { call throws(OperatorError) in try plan(call).outputs },
       prepare: { call throws(OperatorError) in
         let plan = try plan(call)

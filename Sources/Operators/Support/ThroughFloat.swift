@@ -6,9 +6,9 @@ extension Operator {
   ///
   /// Activations are contiguous and int8 with parameters of their own; other tensors (weights) are handed on as they are.
   /// `infer` leaves the output's quantization parameters open.
-  init(throughFloat schema: String, of float: Operator) {
+  convenience init(throughFloat schema: String, of float: Operator) {
     self.init(
-      schema,
+      schema, traits: .fused,
       infer: { call throws(OperatorError) in
         let real = try call.dequantized(float)
         do throws(OperatorError) { return try float.infer(real).map { TensorSpec(.int8, $0.shape) } } catch {
@@ -37,7 +37,7 @@ extension OperatorCall {
     }
     try check(specs != inputs, "it has no int8 operand")
     return OperatorCall(
-      schema: float.schema, node: node, arguments: arguments, inputs: specs, constants: constants,
+      op: float, node: node, arguments: arguments, inputs: specs, constants: constants,
       outputs: outputs.map { TensorSpec(.float32, $0.shape, dimOrder: $0.dimOrder) })
   }
 }

@@ -4,13 +4,13 @@ import TensorCore
 
 extension ReferenceRewriter {
   static let convolutionRules: [ReferenceRule] = [
-    ReferenceRule(["aten.conv2d.default", "aten.conv2d.padding"]) { rewriter, node throws(GraphError) in
+    ReferenceRule([.conv2d, .conv2dPadding]) { rewriter, node throws(GraphError) in
       try rewriter.rewriteWeighted(node, channelAxisFromEnd: 3)
     },
-    ReferenceRule(["aten.conv1d.default", "aten.conv1d.padding"]) { rewriter, node throws(GraphError) in
+    ReferenceRule([.conv1d, .conv1dPadding]) { rewriter, node throws(GraphError) in
       try rewriter.rewriteWeighted(node, channelAxisFromEnd: 2)
     },
-    ReferenceRule(["aten.linear.default"]) { rewriter, node throws(GraphError) in
+    ReferenceRule([.linear]) { rewriter, node throws(GraphError) in
       try rewriter.rewriteWeighted(node, channelAxisFromEnd: 1)
     },
   ]
@@ -50,7 +50,7 @@ extension ReferenceRewriter {
     let input = centered(x.id, x.parameters, node)
     let wide = emitConversion(weight.id, .int32, node, name: node.name + "_weight")
     let sum = emit(
-      node.operatorName, name: node.name + "_sum", [("input", .value(input)), ("weight", .value(wide))] + arguments,
+      node.op, name: node.name + "_sum", [("input", .value(input)), ("weight", .value(wide))] + arguments,
       output: TensorSpec(.int32, source.spec(node.output).shape), metadata: node.metadata)
     let axis = spec(sum).shape.rank - channelAxisFromEnd
     finish(chain, emitRequantize(sum, by: factors, axis: factors.count == 1 ? nil : axis, chain))

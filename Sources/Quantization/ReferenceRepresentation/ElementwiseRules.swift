@@ -4,13 +4,13 @@ import TensorCore
 
 extension ReferenceRewriter {
   static let elementwiseRules: [ReferenceRule] = [
-    ReferenceRule(["aten.add.Tensor", "aten.sub.Tensor"]) { rewriter, node throws(GraphError) in
+    ReferenceRule([.add, .sub]) { rewriter, node throws(GraphError) in
       try rewriter.rewriteSum(node)
     },
-    ReferenceRule(["aten.mul.Tensor", "aten.matmul.default", "aten.bmm.default", "aten.mm.default"]) {
+    ReferenceRule([.mul, .matmul, .bmm, .mm]) {
       rewriter, node throws(GraphError) in try rewriter.rewriteProduct(node)
     },
-    ReferenceRule(["aten.relu.default", "aten.relu6.default", "aten.hardtanh.default", "aten.clamp.default"]) {
+    ReferenceRule(.traits(.clamps)) {
       rewriter, node throws(GraphError) in
       try rewriter.rewriteClamp(node)
     },
@@ -47,8 +47,8 @@ extension ReferenceRewriter {
     let power = Float(sign: .plus, exponent: shift, significand: 1)
     let multipliers = [ratioA, ratioB].map { Attribute.int(Int(($0 * power).rounded(.toNearestOrEven))) }
     var sum = emitScaledSum(x, multipliers[0], y, multipliers[1], .int32, shape, node)
-    sum = emit("aten.add.Tensor", sum, [("other", .attribute(.int(1 << (shift - 1))))], node)
-    sum = emit("aten.bitwise_right_shift.Tensor_Scalar", sum, [("other", .attribute(.int(shift)))], node)
+    sum = emit(.add, sum, [("other", .attribute(.int(1 << (shift - 1))))], node)
+    sum = emit(.bitwiseRightShift, sum, [("other", .attribute(.int(shift)))], node)
     finish(chain, emitInteger(sum, chain))
     return nil
   }
@@ -59,10 +59,10 @@ extension ReferenceRewriter {
   ) -> ValueID {
     let terms = [(x, a), (y, b)].map { value, factor in
       let typed = dataType == .int32 ? value : emitConversion(value, dataType, node)
-      return emit("aten.mul.Tensor", typed, [("other", .attribute(factor))], node)
+      return emit(.mul, typed, [("other", .attribute(factor))], node)
     }
     return emit(
-      node.operatorName, name: node.name + "_sum", [("self", .value(terms[0])), ("other", .value(terms[1]))],
+      node.op, name: node.name + "_sum", [("self", .value(terms[0])), ("other", .value(terms[1]))],
       output: TensorSpec(dataType, shape), metadata: node.inheritedMetadata)
   }
 
@@ -71,10 +71,10 @@ extension ReferenceRewriter {
     let node = chain.last
     var sum = sum
     if chain.quantization.zeroPoint != 0 {
-      sum = emit("aten.add.Tensor", sum, [("other", .attribute(.int(Int(chain.quantization.zeroPoint))))], node)
+      sum = emit(.add, sum, [("other", .attribute(.int(Int(chain.quantization.zeroPoint))))], node)
     }
     let clamped = emit(
-      "aten.clamp.default", sum,
+      .clamp, sum,
       [
         ("min", .attribute(.int(chain.bounds.lowerBound))), ("max", .attribute(.int(chain.bounds.upperBound))),
       ], node)
@@ -94,7 +94,7 @@ extension ReferenceRewriter {
     }
     let (x, y) = (centered(a.id, a.parameters, node), centered(b.id, b.parameters, node))
     let product = emit(
-      node.operatorName, name: node.name + "_product", [("self", .value(x)), (second, .value(y))],
+      node.op, name: node.name + "_product", [("self", .value(x)), (second, .value(y))],
       output: TensorSpec(.int32, source.spec(node.output).shape), metadata: node.inheritedMetadata)
     finish(chain, emitRequantize(product, by: [factor], axis: nil, chain))
     return nil
@@ -115,7 +115,7 @@ extension ReferenceRewriter {
     }
     let quanta = x.parameters.quanta(from: bounds.low, to: bounds.high)
     let clamped = emit(
-      "aten.clamp.default", name: node.name,
+      .clamp, name: node.name,
       [
         ("self", .value(x.id)), ("min", .attribute(.int(quanta.lowerBound))),
         ("max", .attribute(.int(quanta.upperBound))),

@@ -4,17 +4,17 @@ import TensorCore
 
 extension ReferenceRewriter {
   static let movementRules: [ReferenceRule] = [
-    ReferenceRule(QuantizedGraph.movementOperators + ["aten.expand.default"]) { rewriter, node throws(GraphError) in
+    ReferenceRule(.condition { $0.keepsQuanta }) { rewriter, node throws(GraphError) in
       try rewriter.rewriteMovement(node)
     },
-    ReferenceRule(["aten.pad.default", "aten.constant_pad_nd.default"]) { rewriter, node throws(GraphError) in
+    ReferenceRule([.pad, .constantPadNd]) { rewriter, node throws(GraphError) in
       try rewriter.rewritePad(node)
     },
-    ReferenceRule(["aten.cat.default", "aten.stack.default"]) { rewriter, node throws(GraphError) in
+    ReferenceRule([.cat, .stack]) { rewriter, node throws(GraphError) in
       try rewriter.rewriteCat(node)
     },
     ReferenceRule([
-      "aten.chunk.default", "aten.split.Tensor", "aten.split_with_sizes.default", "aten.unbind.int",
+      .chunk, .split, .splitWithSizes, .unbind,
     ]) { rewriter, node throws(GraphError) in rewriter.rewriteCut(node) },
   ]
 
@@ -26,7 +26,7 @@ extension ReferenceRewriter {
     let integers = try quantized(input, parameters, node)
     var copy = node
     copy.mapInputs { _ in integers }
-    emitMovement(node, copy.arguments.map { ($0.name, $0.operand) }, node.operatorName, parameters)
+    emitMovement(node, copy.arguments.map { ($0.name, $0.operand) }, node.op, parameters)
     return nil
   }
 
@@ -44,7 +44,7 @@ extension ReferenceRewriter {
   /// the movement is the same. Not so for a maximum, which a NaN wins.
   private func parametersOfMovement(_ node: Node, _ input: ValueID) throws(GraphError) -> QuantizationParameters? {
     if let x = activation(input) { return x.parameters }
-    guard source.spec(input).dataType == .float32, node.operatorName != "aten.max_pool2d.default" else { return nil }
+    guard source.spec(input).dataType == .float32, !node.op.has(.choosesElements) else { return nil }
     return try source.quantization(of: node.output)
   }
 
@@ -72,7 +72,7 @@ extension ReferenceRewriter {
       [
         ("self", .value(try quantized(input, parameters, node))), ("pad", .attribute(.ints(pads))),
         ("value", .attribute(.int(Int(quantum)))),
-      ], "aten.constant_pad_nd.default", parameters)
+      ], .constantPadNd, parameters)
     return nil
   }
 
@@ -89,15 +89,15 @@ extension ReferenceRewriter {
     }
     let values = operands.map { requantized($0.id, from: $0.parameters, to: target, node) }
     let rest = node.arguments.filter { $0.name != "tensors" }.map { ($0.name, $0.operand) }
-    emitMovement(node, [("tensors", .values(values))] + rest, node.operatorName, target)
+    emitMovement(node, [("tensors", .values(values))] + rest, node.op, target)
     return nil
   }
 
   private mutating func emitMovement(
-    _ node: Node, _ arguments: [(String, Operand)], _ operatorName: String, _ parameters: QuantizationParameters
+    _ node: Node, _ arguments: [(String, Operand)], _ op: Operator, _ parameters: QuantizationParameters
   ) {
     let moved = emit(
-      operatorName, name: node.name, arguments, output: TensorSpec(.int8, source.spec(node.output).shape),
+      op, name: node.name, arguments, output: TensorSpec(.int8, source.spec(node.output).shape),
       metadata: node.metadata)
     quanta[node.output] = Quanta(id: moved, parameters: AffineParameters(parameters))
   }

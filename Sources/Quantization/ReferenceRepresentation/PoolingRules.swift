@@ -4,13 +4,13 @@ import TensorCore
 
 extension ReferenceRewriter {
   static let poolingRules: [ReferenceRule] = [
-    ReferenceRule(["aten.avg_pool2d.default"]) { rewriter, node throws(GraphError) in
+    ReferenceRule([.avgPool2d]) { rewriter, node throws(GraphError) in
       try rewriter.rewriteAveragePool(node)
     },
-    ReferenceRule(["aten.adaptive_avg_pool2d.default"]) { rewriter, node throws(GraphError) in
+    ReferenceRule([.adaptiveAvgPool2d]) { rewriter, node throws(GraphError) in
       try rewriter.rewriteAdaptiveAveragePool(node)
     },
-    ReferenceRule(["aten.mean.dim"]) { rewriter, node throws(GraphError) in try rewriter.rewriteMean(node) },
+    ReferenceRule([.meanDim]) { rewriter, node throws(GraphError) in try rewriter.rewriteMean(node) },
   ]
 
   /// The most elements whose sum, each at most 255 in magnitude, is sure to fit in int32.
@@ -64,7 +64,7 @@ extension ReferenceRewriter {
     let count = reduced.reduce(1) { $0 * (shape.rank == 0 ? 1 : shape[$1]) }
     return try rewriteMean(node, input, count: count) { rewriter, x in
       rewriter.emit(
-        "aten.sum.dim_IntList", name: node.name + "_sum",
+        .sumDim, name: node.name + "_sum",
         [
           ("self", .value(x)), ("dim", .attribute(.ints(reduced))), ("keepdim", .attribute(.bool(keepsRank))),
           ("dtype", .attribute(.dataType(.int32))),
@@ -83,7 +83,7 @@ extension ReferenceRewriter {
         [Int32](repeating: 1, count: channels * kernel[0] * kernel[1]),
         shape: Shape([channels, 1, kernel[0], kernel[1]]))
       return rewriter.emit(
-        "aten.conv2d.default", name: node.name + "_sum",
+        .conv2d, name: node.name + "_sum",
         [
           ("input", .value(x)), ("weight", .value(rewriter.addConstant(node.name + "_ones", ones))),
           ("stride", .attribute(.ints(stride))), ("padding", .attribute(.ints(padding))),

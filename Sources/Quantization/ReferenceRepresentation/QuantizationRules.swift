@@ -5,10 +5,10 @@ import TensorCore
 extension ReferenceRewriter {
   static let quantizationRules: [ReferenceRule] = [
     ReferenceRule([
-      "quantized_decomposed.quantize_per_tensor.default", "quantized_decomposed.quantize_per_channel.default",
+      .quantizePerTensor, .quantizePerChannel,
     ]) { rewriter, node throws(GraphError) in try rewriter.quantize(node) },
     ReferenceRule([
-      "quantized_decomposed.dequantize_per_tensor.default", "quantized_decomposed.dequantize_per_channel.default",
+      .dequantizePerTensor, .dequantizePerChannel,
     ]) { rewriter, node throws(GraphError) in try rewriter.dequantize(node) },
   ]
 
@@ -46,7 +46,7 @@ extension ReferenceRewriter {
     _ value: ValueID, _ target: AffineParameters, _ node: Node, name: String? = nil
   ) -> ValueID {
     let inverse = operand(target.inverses, target.axis, rank: spec(value).shape.rank, name: node.name + "_inverse")
-    let scaled = emit("aten.mul.Tensor", value, [("other", inverse)], node)
+    let scaled = emit(.mul, value, [("other", inverse)], node)
     return emitRounding(scaled, target, bounds: target.range, node, name: name ?? node.name)
   }
 
@@ -58,12 +58,12 @@ extension ReferenceRewriter {
     let zeroPoints = target.zeroPoints
     let (least, most) = (zeroPoints.min() ?? 0, zeroPoints.max() ?? 0)
     let clamped = emit(
-      "aten.clamp.default", scaled,
+      .clamp, scaled,
       [
         ("min", .attribute(.float(Double(bounds.lowerBound - most)))),
         ("max", .attribute(.float(Double(bounds.upperBound - least)))),
       ], node)
-    let rounded = emit("aten.round.default", clamped, [], node)
+    let rounded = emit(.round, clamped, [], node)
     if least == 0, most == 0 { return emitConversion(rounded, target.dataType, node, name: name) }
     var integers = emitConversion(rounded, .int32, node)
     let offset: Operand =
@@ -72,10 +72,10 @@ extension ReferenceRewriter {
           zeroPoints.map { Int32($0) }, shape: channelShape(zeroPoints.count, axis, rank: spec(scaled).shape.rank))
         return .value(addConstant(node.name + "_zero_points", tensor))
       } ?? .attribute(.int(least))
-    integers = emit("aten.add.Tensor", integers, [("other", offset)], node)
+    integers = emit(.add, integers, [("other", offset)], node)
     if least != most {
       integers = emit(
-        "aten.clamp.default", integers,
+        .clamp, integers,
         [("min", .attribute(.int(bounds.lowerBound))), ("max", .attribute(.int(bounds.upperBound)))], node)
     }
     return emitConversion(integers, target.dataType, node, name: name)
@@ -85,7 +85,7 @@ extension ReferenceRewriter {
   mutating func emitDequantize(_ integers: Quanta, name: String, metadata: [String: String]) -> ValueID {
     let parameters = integers.parameters
     let rank = spec(integers.id).shape.rank
-    let origin = Node(name: name, operatorName: "", arguments: [], outputs: [], metadata: metadata)
+    let origin = Node(name: name, op: .dequantizePerTensor, arguments: [], outputs: [], metadata: metadata)
     let difference: ValueID
     if let activation = parameters.activation {
       difference = centered(integers.id, activation, origin)
@@ -98,12 +98,12 @@ extension ReferenceRewriter {
             let tensor = Tensor(parameters.zeroPoints.map { Int32($0) }, shape: shape)
             return .value(addConstant(name + "_zero_points", tensor))
           } ?? .attribute(.int(parameters.zeroPoints[0]))
-        wide = emit("aten.sub.Tensor", wide, [("other", offset)], origin)
+        wide = emit(.sub, wide, [("other", offset)], origin)
       }
       difference = wide
     }
     let scale = operand(parameters.scales, parameters.axis, rank: rank, name: name + "_scales")
-    return emit("aten.mul.Tensor", emitConversion(difference, .float32, origin), [("other", scale)], origin)
+    return emit(.mul, emitConversion(difference, .float32, origin), [("other", scale)], origin)
   }
 
   /// int8 under other parameters: exactly dequantize and quantize.
@@ -135,7 +135,7 @@ extension ReferenceRewriter {
     let node = chain.last
     let real = emitConversion(sum, .float32, node)
     let factor = operand(factors, axis, rank: spec(sum).shape.rank, name: node.name + "_requantization_scales")
-    let scaled = emit("aten.mul.Tensor", real, [("other", factor)], node)
+    let scaled = emit(.mul, real, [("other", factor)], node)
     return emitRounding(
       scaled, AffineParameters(chain.quantization), bounds: chain.bounds, node, name: node.name)
   }

@@ -12,14 +12,14 @@ struct Quanta {
 /// One line of the rewrite table: the operators it takes, and what it emits for a node. It returns nil when the node is
 /// rewritten, else the reason why it stays in float; it emits nothing then.
 struct ReferenceRule: Sendable {
-  let operators: [String]
+  let pattern: OperatorPattern
   let apply: @Sendable (inout ReferenceRewriter, Node) throws(GraphError) -> String?
 
   init(
-    _ operators: [String],
+    _ pattern: OperatorPattern,
     _ apply: @escaping @Sendable (inout ReferenceRewriter, Node) throws(GraphError) -> String?
   ) {
-    self.operators = operators
+    self.pattern = pattern
     self.apply = apply
   }
 }
@@ -29,11 +29,7 @@ struct ReferenceRewriter {
   static let rules: [ReferenceRule] =
     quantizationRules + convolutionRules + elementwiseRules + poolingRules + movementRules
 
-  private static let ruleByOperator: [String: ReferenceRule] = {
-    var table: [String: ReferenceRule] = [:]
-    for rule in rules { for name in rule.operators { table[name] = rule } }
-    return table
-  }()
+  private static let table = OperatorTable(rules, by: \.pattern)
 
   let source: QuantizedGraph
   private(set) var result: ExportedProgram
@@ -69,7 +65,7 @@ struct ReferenceRewriter {
       result.inputKinds.append(kind)
     }
     for node in source.program.graph.nodes where !covered.contains(node.name) {
-      if let rule = Self.ruleByOperator[node.operatorName] {
+      if let rule = Self.table[node.op] {
         guard let reason = try rule.apply(&self, node) else { continue }
         try emitCopy(node, reason: reason)
       } else {
@@ -86,7 +82,7 @@ struct ReferenceRewriter {
   static let inputReason = "its input is not int8 with constant per-tensor parameters"
 
   private func defaultReason(_ node: Node) -> String {
-    if node.operatorName.hasPrefix("quantized_decomposed.") { return "its parameters are computed at run time" }
+    if node.op.isAny(.quantizeDequantize) { return "its parameters are computed at run time" }
     return node.inputs.contains { quanta[$0] != nil }
       ? "no integer form; dequantized before it, and quantized again where the graph says so"
       : "its input is not quantized"
@@ -94,7 +90,7 @@ struct ReferenceRewriter {
 
   /// The node as it stands.
   private mutating func emitCopy(_ node: Node, reason: String) throws(GraphError) {
-    notRewritten.append(NotRewritten(node: node.name, operatorName: node.operatorName, reason: reason))
+    notRewritten.append(NotRewritten(node: node.name, operatorName: node.op.name, reason: reason))
     for id in node.inputs { _ = try value(id) }
     var copy = node
     copy.mapInputs { values[$0] ?? $0 }
@@ -129,7 +125,7 @@ struct ReferenceRewriter {
     if let known = centered[key] { return known }
     var integers = emitConversion(value, .int32, node)
     if parameters.zeroPoint != 0 {
-      integers = emit("aten.sub.Tensor", integers, [("other", .attribute(.int(Int(parameters.zeroPoint))))], node)
+      integers = emit(.sub, integers, [("other", .attribute(.int(Int(parameters.zeroPoint))))], node)
     }
     centered[key] = integers
     return integers
@@ -143,11 +139,11 @@ struct ReferenceRewriter {
 
   /// Appends a node with one output and returns the output.
   mutating func emit(
-    _ operatorName: String, name: String, _ arguments: [(String, Operand)], output: TensorSpec,
+    _ op: Operator, name: String, _ arguments: [(String, Operand)], output: TensorSpec,
     metadata: [String: String]
   ) -> ValueID {
     let node = result.graph.makeNode(
-      operatorName, name: name, arguments: arguments.map { Node.Argument($0.0, $0.1) }, output: output,
+      op, name: name, arguments: arguments.map { Node.Argument($0.0, $0.1) }, output: output,
       metadata: metadata)
     result.graph.nodes.append(node)
     return node.output
@@ -166,10 +162,10 @@ struct ReferenceRewriter {
 
   /// Appends a function of `value`, of its type and shape, named after the source node it is made for.
   mutating func emit(
-    _ operatorName: String, _ value: ValueID, _ arguments: [(String, Operand)], _ origin: Node
+    _ op: Operator, _ value: ValueID, _ arguments: [(String, Operand)], _ origin: Node
   ) -> ValueID {
     emit(
-      operatorName, name: origin.name + "_" + operatorName.split(separator: ".")[1],
+      op, name: origin.name + "_" + op.functionName,
       [("self", .value(value))] + arguments, output: spec(value), metadata: origin.inheritedMetadata)
   }
 
@@ -177,7 +173,7 @@ struct ReferenceRewriter {
     _ value: ValueID, _ dataType: DataType, _ origin: Node, name: String? = nil
   ) -> ValueID {
     emit(
-      "aten.to.dtype", name: name ?? "\(origin.name)_\(dataType)",
+      .toDtype, name: name ?? "\(origin.name)_\(dataType)",
       [("self", .value(value)), ("dtype", .attribute(.dataType(dataType)))],
       output: TensorSpec(dataType, spec(value).shape), metadata: origin.inheritedMetadata)
   }

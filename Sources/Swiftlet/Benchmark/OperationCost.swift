@@ -24,7 +24,7 @@ public struct OperationCost: Codable, Sendable, Equatable {
     func spec(_ index: Int) -> TensorSpec { program.values[index].spec }
     var result = instruction.outputs.first.map { spec($0).shape.elementCount }
     var moved = Set(instruction.inputs + instruction.outputs).map { spec($0).byteCount }
-    if instruction.operatorName == "fused.cat_conv2d", let output = instruction.outputs.first.map(spec),
+    if instruction.op == .fusedCatConv2d, let output = instruction.outputs.first.map(spec),
       output.shape.rank == 4,
       case .tensor(let position)? = instruction.arguments["weight"], instruction.inputs.indices.contains(position)
     {
@@ -33,7 +33,7 @@ public struct OperationCost: Codable, Sendable, Equatable {
       result = part
       moved = instruction.inputs.filter { spec($0).shape != output.shape }.map { spec($0).byteCount } + [part]
     }
-    multiplyAdds = MultiplyAdds.count(instruction.operatorName, result: result) { name in
+    multiplyAdds = MultiplyAdds.count(instruction.op, result: result) { name in
       guard case .tensor(let position)? = instruction.arguments[name], instruction.inputs.indices.contains(position)
       else { return nil }
       return spec(instruction.inputs[position]).shape.dimensions

@@ -84,7 +84,7 @@ struct ComparedModels {
     return LayerComparison(
       name: quantized.graph[layer.value].name, floatName: float.graph[reference].name,
       modulePath: (layer.nodes.first ?? partners.first)?.modulePath ?? "",
-      op: layer.nodes.isEmpty ? "input" : layer.nodes.map(\.operatorName).joined(separator: " + "),
+      op: layer.nodes.isEmpty ? "input" : layer.nodes.map(\.op.name).joined(separator: " + "),
       floatNodes: partners.map(\.name), isQuantized: layer.quantize != nil, cumulative: LayerError(sums.cumulative),
       isolated: sums.isolated.map(LayerError.init), weightBytes: bytes(quantized.stateTensors(readBy: layer.nodes)),
       floatWeightBytes: bytes(float.stateTensors(readBy: partners)),

@@ -103,7 +103,7 @@ extension Graph {
     var real = spec(integers)
     real.dataType = .float32
     let node = makeNode(
-      quantize.operatorName.replacing("quantize_per", with: "dequantize_per", maxReplacements: 1),
+      quantize.op == .quantizePerChannel ? .dequantizePerChannel : .dequantizePerTensor,
       name: self[integers].name + "_dequantize",
       arguments: quantize.arguments.map { $0.name == "input" ? .init("input", .value(integers)) : $0 }, output: real,
       metadata: quantize.metadata)

@@ -45,7 +45,7 @@ struct LayerMatching {
   }
 
   private static func agree(_ a: Node, _ graphOfA: Graph, _ b: Node, _ graphOfB: Graph) -> Bool {
-    a.operatorName == b.operatorName && graphOfA.spec(a.output).shape == graphOfB.spec(b.output).shape
+    a.op == b.op && graphOfA.spec(a.output).shape == graphOfB.spec(b.output).shape
   }
 
   /// The longest common subsequence, pairs of one name counting twice. Indices of `a` → indices of `b`.
@@ -80,12 +80,10 @@ struct LayerMatching {
 }
 
 extension Node {
-  var isQuantizeOrDequantize: Bool { operatorName.hasPrefix("quantized_decomposed.") }
-  var isQuantize: Bool { operatorName.hasPrefix("quantized_decomposed.quantize_") }
-  var isDequantize: Bool { operatorName.hasPrefix("quantized_decomposed.dequantize_") }
+  var isQuantizeOrDequantize: Bool { op.isAny(.quantizeDequantize) }
+  var isQuantize: Bool { op.has(.quantizes) }
+  var isDequantize: Bool { op.has(.dequantizes) }
 
   /// Whether it is an activation that lowering makes part of the layer before it.
-  var isClamp: Bool {
-    ["aten.relu.default", "aten.relu6.default", "aten.hardtanh.default", "aten.clamp.default"].contains(operatorName)
-  }
+  var isClamp: Bool { op.has(.clamps) }
 }

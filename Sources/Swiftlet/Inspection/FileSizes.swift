@@ -120,7 +120,7 @@ struct TensorUses {
         found = Use(node: node, argument: argument, isParameter: isParameter)
         let isLookedThrough =
           (node.isQuantizeOrDequantize && argument == "input")
-          || QuantizedGraph.movementOperators.contains(node.operatorName)
+          || node.op.keepsQuanta
         guard isLookedThrough, let output = node.outputs.first else { break }
         id = output
       }

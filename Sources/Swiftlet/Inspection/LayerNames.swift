@@ -27,14 +27,14 @@ struct LayerNames {
   /// The class of the module, `Conv2d`; the operator, where there is none.
   static func type(of node: Node) -> String {
     let name = node.moduleStack.last?.type.split(separator: ".").last.map(String.init) ?? ""
-    return name.isEmpty ? node.operatorName : name
+    return name.isEmpty ? node.op.name : name
   }
 }
 
 extension ExportedProgram {
   /// See `MultiplyAdds`.
   func multiplyAdds(of node: Node) -> Int {
-    MultiplyAdds.count(node.operatorName, result: node.outputs.first.map { graph.spec($0).shape.elementCount }) {
+    MultiplyAdds.count(node.op, result: node.outputs.first.map { graph.spec($0).shape.elementCount }) {
       node.value($0).map { graph.spec($0).shape.dimensions }
     }
   }

@@ -26,7 +26,7 @@ extension ModelInspection {
         bytes: tensors.reduce(0) { $0 + $1.spec.byteCount }),
       sizes: sizes.byKind, layers: measured,
       multiplyAdds: measured.reduce(0) { ModelInspection.sum($0, $1.multiplyAdds) },
-      operators: Dictionary(graph.nodes.map { ($0.operatorName, 1) }, uniquingKeysWith: +),
+      operators: Dictionary(graph.nodes.map { ($0.op.name, 1) }, uniquingKeysWith: +),
       delegates: operations.delegates, delegated: .init(method), fallback: operations.portable,
       operatorsNeeded: Dictionary(operations.portable.map { ($0.op, 1) }, uniquingKeysWith: +),
       arenaBytes: method.program.arenaByteCount, arenaLowerBound: method.program.arenaLowerBound,
@@ -107,7 +107,7 @@ extension ModelInspection.Operation {
       return .init(name: value.name, spec: "\(value.spec)", shape: value.spec.shape.dimensions)
     }
     self.init(
-      node: instruction.node, op: instruction.operatorName, dataType: instruction.kernelDataType(in: program),
+      node: instruction.node, op: instruction.op.name, dataType: instruction.kernelDataType(in: program),
       inputs: instruction.inputs.filter { !program.values[$0].isConstant }.map(value),
       constants: instruction.inputs.filter { program.values[$0].isConstant }.map(value),
       outputs: instruction.outputs.map(value), sourceNodes: instruction.sourceNodes)
@@ -121,7 +121,7 @@ extension Program.Value {
 extension Program.Instruction {
   /// The data type that XNNPACK puts into its kernels' names.
   func kernelDataType(in program: Program) -> String {
-    if operatorName.hasPrefix("fused.dynamic_") { return "qd8" }
+    if op.has(.dynamic) { return "qd8" }
     func name(_ spec: TensorSpec) -> String {
       switch spec.dataType {
       case .int8 where spec.quantization != nil: "qs8"

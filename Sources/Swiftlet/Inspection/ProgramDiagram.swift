@@ -51,7 +51,7 @@ struct ProgramDiagram {
     for (instruction, operation) in zip(program.instructions, method.operations) {
       connect(instruction.inputs, to: boxes.count, writers)
       for index in instruction.outputs { writers.note(index, writtenBy: boxes.count) }
-      var (kind, title) = (Kind.portable, instruction.operatorName)
+      var (kind, title) = (Kind.portable, instruction.op.name)
       if operation.backend != .portable, let call = instruction.delegateCall, delegates.indices.contains(call.delegate)
       {
         kind = .delegated(call.delegate)
@@ -85,7 +85,7 @@ struct ProgramDiagram {
     _ kind: Kind, _ title: String, _ instruction: Program.Instruction, _ operation: Method.Operation, _ program: Program
   ) -> Box {
     let results = instruction.outputs.map { program.values[$0].spec }
-    var lines = ["\(instruction.node) (\(instruction.operatorName))"]
+    var lines = ["\(instruction.node) (\(instruction.op.name))"]
     lines += instruction.inputs.map { program.values[$0] }.map { value in
       "\(value.isConstant ? "constant" : "input") \(value.name): \(value.spec)"
     }

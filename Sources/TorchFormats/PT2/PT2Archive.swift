@@ -1,5 +1,6 @@
 import Foundation
 import GraphIR
+import Operators
 import TensorCore
 
 /// Reads `torch.export` archives (`.pt2`) of PyTorch 2.5 and later, and writes them as 2.9 and later read them.
@@ -9,19 +10,23 @@ public enum PT2Archive {
   /// In-place operators become functional ones. Operators are not checked: that is the verifier's task. Checksums of
   /// weights are compared only on request, those of everything else always. Throws a `FormatError` that names the
   /// entry, node or tensor: for damage, another format, sizes that depend on data, and what an inference graph has no use for.
-  public static func read(_ path: String, verifyingWeights: Bool = false) throws(FormatError) -> ExportedProgram {
+  ///
+  /// `operators` are those that a node may call: add your own to `.standard`.
+  public static func read(
+    _ path: String, verifyingWeights: Bool = false, operators: OperatorSet = .standard
+  ) throws(FormatError) -> ExportedProgram {
     let files = try PT2Files(path: path)
     let serialized = try files.program()
     var loader = PT2TensorLoader(files: files, verify: verifyingWeights)
     try loader.load(files.weights)
     try loader.load(files.constants)
-    var builder = PT2GraphBuilder(path: path, serialized: serialized)
+    var builder = PT2GraphBuilder(path: path, serialized: serialized, operators: operators)
     try builder.build()
     var program = ExportedProgram(
       name: path, graph: builder.graph, inputKinds: builder.inputKinds, stateDict: loader.tensors,
       extraFiles: try files.extraFiles(), dynamicShapes: builder.dynamicShapes, callSignature: builder.callSignature)
     let owned = zip(program.graph.inputs, program.inputKinds).filter { $1 != .userInput }.map(\.0)
-    program.graph.functionalize(constants: Set(owned))
+    program.graph.functionalize(constants: Set(owned), operators: operators)
     return program
   }
 }

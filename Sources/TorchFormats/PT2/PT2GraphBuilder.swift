@@ -1,5 +1,6 @@
 import Foundation
 import GraphIR
+import Operators
 import TensorCore
 
 /// Builds a graph from the serialized one, in whose order every value is defined before it is read.
@@ -15,7 +16,10 @@ struct PT2GraphBuilder {
   /// Nil when all sizes are fixed.
   var dynamicShapes: DynamicShapes? { symInts.shapes.hints.isEmpty ? nil : symInts.shapes }
 
-  init(path: String, serialized: PT2Schema.Program) {
+  private let operators: OperatorSet
+
+  init(path: String, serialized: PT2Schema.Program, operators: OperatorSet) {
+    self.operators = operators
     self.path = path
     self.program = serialized
     symInts = PT2SymIntReader(path: path, program: serialized)
@@ -152,10 +156,10 @@ struct PT2GraphBuilder {
     if isBatchNorm { arguments.append(.init("training", .attribute(.bool(false)))) }
     var outputs: [ValueID] = []
     for output in outputNames { outputs.append(try define(output, place)) }
-    let operatorName = isBatchNorm ? "aten.batch_norm.default" : String(node.target.dropFirst(prefix.count))
+    let op = isBatchNorm ? .batchNorm : operators.resolve(String(node.target.dropFirst(prefix.count)))
     graph.nodes.append(
       Node(
-        name: name, operatorName: operatorName, arguments: arguments, outputs: outputs,
+        name: name, op: op, arguments: arguments, outputs: outputs,
         metadata: node.metadata))
   }
 

@@ -165,12 +165,12 @@ struct PT2GraphText {
   ]
 
   private func node(_ node: Node, _ symInts: inout PT2SymIntWriter) throws(FormatError) -> JSONText {
-    let words = node.operatorName.split(separator: ".", omittingEmptySubsequences: false)
-    guard words.count == 3, words[0] != "fused", words[0] != "quantization" else {
+    let words = node.op.name.split(separator: ".", omittingEmptySubsequences: false)
+    guard words.count == 3, !node.op.isAny([.fused, .observes]) else {
       throw FormatError(
-        path: path, place: "node '\(node.name)' (\(node.operatorName))", reason: "is no operator that PyTorch knows")
+        path: path, place: "node '\(node.name)' (\(node.op))", reason: "is no operator that PyTorch knows")
     }
-    let schema = OperatorSet.named(node.operatorName)?.schema
+    let schema = node.op.isKnown ? node.op.schema : nil
     var isPositional = schema != nil
     var parameters = (schema?.parameters ?? [])[...]
     var inputs: [JSONText] = []
@@ -186,7 +186,7 @@ struct PT2GraphText {
     let outputs: [JSONText] =
       isList ? [.object(["as_tensors": .array(node.outputs.map(name))])] : node.outputs.map(tensor)
     return .object([
-      "target": .string("torch.ops." + node.operatorName), "name": .string(node.name), "inputs": .array(inputs),
+      "target": .string("torch.ops." + node.op.name), "name": .string(node.name), "inputs": .array(inputs),
       "outputs": .array(outputs), "metadata": .object(node.metadata.mapValues { .string($0) }),
       "is_hop_single_tensor_return": .null,
     ])
@@ -200,7 +200,7 @@ struct PT2GraphText {
       if let text = try symInts.argument(argument.name, of: node.name, isList: isList) { return text }
     } catch {
       throw FormatError(
-        path: path, place: "node '\(node.name)' (\(node.operatorName)), argument '\(argument.name)'",
+        path: path, place: "node '\(node.name)' (\(node.op)), argument '\(argument.name)'",
         reason: "the size \(error.size) cannot be computed from sizes that values before it have")
     }
     return json(argument)

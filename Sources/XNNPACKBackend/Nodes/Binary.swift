@@ -3,12 +3,12 @@ import Operators
 import TensorCore
 
 extension DelegatedNode {
-  static let add = sum("fused.add", DS_ADD)
-  static let subtract = sum("fused.sub", DS_SUBTRACT)
+  static let add = sum(.fusedAdd, DS_ADD)
+  static let subtract = sum(.fusedSub, DS_SUBTRACT)
 
-  private static func sum(_ operatorName: String, _ kind: ds_kind) -> DelegatedNode {
+  private static func sum(_ op: Operator, _ kind: ds_kind) -> DelegatedNode {
     let code = kind.rawValue
-    return DelegatedNode(operatorName: operatorName) { call throws(OperatorError) in
+    return DelegatedNode(op: op) { call throws(OperatorError) in
       try reasonAgainstBinary(call) { a, b, y in
         Capabilities.reasonAgainstRatio("first input scale / output scale", a / y, -10, 8)
           ?? Capabilities.reasonAgainstRatio("second input scale / output scale", b / y, -10, 8)
@@ -18,7 +18,7 @@ extension DelegatedNode {
     }
   }
 
-  static let multiply = DelegatedNode(operatorName: "fused.mul") { call throws(OperatorError) in
+  static let multiply = DelegatedNode(op: .fusedMul) { call throws(OperatorError) in
     try reasonAgainstBinary(call) { a, b, y in
       Capabilities.reasonAgainstRatio("product of input scales / output scale", a * b / y, -16, 8)
     }

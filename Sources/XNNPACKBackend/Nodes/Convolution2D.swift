@@ -4,7 +4,7 @@ import TensorCore
 
 extension DelegatedNode {
   /// f32, qc8 and qs8 convolution with fused clamp; padding may differ on each side.
-  static let convolution2D = DelegatedNode(operatorName: "fused.conv2d") { call throws(OperatorError) in
+  static let convolution2D = DelegatedNode(op: .fusedConv2d) { call throws(OperatorError) in
     if let reason = try reasonAgainstConvolution(call) { return reason }
     return try Capabilities.reasonAgainstRequantization(call)
   } encode: { call, node throws(OperatorError) in
@@ -15,7 +15,7 @@ extension DelegatedNode {
 
   /// A convolution whose result is added to a tensor while it is in the cache, on kernels of ours; on XNNPACK's, the sum
   /// follows the convolution within the node.
-  static let convolution2DAdd = DelegatedNode(operatorName: "fused.add_conv2d") { call throws(OperatorError) in
+  static let convolution2DAdd = DelegatedNode(op: .fusedAddConv2d) { call throws(OperatorError) in
     if let reason = try reasonAgainstConvolution(call) { return reason }
     let channels = try call.spec("input").shape[1]
     if channels > 1, try call.int("groups") == channels { return "a depthwise convolution has no sum of its own" }
@@ -38,7 +38,7 @@ extension DelegatedNode {
   }
 
   /// A convolution that writes its channels of a concatenation.
-  static let convolution2DCat = DelegatedNode(operatorName: "fused.cat_conv2d") { call throws(OperatorError) in
+  static let convolution2DCat = DelegatedNode(op: .fusedCatConv2d) { call throws(OperatorError) in
     if let reason = try reasonAgainstConvolution(call) { return reason }
     let channels = try call.spec("input").shape[1]
     if channels > 1, try call.int("groups") == channels { return "a depthwise convolution has an output of its own" }

@@ -3,7 +3,7 @@ import Operators
 
 extension DelegatedNode {
   /// f32 and qs8 fully connected; per-channel weights run as a 1×1 qc8 convolution.
-  static let fullyConnected = DelegatedNode(operatorName: "fused.linear") { call throws(OperatorError) in
+  static let fullyConnected = DelegatedNode(op: .fusedLinear) { call throws(OperatorError) in
     if let reason = try Capabilities.reasonAgainstLayout(call) { return reason }
     guard try call.constant("weight") != nil else { return "its weight is not a constant" }
     if try call.optionalSpec("bias") != nil, try call.constant("bias") == nil { return "its bias is not a constant" }

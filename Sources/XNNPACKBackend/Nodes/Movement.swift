@@ -3,7 +3,7 @@ import Operators
 import TensorCore
 
 extension DelegatedNode {
-  static let constantPad = DelegatedNode(operatorName: "fused.pad") { call throws(OperatorError) in
+  static let constantPad = DelegatedNode(op: .fusedPad) { call throws(OperatorError) in
     if let reason = try Capabilities.reasonAgainstLayout(call) { return reason }
     guard try call.output().shape.rank == 4 else { return "only 4-D tensors are padded in a delegate" }
     guard try call.ints("interior").allSatisfy({ $0 == 0 }) else { return "XNNPACK pads around an image, not within" }
@@ -26,7 +26,7 @@ extension DelegatedNode {
     node.as.padding = padding
   }
 
-  static let concatenate = DelegatedNode(operatorName: "fused.cat") { call throws(OperatorError) in
+  static let concatenate = DelegatedNode(op: .fusedCat) { call throws(OperatorError) in
     if let reason = try Capabilities.reasonAgainstLayout(call) { return reason }
     let output = try call.output()
     let isInnermost =
@@ -38,7 +38,7 @@ extension DelegatedNode {
   }
 
   /// Between NCHW and NHWC, on a kernel of ours: the library has no transpose.
-  static let transpose = DelegatedNode(operatorName: "dim_order_ops._to_dim_order_copy.default") {
+  static let transpose = DelegatedNode(op: .toDimOrderCopy) {
     call throws(OperatorError) in
     try Capabilities.reasonAgainstLayout(call)
   } encode: { call, node throws(OperatorError) in

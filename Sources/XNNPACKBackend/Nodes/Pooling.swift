@@ -3,7 +3,7 @@ import Operators
 import TensorCore
 
 extension DelegatedNode {
-  static let maxPooling2D = DelegatedNode(operatorName: "fused.max_pool2d") { call throws(OperatorError) in
+  static let maxPooling2D = DelegatedNode(op: .fusedMaxPool2d) { call throws(OperatorError) in
     if let reason = try Capabilities.reasonAgainstLayout(call) { return reason }
     let kernel = try call.pair("kernel_size")
     guard kernel.height * kernel.width > 1 else { return "XNNPACK refuses a 1×1 pooling window" }
@@ -19,7 +19,7 @@ extension DelegatedNode {
   }
 
   /// A window as large as the image is XNNPACK's global average pooling. Smaller int8 windows run on a kernel of ours.
-  static let averagePooling2D = DelegatedNode(operatorName: "fused.avg_pool2d") { call throws(OperatorError) in
+  static let averagePooling2D = DelegatedNode(op: .fusedAvgPool2d) { call throws(OperatorError) in
     if let reason = try Capabilities.reasonAgainstLayout(call) { return reason }
     let kernel = try call.pair("kernel_size")
     guard kernel.height * kernel.width > 1 else { return "XNNPACK refuses a 1×1 pooling window" }
