@@ -28,16 +28,17 @@ let package = Package(
   targets: [
     // MARK: - The pipeline, in order
     stage("TensorCore"),
+    stage("SymbolicSizes", imports: ["TensorCore"]),
     stage("Operators", imports: ["TensorCore"]),
-    stage("GraphIR", imports: ["TensorCore", "Operators"]),
-    stage("NN", imports: ["TensorCore", "Operators", "GraphIR"]),
-    stage("TorchFormats", imports: ["TensorCore", "Operators", "GraphIR", "CZlib"]),
+    stage("GraphIR", imports: ["TensorCore", "SymbolicSizes", "Operators"]),
+    stage("NN", imports: ["TensorCore", "SymbolicSizes", "Operators", "GraphIR"]),
+    stage("TorchFormats", imports: ["TensorCore", "SymbolicSizes", "Operators", "GraphIR", "CZlib"]),
     stage("Quantization", imports: ["TensorCore", "Operators", "GraphIR"]),
-    stage("ProgramFormat", imports: ["TensorCore"]),
-    stage("Lowering", imports: ["TensorCore", "Operators", "GraphIR", "ProgramFormat"]),
+    stage("ProgramFormat", imports: ["TensorCore", "SymbolicSizes"]),
+    stage("Lowering", imports: ["TensorCore", "SymbolicSizes", "Operators", "GraphIR", "ProgramFormat"]),
     stage(
       "ExecuTorchFormat",
-      imports: ["TensorCore", "Operators", "GraphIR", "TorchFormats", "ProgramFormat", "Lowering"]),
+      imports: ["TensorCore", "SymbolicSizes", "Operators", "GraphIR", "TorchFormats", "ProgramFormat", "Lowering"]),
     stage(
       "XNNPACKBackend",
       imports: [
@@ -48,8 +49,8 @@ let package = Package(
     stage(
       "Swiftlet",
       imports: [
-        "TensorCore", "Operators", "GraphIR", "NN", "TorchFormats", "Quantization", "ProgramFormat", "Lowering",
-        "ExecuTorchFormat", "XNNPACKBackend", "Runtime", "Vision",
+        "TensorCore", "SymbolicSizes", "Operators", "GraphIR", "NN", "TorchFormats", "Quantization", "ProgramFormat",
+        "Lowering", "ExecuTorchFormat", "XNNPACKBackend", "Runtime", "Vision",
       ]),
     .executableTarget(
       name: "swiftlet-cli",
@@ -80,8 +81,9 @@ let package = Package(
       name: "TestSupport", dependencies: ["TensorCore", "TorchFormats"], path: "Tests/TestSupport",
       swiftSettings: swift),
     tests("TensorCoreTests", of: ["TensorCore"]),
+    tests("SymbolicSizesTests", of: ["TensorCore", "SymbolicSizes"]),
     tests("OperatorsTests", of: ["TensorCore", "Operators"]),
-    tests("GraphIRTests", of: ["TensorCore", "Operators", "GraphIR"]),
+    tests("GraphIRTests", of: ["TensorCore", "SymbolicSizes", "Operators", "GraphIR"]),
     tests("NNTests", of: ["NN", "Swiftlet"]),
     tests("TorchFormatsTests", of: ["TensorCore", "GraphIR", "TorchFormats"]),
     tests(

@@ -1,5 +1,6 @@
 import GraphIR
 import ProgramFormat
+import SymbolicSizes
 import TensorCore
 
 /// The sizes of a program that is written which may be smaller at run time than the file says: ExecuTorch's

@@ -1,3 +1,5 @@
+import TensorCore
+
 /// The sizes that a program's inputs may have: fixed ones, and expressions of symbols with ranges.
 public struct InputSizes: Sendable {
   /// A shape that an input may not have, and why.

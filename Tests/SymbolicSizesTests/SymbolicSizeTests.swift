@@ -1,4 +1,4 @@
-import TensorCore
+import SymbolicSizes
 import Testing
 
 struct SymbolicSizeTests {
