@@ -20,6 +20,7 @@ let package = Package(
   name: "swiftlet",
   products: [
     .library(name: "Swiftlet", targets: ["Swiftlet"]),
+    .library(name: "SwiftletTools", targets: ["SwiftletTools"]),
     .executable(name: "swiftlet", targets: ["swiftlet-cli"]),
   ],
   dependencies: [
@@ -52,13 +53,14 @@ let package = Package(
         "TensorCore", "SymbolicSizes", "Operators", "GraphIR", "NN", "TorchFormats", "Quantization", "ProgramFormat",
         "Lowering", "ExecuTorchFormat", "XNNPACKBackend", "Runtime", "Vision",
       ]),
+    stage("SwiftletTools", imports: ["Swiftlet", "XNNExecutor"]),
     .executableTarget(
       name: "swiftlet-cli",
-      dependencies: ["Swiftlet", .product(name: "ArgumentParser", package: "swift-argument-parser")],
+      dependencies: ["Swiftlet", "SwiftletTools", .product(name: "ArgumentParser", package: "swift-argument-parser")],
       swiftSettings: swift),
     .executableTarget(
       name: "ResNet18Tutorial",
-      dependencies: ["Swiftlet", .product(name: "ArgumentParser", package: "swift-argument-parser")],
+      dependencies: ["Swiftlet", "SwiftletTools", .product(name: "ArgumentParser", package: "swift-argument-parser")],
       path: "Examples/ResNet18Tutorial", swiftSettings: swift),
 
     // MARK: - C
@@ -89,12 +91,13 @@ let package = Package(
     tests(
       "ExecuTorchFormatTests", of: ["TensorCore", "Operators", "GraphIR", "Lowering", "ExecuTorchFormat", "Swiftlet"]),
     tests("LoweringTests", of: ["TensorCore", "ProgramFormat"]),
-    tests("QuantizationTests", of: ["TensorCore", "GraphIR", "Quantization", "XNNPACKBackend", "Swiftlet"]),
+    tests(
+      "QuantizationTests", of: ["TensorCore", "GraphIR", "Quantization", "XNNPACKBackend", "Swiftlet", "SwiftletTools"]),
     tests("Int8KernelsTests", of: ["Int8Kernels"]),
     tests("FloatKernelsTests", of: ["FloatKernels", "Int8Kernels"]),
     tests("XNNPACKBackendTests", of: ["Swiftlet", "XNNPACKBackend"]),
     tests("VisionTests", of: ["TensorCore", "Vision"]),
-    tests("EndToEndTests", of: ["NN", "Runtime", "Swiftlet"]),
+    tests("EndToEndTests", of: ["NN", "Runtime", "Swiftlet", "SwiftletTools"]),
   ],
   swiftLanguageModes: [.v6],
   cLanguageStandard: .c11

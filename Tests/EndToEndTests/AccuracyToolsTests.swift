@@ -1,5 +1,6 @@
 import Foundation
 import Swiftlet
+import SwiftletTools
 import TestSupport
 import Testing
 

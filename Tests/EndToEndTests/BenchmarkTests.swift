@@ -1,9 +1,10 @@
 import Foundation
 import Runtime
+import Swiftlet
 import TestSupport
 import Testing
 
-@testable import Swiftlet
+@testable import SwiftletTools
 
 #if canImport(FoundationXML)
   import FoundationXML

@@ -1,8 +1,9 @@
 import Foundation
+import Swiftlet
 import TestSupport
 import Testing
 
-@testable import Swiftlet
+@testable import SwiftletTools
 
 #if canImport(FoundationXML)
   import FoundationXML

@@ -1,5 +1,6 @@
 import NN
 import Swiftlet
+import SwiftletTools
 import TestSupport
 import Testing
 

@@ -1,4 +1,5 @@
 import Swiftlet
+import SwiftletTools
 import TestSupport
 import Testing
 

@@ -1,5 +1,6 @@
 import GraphIR
 import Swiftlet
+import SwiftletTools
 import TensorCore
 import Testing
 

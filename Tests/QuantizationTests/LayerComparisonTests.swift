@@ -6,6 +6,7 @@ import Testing
 
 @testable import Quantization
 @testable import Swiftlet
+@testable import SwiftletTools
 
 /// The layer comparison, with the scenarios of torchao's numeric debugger.
 @Suite struct LayerComparisonTests {
