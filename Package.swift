@@ -80,7 +80,10 @@ let package = Package(
 
     // MARK: - Tests
     .target(
-      name: "TestSupport", dependencies: ["TensorCore", "TorchFormats"], path: "Tests/TestSupport",
+      name: "TestSupport", dependencies: ["TensorCore", "GraphIR", "TorchFormats"], path: "Tests/TestSupport",
+      swiftSettings: swift),
+    .target(
+      name: "PipelineTesting", dependencies: ["TestSupport", "Swiftlet"], path: "Tests/PipelineTesting",
       swiftSettings: swift),
     tests("TensorCoreTests", of: ["TensorCore"]),
     tests("SymbolicSizesTests", of: ["TensorCore", "SymbolicSizes"]),
@@ -89,15 +92,20 @@ let package = Package(
     tests("NNTests", of: ["NN", "Swiftlet"]),
     tests("TorchFormatsTests", of: ["TensorCore", "GraphIR", "TorchFormats"]),
     tests(
-      "ExecuTorchFormatTests", of: ["TensorCore", "Operators", "GraphIR", "Lowering", "ExecuTorchFormat", "Swiftlet"]),
-    tests("LoweringTests", of: ["TensorCore", "ProgramFormat"]),
+      "QuantizationTests",
+      of: ["PipelineTesting", "TensorCore", "GraphIR", "Quantization", "XNNPACKBackend", "Swiftlet", "SwiftletTools"]),
+    tests("ProgramFormatTests", of: ["TensorCore", "ProgramFormat"]),
+    tests("LoweringTests", of: ["PipelineTesting", "NN", "Swiftlet", "SwiftletTools"]),
     tests(
-      "QuantizationTests", of: ["TensorCore", "GraphIR", "Quantization", "XNNPACKBackend", "Swiftlet", "SwiftletTools"]),
+      "ExecuTorchFormatTests", of: ["TensorCore", "Operators", "GraphIR", "Lowering", "ExecuTorchFormat", "Swiftlet"]),
+    tests("XNNPACKBackendTests", of: ["PipelineTesting", "TensorCore", "XNNPACKBackend", "Swiftlet"]),
+    tests("RuntimeTests", of: ["PipelineTesting", "Runtime", "Swiftlet"]),
+    tests("VisionTests", of: ["TensorCore", "Vision"]),
+    tests("SwiftletTests", of: ["PipelineTesting", "Swiftlet", "SwiftletTools"]),
+    tests("SwiftletToolsTests", of: ["PipelineTesting", "Swiftlet", "SwiftletTools"]),
+    tests("EndToEndTests", of: ["PipelineTesting", "NN", "Swiftlet", "SwiftletTools"]),
     tests("Int8KernelsTests", of: ["Int8Kernels"]),
     tests("FloatKernelsTests", of: ["FloatKernels", "Int8Kernels"]),
-    tests("XNNPACKBackendTests", of: ["Swiftlet", "XNNPACKBackend"]),
-    tests("VisionTests", of: ["TensorCore", "Vision"]),
-    tests("EndToEndTests", of: ["NN", "Runtime", "Swiftlet", "SwiftletTools"]),
   ],
   swiftLanguageModes: [.v6],
   cLanguageStandard: .c11

@@ -1,7 +1,9 @@
 import GraphIR
+import PipelineTesting
 import Quantization
 import Swiftlet
 import TensorCore
+import TestSupport
 import Testing
 
 /// PT2E's scenarios of the reference representation, by their names.

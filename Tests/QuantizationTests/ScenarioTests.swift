@@ -1,5 +1,7 @@
 import GraphIR
+import PipelineTesting
 import TensorCore
+import TestSupport
 import Testing
 import XNNPACKBackend
 

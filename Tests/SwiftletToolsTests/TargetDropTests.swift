@@ -1,10 +1,8 @@
-import GraphIR
+import PipelineTesting
 import Swiftlet
 import SwiftletTools
-import TensorCore
+import TestSupport
 import Testing
-
-@testable import Quantization
 
 @Suite struct TargetDropTests {
   /// A classifier: the residual model with a flat result; labels are the float model's own answers.

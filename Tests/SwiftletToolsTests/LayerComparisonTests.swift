@@ -1,10 +1,8 @@
 import Foundation
-import GraphIR
-import TensorCore
+import PipelineTesting
 import TestSupport
 import Testing
 
-@testable import Quantization
 @testable import Swiftlet
 @testable import SwiftletTools
 

@@ -1,11 +1,8 @@
-import GraphIR
+import PipelineTesting
 import Swiftlet
 import SwiftletTools
-import TensorCore
 import TestSupport
 import Testing
-
-@testable import Quantization
 
 @Suite struct BiasCorrectionTests {
   static let data = RandomSamples(shape: [1, 3, 8, 8], count: 4)

@@ -1,8 +1,7 @@
 import GraphIR
 import TensorCore
+import TestSupport
 import Testing
-
-@testable import Quantization
 
 /// That the numbers equal PyTorch's is tested by `PT2EGoldenTests`.
 @Suite struct FoldBatchNormTests {

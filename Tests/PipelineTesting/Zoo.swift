@@ -3,17 +3,14 @@ import Swiftlet
 import TestSupport
 import Testing
 
-/// Tests on whole models, one after the other: each uses all cores itself.
-@Suite(.serialized) enum EndToEnd {}
-
 /// A trained model of the shared data, with what PyTorch makes of it. Tests on it skip, visibly, when the data is absent.
-struct ZooModel: Sendable, CustomTestStringConvertible {
-  let name: String
+package struct ZooModel: Sendable, CustomTestStringConvertible {
+  package let name: String
   /// Data below the shared folder: an `.npz`, or a folder with `calibration` and `val`.
-  let data: String
-  var testDescription: String { name }
+  private let data: String
+  package var testDescription: String { name }
 
-  static let all: [ZooModel] = [
+  package static let all: [ZooModel] = [
     .init(name: "efficientnet_lite0_imagenet", data: "imagenet-sample"),
     .init(name: "mobilenet_v2_imagenet", data: "imagenet-sample"),
     .init(name: "squeezenet1_1_imagenet", data: "imagenet-sample"),
@@ -25,31 +22,31 @@ struct ZooModel: Sendable, CustomTestStringConvertible {
     .init(name: "autoencoder_ad", data: "mlperf-tiny/autoencoder_ad.npz"),
   ]
 
-  static func named(_ name: String) -> ZooModel { all.first { $0.name == name }! }
+  package static func named(_ name: String) -> ZooModel { all.first { $0.name == name }! }
 
   /// Whether the shared data is on this machine.
-  static let isAvailable = sharedData("models/resnet8_cifar10.pt2") != nil
+  package static let isAvailable = sharedData("models/resnet8_cifar10.pt2") != nil
 
-  func path(_ suffix: String) throws -> String {
+  package func path(_ suffix: String) throws -> String {
     guard let path = sharedData("models/\(name)\(suffix)") else { throw UsageError("no data for \(name)\(suffix)") }
     return path
   }
 
-  func program() throws -> ExportedProgram { try PT2Archive.read(path(".pt2")) }
+  package func program() throws -> ExportedProgram { try PT2Archive.read(path(".pt2")) }
 
-  func preprocess() throws -> Preprocess { try Preprocess(jsonPath: path(".preprocess.json")) }
+  package func preprocess() throws -> Preprocess { try Preprocess(jsonPath: path(".preprocess.json")) }
 
-  func dataset(_ role: DatasetRole) throws -> any Dataset {
+  package func dataset(_ role: DatasetRole) throws -> any Dataset {
     guard let path = sharedData(data) else { throw UsageError("no data at \(data)") }
     let folder = data.hasSuffix(".npz") ? path : path + (role == .calibration ? "/calibration" : "/val")
     return try openDataset(folder, role: role, preprocess: preprocess())
   }
 
   /// An array of the golden file; its first dimension is the samples.
-  func golden(_ array: String) throws -> Tensor { try NumPyArchive(path: path("_golden.npz")).tensor(array) }
+  package func golden(_ array: String) throws -> Tensor { try NumPyArchive(path: path("_golden.npz")).tensor(array) }
 
   /// The samples of a golden array one by one, each with a batch dimension of 1.
-  func goldenSamples(_ array: String) throws -> [Tensor] {
+  package func goldenSamples(_ array: String) throws -> [Tensor] {
     let tensor = try golden(array)
     let shape = Shape([1] + tensor.shape.dimensions.dropFirst())
     let values = tensor.elements(as: Float.self)
@@ -59,19 +56,19 @@ struct ZooModel: Sendable, CustomTestStringConvertible {
 }
 
 /// Lowers and loads a program.
-func load(_ program: ExportedProgram, delegate: Bool = true, threads: Int = 2) throws -> Method {
+package func load(_ program: ExportedProgram, delegate: Bool = true, threads: Int = 2) throws -> Method {
   try Method(
     lower(program, partitioner: delegate ? XNNPACKPartitioner() : nil), threads: ThreadPool(threadCount: threads))
 }
 
 /// Quantizes each model once per test run.
-actor QuantizedZoo {
-  static let shared = QuantizedZoo()
+package actor QuantizedZoo {
+  package static let shared = QuantizedZoo()
   private var results: [String: ExportedProgram] = [:]
   private var torchaoResults: [String: ExportedProgram] = [:]
 
   /// With the patterns of ExecuTorch's quantizer.
-  func torchaoProgram(_ model: ZooModel) throws -> ExportedProgram {
+  package func torchaoProgram(_ model: ZooModel) throws -> ExportedProgram {
     if let known = torchaoResults[model.name] { return known }
     let result = try quantize(
       model.program(), model.dataset(.calibration), options: .init(quantizer: XNNPACKQuantizer(patterns: .torchao))
@@ -80,7 +77,7 @@ actor QuantizedZoo {
     return result
   }
 
-  func program(_ model: ZooModel) throws -> ExportedProgram {
+  package func program(_ model: ZooModel) throws -> ExportedProgram {
     if let known = results[model.name] { return known }
     let result = try quantize(model.program(), model.dataset(.calibration), recipe: model.preprocess()).program
     results[model.name] = result

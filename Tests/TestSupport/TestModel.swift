@@ -1,13 +1,13 @@
 import GraphIR
 import TensorCore
 
-@testable import Quantization
-
 /// Builds small float programs by hand. Every call has one float32 output; specs are given, not inferred.
-struct TestModel {
-  var program = ExportedProgram(name: "test")
+package struct TestModel {
+  package var program = ExportedProgram(name: "test")
 
-  mutating func input(_ name: String, _ shape: Shape) -> ValueID {
+  package init() {}
+
+  package mutating func input(_ name: String, _ shape: Shape) -> ValueID {
     let id = program.graph.addValue(name, TensorSpec(.float32, shape))
     program.graph.inputs.append(id)
     program.inputKinds.append(.userInput)
@@ -15,13 +15,13 @@ struct TestModel {
   }
 
   /// A parameter of the values −1, −1 + step, …, 1.
-  mutating func parameter(_ target: String, _ shape: Shape) -> ValueID {
+  package mutating func parameter(_ target: String, _ shape: Shape) -> ValueID {
     let count = shape.elementCount
     let values = (0..<count).map { Float($0) / Float(max(count - 1, 1)) * 2 - 1 }
     return parameter(target, Tensor(values, shape: shape))
   }
 
-  mutating func parameter(_ target: String, _ tensor: Tensor) -> ValueID {
+  package mutating func parameter(_ target: String, _ tensor: Tensor) -> ValueID {
     let name = "p_" + String(target.map { $0 == "." ? "_" : $0 })
     let id = program.graph.addValue(name, tensor.spec)
     let position = program.inputKinds.firstIndex(of: .userInput) ?? program.inputKinds.count
@@ -31,7 +31,7 @@ struct TestModel {
     return id
   }
 
-  mutating func call(
+  package mutating func call(
     _ op: String, _ name: String, _ arguments: KeyValuePairs<String, Operand>, _ shape: Shape, module: String = ""
   ) -> ValueID {
     let metadata = module.isEmpty ? [:] : ["nn_module_stack": "L__self__,,M;L__self___\(module),\(module),X"]
@@ -43,7 +43,7 @@ struct TestModel {
   }
 
   /// 1×1 convolution of [1, channels, 4, 4].
-  mutating func convolution(_ name: String, _ x: ValueID, channels: Int, module: String = "") -> ValueID {
+  package mutating func convolution(_ name: String, _ x: ValueID, channels: Int, module: String = "") -> ValueID {
     let weight = parameter(name + ".weight", Shape([channels, program.graph.spec(x).shape[1], 1, 1]))
     let bias = parameter(name + ".bias", Shape([channels]))
     return call(
@@ -51,7 +51,7 @@ struct TestModel {
       Shape([1, channels, 4, 4]), module: module)
   }
 
-  mutating func unary(
+  package mutating func unary(
     _ op: String, _ name: String, _ x: ValueID, _ more: KeyValuePairs<String, Operand> = [:], module: String = ""
   ) -> ValueID {
     let metadata = module.isEmpty ? [:] : ["nn_module_stack": "L__self__,,M;L__self___\(module),\(module),X"]
@@ -64,12 +64,12 @@ struct TestModel {
     return node.output
   }
 
-  mutating func relu6(_ name: String, _ x: ValueID) -> ValueID {
+  package mutating func relu6(_ name: String, _ x: ValueID) -> ValueID {
     unary(
       "aten.hardtanh.default", name, x, ["min_val": .attribute(.float(0)), "max_val": .attribute(.float(6))])
   }
 
-  mutating func batchNorm(
+  package mutating func batchNorm(
     _ name: String, _ x: ValueID, training: Bool = false, eps: Double = 1e-5, seed: Float = 1
   ) -> ValueID {
     let channels = program.graph.spec(x).shape[1]
@@ -90,28 +90,13 @@ struct TestModel {
   }
 }
 
-extension ObservedProgram {
-  /// The values that observers watch, by name, with the observers.
-  var watchedNames: [String] {
-    observedValues.map { "\(program.graph[$0.value].name):\($0.observers)" }
-  }
+extension ExportedProgram {
+  package var operatorNames: [String] { graph.nodes.map(\.operatorName) }
 
-  /// One sample in which every observed value is the ramp from `low` to `high`.
-  func calibrateWithRamps(low: Float = -1, high: Float = 1) throws {
-    for observer in calibratedObservers {
-      let tensors = values(watchedBy: observer).map { value in
-        let shape = program.graph.spec(value).shape
-        let count = shape.elementCount
-        let values = (0..<count).map { low + (high - low) * Float($0) / Float(max(count - 1, 1)) }
-        return Tensor(values, shape: shape)
-      }
-      try record(tensors, observer: observer)
-    }
-  }
+  package func node(_ name: String) -> Node? { graph.nodes.first { $0.name == name } }
 }
 
-extension ExportedProgram {
-  var operatorNames: [String] { graph.nodes.map(\.operatorName) }
-
-  func node(_ name: String) -> Node? { graph.nodes.first { $0.name == name } }
+extension Tensor {
+  /// Its memory, element by element.
+  package var bits: [UInt8] { withUnsafeBytes { [UInt8]($0) } }
 }

@@ -1,15 +1,16 @@
-import GraphIR
 import Swiftlet
-import TensorCore
 import TestSupport
 
 /// Builds small Q/DQ programs by hand, with any parameters.
-struct QDQModel {
-  var model = TestModel()
+package struct QDQModel {
+  package var model = TestModel()
 
-  mutating func input(_ shape: Shape, _ name: String = "x") -> ValueID { model.input(name, shape) }
+  package init() {}
 
-  mutating func call(_ op: String, _ arguments: KeyValuePairs<String, Operand>, _ output: TensorSpec) -> ValueID {
+  package mutating func input(_ shape: Shape, _ name: String = "x") -> ValueID { model.input(name, shape) }
+
+  package mutating func call(_ op: String, _ arguments: KeyValuePairs<String, Operand>, _ output: TensorSpec) -> ValueID
+  {
     let parts = op.split(separator: ".")
     let node = model.program.graph.makeNode(
       op, name: String(parts[parts.count - 2]), arguments: arguments.map { Node.Argument($0.key, $0.value) },
@@ -18,20 +19,20 @@ struct QDQModel {
     return node.output
   }
 
-  mutating func real(_ op: String, _ arguments: KeyValuePairs<String, Operand>, _ shape: Shape) -> ValueID {
+  package mutating func real(_ op: String, _ arguments: KeyValuePairs<String, Operand>, _ shape: Shape) -> ValueID {
     call(op, arguments, TensorSpec(.float32, shape))
   }
 
-  mutating func quantize(_ x: ValueID, _ scale: Float, _ zeroPoint: Int) -> ValueID {
+  package mutating func quantize(_ x: ValueID, _ scale: Float, _ zeroPoint: Int) -> ValueID {
     perTensor("quantize_per_tensor", x, .int8, scale, zeroPoint)
   }
 
-  mutating func dequantize(_ x: ValueID, _ scale: Float, _ zeroPoint: Int) -> ValueID {
+  package mutating func dequantize(_ x: ValueID, _ scale: Float, _ zeroPoint: Int) -> ValueID {
     perTensor("dequantize_per_tensor", x, .float32, scale, zeroPoint)
   }
 
   /// Quantize and dequantize.
-  mutating func pair(_ x: ValueID, _ scale: Float, _ zeroPoint: Int) -> ValueID {
+  package mutating func pair(_ x: ValueID, _ scale: Float, _ zeroPoint: Int) -> ValueID {
     let integers = quantize(x, scale, zeroPoint)
     return dequantize(integers, scale, zeroPoint)
   }
@@ -48,7 +49,7 @@ struct QDQModel {
   }
 
   /// A constant int8 weight of random values, and its dequantize node: per channel along axis 0, or per tensor.
-  mutating func weight(_ shape: Shape, isPerChannel: Bool = true, seed: UInt64 = 3) -> ValueID {
+  package mutating func weight(_ shape: Shape, isPerChannel: Bool = true, seed: UInt64 = 3) -> ValueID {
     let weight = model.parameter("weight", Tensor.randomQuanta(shape, -127...127, seed: seed))
     guard isPerChannel else {
       return call(
@@ -65,7 +66,7 @@ struct QDQModel {
     return perChannel("dequantize_per_channel", weight, scales, zeroPoints, TensorSpec(.float32, shape))
   }
 
-  mutating func perChannel(
+  package mutating func perChannel(
     _ op: String, _ x: ValueID, _ scales: ValueID, _ zeroPoints: ValueID, axis: Int = 0, _ output: TensorSpec
   ) -> ValueID {
     call(
@@ -77,19 +78,19 @@ struct QDQModel {
       ], output)
   }
 
-  mutating func finish(_ outputs: ValueID...) -> ExportedProgram {
+  package mutating func finish(_ outputs: ValueID...) -> ExportedProgram {
     model.program.graph.outputs = outputs
     return model.program
   }
 }
 
 extension Tensor {
-  static func randomQuanta(_ shape: Shape, _ range: ClosedRange<Int8>, seed: UInt64) -> Tensor {
+  package static func randomQuanta(_ shape: Shape, _ range: ClosedRange<Int8>, seed: UInt64) -> Tensor {
     var generator = SeededGenerator(seed: seed)
     return Tensor((0..<shape.elementCount).map { _ in Int8.random(in: range, using: &generator) }, shape: shape)
   }
 
-  static func random(_ shape: Shape, _ range: ClosedRange<Float>, seed: UInt64 = 1) -> Tensor {
+  package static func random(_ shape: Shape, _ range: ClosedRange<Float>, seed: UInt64 = 1) -> Tensor {
     var generator = SeededGenerator(seed: seed)
     return Tensor((0..<shape.elementCount).map { _ in Float.random(in: range, using: &generator) }, shape: shape)
   }

@@ -1,3 +1,4 @@
+import PipelineTesting
 import Swiftlet
 import TestSupport
 import Testing
@@ -234,47 +235,45 @@ import Testing
   }
 }
 
-extension EndToEnd {
-  /// Trained models exported with a batch of 1, made dynamic: every value that depends on the input has the batch.
-  @Suite(.enabled(if: ZooModel.isAvailable)) struct DynamicModels {
-    private func batched(_ program: ExportedProgram) -> ExportedProgram {
-      var shapes = DynamicShapes(
-        rangeConstraints: ["s0": RangeConstraint(minimum: 1, maximum: 32)], hints: ["s0": 1])
-      let graph = program.graph
-      var varying = Set(program.userInputs)
-      for node in graph.nodes where node.inputs.contains(where: varying.contains) {
-        varying.formUnion(node.outputs)
-        if case .attribute(.ints(let size)) = node.operand("size") {
-          shapes.arguments[node.name] = ["size": [.symbol("s0")] + size.dropFirst().map { .int($0) }]
-        }
+/// Trained models exported with a batch of 1, made dynamic: every value that depends on the input has the batch.
+@Suite(.oneAtATime, .enabled(if: ZooModel.isAvailable)) struct DynamicModels {
+  private func batched(_ program: ExportedProgram) -> ExportedProgram {
+    var shapes = DynamicShapes(
+      rangeConstraints: ["s0": RangeConstraint(minimum: 1, maximum: 32)], hints: ["s0": 1])
+    let graph = program.graph
+    var varying = Set(program.userInputs)
+    for node in graph.nodes where node.inputs.contains(where: varying.contains) {
+      varying.formUnion(node.outputs)
+      if case .attribute(.ints(let size)) = node.operand("size") {
+        shapes.arguments[node.name] = ["size": [.symbol("s0")] + size.dropFirst().map { .int($0) }]
       }
-      for id in varying {
-        shapes.sizes[graph[id].name] = [.symbol("s0")] + graph.spec(id).shape.dimensions.dropFirst().map { .int($0) }
-      }
-      var result = program
-      result.dynamicShapes = shapes
-      return result
     }
+    for id in varying {
+      shapes.sizes[graph[id].name] = [.symbol("s0")] + graph.spec(id).shape.dimensions.dropFirst().map { .int($0) }
+    }
+    var result = program
+    result.dynamicShapes = shapes
+    return result
+  }
 
-    @Test(arguments: ["resnet8_cifar10", "ds_cnn_kws", "autoencoder_ad"], MethodOptions.Kernels.allCases)
-    func batchesEqualOneAtATime(_ name: String, _ kernels: MethodOptions.Kernels) throws {
-      let model = ZooModel.named(name)
-      let program = try batched(PT2Archive.read(model.path("_int8_torchao.pt2")))
-      let method = try Method(
-        lower(program, partitioner: XNNPACKPartitioner()), threads: ThreadPool(threadCount: 2),
-        options: MethodOptions(kernels: kernels))
-      let dataset = try model.dataset(.calibration)
-      let samples = try (0..<min(32, dataset.count)).map(dataset.input)
-      let packed = method.packedWeightByteCount
-      let single = try samples.map { try method.run([$0])[0].elements(as: Float.self) }
-      for batch in [32, 1, 5, 8, 31, 2] {
-        let chosen = (0..<batch).map { ($0 * 3 + batch) % samples.count }
-        let pixels = chosen.flatMap { samples[$0].elements(as: Float.self) }
-        let input = Tensor(pixels, shape: Shape([batch] + samples[0].shape.dimensions.dropFirst()))
-        #expect(try method.run([input])[0].elements(as: Float.self) == chosen.flatMap { single[$0] })
-      }
-      #expect(method.packedWeightByteCount == packed && packed > 0)
-      #expect(method.operations.allSatisfy { $0.backend != .portable })
+  @Test(arguments: ["resnet8_cifar10", "ds_cnn_kws", "autoencoder_ad"], MethodOptions.Kernels.allCases)
+  func batchesEqualOneAtATime(_ name: String, _ kernels: MethodOptions.Kernels) throws {
+    let model = ZooModel.named(name)
+    let program = try batched(PT2Archive.read(model.path("_int8_torchao.pt2")))
+    let method = try Method(
+      lower(program, partitioner: XNNPACKPartitioner()), threads: ThreadPool(threadCount: 2),
+      options: MethodOptions(kernels: kernels))
+    let dataset = try model.dataset(.calibration)
+    let samples = try (0..<min(32, dataset.count)).map(dataset.input)
+    let packed = method.packedWeightByteCount
+    let single = try samples.map { try method.run([$0])[0].elements(as: Float.self) }
+    for batch in [32, 1, 5, 8, 31, 2] {
+      let chosen = (0..<batch).map { ($0 * 3 + batch) % samples.count }
+      let pixels = chosen.flatMap { samples[$0].elements(as: Float.self) }
+      let input = Tensor(pixels, shape: Shape([batch] + samples[0].shape.dimensions.dropFirst()))
+      #expect(try method.run([input])[0].elements(as: Float.self) == chosen.flatMap { single[$0] })
     }
+    #expect(method.packedWeightByteCount == packed && packed > 0)
+    #expect(method.operations.allSatisfy { $0.backend != .portable })
   }
 }

@@ -1,4 +1,5 @@
 import Foundation
+import PipelineTesting
 import Swiftlet
 import Synchronization
 import TestSupport
@@ -179,13 +180,13 @@ extension DataLoaderTests {
     let folder = try CorruptPhotos()
     let recipe = folder.other("recipe.json")
     try Data(#"{"resize": 32, "crop": 32}"#.utf8).write(to: URL(fileURLWithPath: recipe))
-    let resnet8 = EndToEnd.CommandLineTests.resnet8
+    let resnet8 = ResNet8.path
     let evaluate = ["eval", resnet8, "--data", folder.path, "--preprocess", recipe]
-    let refused = try EndToEnd.CommandLineTests.swiftlet(evaluate)
+    let refused = try CLI.swiftlet(evaluate)
     #expect(refused.status == 1 && refused.errors.contains(folder.corrupt[0]), "\(refused.errors)")
-    let text = try EndToEnd.CommandLineTests.swiftlet(evaluate + ["--skip-corrupt"])
+    let text = try CLI.swiftlet(evaluate + ["--skip-corrupt"])
     #expect(text.output.contains("skipped 3 samples") && text.output.contains(folder.corrupt[2]), "\(text.output)")
-    let json = try EndToEnd.CommandLineTests.swiftlet(evaluate + ["--skip-corrupt", "--json"])
+    let json = try CLI.swiftlet(evaluate + ["--skip-corrupt", "--json"])
     let evaluation = try JSONDecoder().decode(Evaluation.self, from: Data(json.output.utf8))
     #expect(evaluation.images == 3 && evaluation.skipped.map(\.name) == folder.corrupt)
 
@@ -193,7 +194,7 @@ extension DataLoaderTests {
     func quantize(_ name: String, _ options: [String]) throws -> (Data, String) {
       let output = folder.other(name)
       let arguments = ["quantize", resnet8, "-o", output, "--calibrate", folder.path, "--preprocess", recipe, "--json"]
-      let result = try EndToEnd.CommandLineTests.swiftlet(arguments + options)
+      let result = try CLI.swiftlet(arguments + options)
       #expect(result.status == 0, "\(result.errors)")
       return (try Data(contentsOf: URL(fileURLWithPath: output)), result.output)
     }

@@ -1,26 +1,26 @@
-import GraphIR
 import Swiftlet
-import TensorCore
 import TestSupport
 
-@testable import Quantization
-
 /// Seeded samples, roughly normal with deviation `scale`.
-struct RandomSamples: Dataset {
-  let shape: Shape
-  let count: Int
-  var scale: Float = 1
-  var seed: UInt64 = 1
-  var labels: [Int]?
+package struct RandomSamples: Dataset {
+  package let shape: Shape
+  package let count: Int
+  private let scale: Float
+  private let seed: UInt64
+  package var labels: [Int]?
 
-  func input(_ index: Int) -> Tensor {
+  package init(shape: Shape, count: Int, scale: Float = 1, seed: UInt64 = 1, labels: [Int]? = nil) {
+    (self.shape, self.count, self.scale, self.seed, self.labels) = (shape, count, scale, seed, labels)
+  }
+
+  package func input(_ index: Int) -> Tensor {
     Tensor(random(shape, scale: scale, seed: seed &* 1000 &+ UInt64(index)), shape: shape)
   }
-  func label(_ index: Int) -> Int? { labels?[index] }
+  package func label(_ index: Int) -> Int? { labels?[index] }
 }
 
 /// Sums of three uniform numbers, with deviation `scale`.
-func random(_ shape: Shape, scale: Float, seed: UInt64) -> [Float] {
+package func random(_ shape: Shape, scale: Float, seed: UInt64) -> [Float] {
   var generator = SeededGenerator(seed: seed)
   return (0..<shape.elementCount).map { _ in
     (0..<3).reduce(0) { sum, _ in sum + Float.random(in: -1...1, using: &generator) } * scale
@@ -29,7 +29,7 @@ func random(_ shape: Shape, scale: Float, seed: UInt64) -> [Float] {
 
 extension TestModel {
   /// A convolution with random weights over [1, C, H, W]; padded so that height and width stay.
-  mutating func randomConvolution(
+  package mutating func randomConvolution(
     _ name: String, _ x: ValueID, channels: Int, kernel: Int = 1, isDepthwise: Bool = false, hasBias: Bool = true,
     rowScales: [Float]? = nil
   ) -> ValueID {
@@ -59,12 +59,12 @@ extension TestModel {
     return node.output
   }
 
-  mutating func add(_ name: String, _ a: ValueID, _ b: ValueID) -> ValueID {
+  package mutating func add(_ name: String, _ a: ValueID, _ b: ValueID) -> ValueID {
     call("aten.add.Tensor", name, ["self": .value(a), "other": .value(b)], program.graph.spec(a).shape)
   }
 
   /// conv 3×3 → relu → conv 3×3 → relu → conv 1×1, with a residual connection over the middle one.
-  static func residual(rowScales: [Float]? = nil) -> ExportedProgram {
+  package static func residual(rowScales: [Float]? = nil) -> ExportedProgram {
     var model = TestModel()
     let x = model.input("x", [1, 3, 8, 8])
     let stem = model.randomConvolution("stem", x, channels: 8, kernel: 3, rowScales: rowScales)
@@ -79,7 +79,7 @@ extension TestModel {
 
 extension ExportedProgram {
   /// The same graph under other names, as another exporter might give them.
-  func renamed(_ rename: (String) -> String) -> ExportedProgram {
+  package func renamed(_ rename: (String) -> String) -> ExportedProgram {
     var copy = self
     copy.graph = Graph()
     var ids: [ValueID: ValueID] = [:]
@@ -102,7 +102,7 @@ extension ExportedProgram {
 }
 
 /// Largest difference of two programs' first outputs over samples, as a fraction of the first's range.
-func largestDifference(_ a: ExportedProgram, _ b: ExportedProgram, on data: some Dataset) throws -> Float {
+package func largestDifference(_ a: ExportedProgram, _ b: ExportedProgram, on data: some Dataset) throws -> Float {
   let (a, b) = (try Interpreter(a), try Interpreter(b))
   var (difference, low, high) = (Float(0), Float.infinity, -Float.infinity)
   for index in 0..<data.count {
