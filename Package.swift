@@ -20,6 +20,7 @@ let package = Package(
   name: "swiftlet",
   products: [
     .library(name: "Swiftlet", targets: ["Swiftlet"]),
+    .library(name: "SwiftletTools", targets: ["SwiftletTools"]),
     .executable(name: "swiftlet", targets: ["swiftlet-cli"]),
   ],
   dependencies: [
@@ -28,16 +29,17 @@ let package = Package(
   targets: [
     // MARK: - The pipeline, in order
     stage("TensorCore"),
+    stage("SymbolicSizes", imports: ["TensorCore"]),
     stage("Operators", imports: ["TensorCore"]),
-    stage("GraphIR", imports: ["TensorCore", "Operators"]),
-    stage("NN", imports: ["TensorCore", "Operators", "GraphIR"]),
-    stage("TorchFormats", imports: ["TensorCore", "Operators", "GraphIR", "CZlib"]),
+    stage("GraphIR", imports: ["TensorCore", "SymbolicSizes", "Operators"]),
+    stage("NN", imports: ["TensorCore", "SymbolicSizes", "Operators", "GraphIR"]),
+    stage("TorchFormats", imports: ["TensorCore", "SymbolicSizes", "Operators", "GraphIR", "CZlib"]),
     stage("Quantization", imports: ["TensorCore", "Operators", "GraphIR"]),
-    stage("ProgramFormat", imports: ["TensorCore", "Operators"]),
-    stage("Lowering", imports: ["TensorCore", "Operators", "GraphIR", "ProgramFormat"]),
+    stage("ProgramFormat", imports: ["TensorCore", "SymbolicSizes", "Operators"]),
+    stage("Lowering", imports: ["TensorCore", "SymbolicSizes", "Operators", "GraphIR", "ProgramFormat"]),
     stage(
       "ExecuTorchFormat",
-      imports: ["TensorCore", "Operators", "GraphIR", "TorchFormats", "ProgramFormat", "Lowering"]),
+      imports: ["TensorCore", "SymbolicSizes", "Operators", "GraphIR", "TorchFormats", "ProgramFormat", "Lowering"]),
     stage(
       "XNNPACKBackend",
       imports: [
@@ -48,16 +50,17 @@ let package = Package(
     stage(
       "Swiftlet",
       imports: [
-        "TensorCore", "Operators", "GraphIR", "NN", "TorchFormats", "Quantization", "ProgramFormat", "Lowering",
-        "ExecuTorchFormat", "XNNPACKBackend", "Runtime", "Vision",
+        "TensorCore", "SymbolicSizes", "Operators", "GraphIR", "NN", "TorchFormats", "Quantization", "ProgramFormat",
+        "Lowering", "ExecuTorchFormat", "XNNPACKBackend", "Runtime", "Vision",
       ]),
+    stage("SwiftletTools", imports: ["Swiftlet", "XNNExecutor"]),
     .executableTarget(
       name: "swiftlet-cli",
-      dependencies: ["Swiftlet", .product(name: "ArgumentParser", package: "swift-argument-parser")],
+      dependencies: ["Swiftlet", "SwiftletTools", .product(name: "ArgumentParser", package: "swift-argument-parser")],
       swiftSettings: swift),
     .executableTarget(
       name: "ResNet18Tutorial",
-      dependencies: ["Swiftlet", .product(name: "ArgumentParser", package: "swift-argument-parser")],
+      dependencies: ["Swiftlet", "SwiftletTools", .product(name: "ArgumentParser", package: "swift-argument-parser")],
       path: "Examples/ResNet18Tutorial", swiftSettings: swift),
 
     // MARK: - C
@@ -80,20 +83,30 @@ let package = Package(
       name: "TestSupport", dependencies: ["TensorCore", "Operators", "GraphIR", "ProgramFormat", "TorchFormats"],
       path: "Tests/TestSupport",
       swiftSettings: swift),
+    .target(
+      name: "PipelineTesting", dependencies: ["TestSupport", "Swiftlet"], path: "Tests/PipelineTesting",
+      swiftSettings: swift),
     tests("TensorCoreTests", of: ["TensorCore"]),
+    tests("SymbolicSizesTests", of: ["TensorCore", "SymbolicSizes"]),
     tests("OperatorsTests", of: ["TensorCore", "Operators"]),
-    tests("GraphIRTests", of: ["TensorCore", "Operators", "GraphIR"]),
+    tests("GraphIRTests", of: ["TensorCore", "SymbolicSizes", "Operators", "GraphIR"]),
     tests("NNTests", of: ["NN", "Swiftlet"]),
     tests("TorchFormatsTests", of: ["TensorCore", "GraphIR", "TorchFormats"]),
     tests(
+      "QuantizationTests",
+      of: ["PipelineTesting", "TensorCore", "GraphIR", "Quantization", "XNNPACKBackend", "Swiftlet", "SwiftletTools"]),
+    tests("ProgramFormatTests", of: ["TensorCore", "Operators", "ProgramFormat"]),
+    tests("LoweringTests", of: ["PipelineTesting", "NN", "Swiftlet", "SwiftletTools"]),
+    tests(
       "ExecuTorchFormatTests", of: ["TensorCore", "Operators", "GraphIR", "Lowering", "ExecuTorchFormat", "Swiftlet"]),
-    tests("LoweringTests", of: ["TensorCore", "Operators", "ProgramFormat"]),
-    tests("QuantizationTests", of: ["TensorCore", "GraphIR", "Quantization", "XNNPACKBackend", "Swiftlet"]),
+    tests("XNNPACKBackendTests", of: ["PipelineTesting", "TensorCore", "XNNPACKBackend", "Swiftlet"]),
+    tests("RuntimeTests", of: ["PipelineTesting", "Runtime", "Swiftlet"]),
+    tests("VisionTests", of: ["TensorCore", "Vision"]),
+    tests("SwiftletTests", of: ["PipelineTesting", "Swiftlet", "SwiftletTools"]),
+    tests("SwiftletToolsTests", of: ["PipelineTesting", "Swiftlet", "SwiftletTools"]),
+    tests("EndToEndTests", of: ["PipelineTesting", "NN", "Swiftlet", "SwiftletTools"]),
     tests("Int8KernelsTests", of: ["Int8Kernels"]),
     tests("FloatKernelsTests", of: ["FloatKernels", "Int8Kernels"]),
-    tests("XNNPACKBackendTests", of: ["Swiftlet", "XNNPACKBackend"]),
-    tests("VisionTests", of: ["TensorCore", "Vision"]),
-    tests("EndToEndTests", of: ["NN", "Runtime", "Swiftlet"]),
   ],
   swiftLanguageModes: [.v6],
   cLanguageStandard: .c11

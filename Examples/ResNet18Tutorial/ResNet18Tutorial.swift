@@ -1,6 +1,7 @@
 import ArgumentParser
 import Foundation
 import Swiftlet
+import SwiftletTools
 
 /// PyTorch's tutorial on quantization after training ("PyTorch 2 Export Post Training Quantization") on ResNet-18, step for
 /// step, from a model defined in Swift. What it prints on real data is in docs/tutorial.md.

@@ -1,4 +1,5 @@
 import Operators
+import SymbolicSizes
 import TensorCore
 
 /// Which sizes of a program depend on its inputs' sizes. The graph itself has the sizes of the example that the program was

@@ -1,6 +1,7 @@
 import GraphIR
 import Operators
 import ProgramFormat
+import SymbolicSizes
 import TensorCore
 
 /// Fuses a program whose sizes vary: at several sizes, which must give the same graph but for sizes and integer

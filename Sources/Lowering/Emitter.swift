@@ -1,6 +1,7 @@
 import GraphIR
 import Operators
 import ProgramFormat
+import SymbolicSizes
 import TensorCore
 
 /// Turns a scheduled graph into a program: the value table, the memory plan, instructions and delegates.

@@ -1,5 +1,6 @@
 import GraphIR
 import Operators
+import SymbolicSizes
 import TensorCore
 
 /// One call of an operator while a model is captured: what it is in the example, and how its sizes vary.

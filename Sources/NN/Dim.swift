@@ -1,3 +1,4 @@
+import SymbolicSizes
 import TensorCore
 
 /// A size of an input that may differ from the example's, as `torch.export.Dim`.

@@ -1,4 +1,5 @@
 import GraphIR
+import SymbolicSizes
 import TensorCore
 
 /// Captures a model as a graph of ATen operators, as `torch.export.export` does: its `forward` runs on symbolic tensors,

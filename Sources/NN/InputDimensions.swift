@@ -1,4 +1,5 @@
 import GraphIR
+import SymbolicSizes
 import TensorCore
 
 /// The sizes of a model's inputs as expressions of symbols, made from `Dim`s and the example.

@@ -1,3 +1,4 @@
+import SymbolicSizes
 import TensorCore
 
 /// A decision that a model made for the example's sizes: the comparison of two sizes.

@@ -1,4 +1,5 @@
 import GraphIR
+import SymbolicSizes
 import TensorCore
 
 /// A size of a symbolic tensor: a number, or an expression of the sizes that were declared dynamic.

@@ -1,5 +1,6 @@
 import GraphIR
 import Operators
+import SymbolicSizes
 import TensorCore
 
 /// A tensor of a model that is being captured: it has a type and sizes, and no elements. A value: operators make new ones.

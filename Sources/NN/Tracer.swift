@@ -1,5 +1,6 @@
 import GraphIR
 import Operators
+import SymbolicSizes
 import TensorCore
 
 /// Builds a graph while a model's `forward` runs on symbolic tensors.

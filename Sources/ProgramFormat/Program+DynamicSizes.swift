@@ -1,3 +1,4 @@
+import SymbolicSizes
 import TensorCore
 
 extension Program {

@@ -50,7 +50,7 @@ public final class ThreadPool: @unchecked Sendable {
   }
 
   /// The next line of a file of the kernel's, at most 4 kB of it.
-  static func readLine(_ file: UnsafeMutablePointer<FILE>) -> String? {
+  package static func readLine(_ file: UnsafeMutablePointer<FILE>) -> String? {
     var buffer = [CChar](repeating: 0, count: 4096)
     guard fgets(&buffer, Int32(buffer.count), file) != nil else { return nil }
     return String(decoding: buffer.prefix { $0 != 0 }.map(UInt8.init(bitPattern:)), as: UTF8.self)

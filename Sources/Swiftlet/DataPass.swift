@@ -2,9 +2,9 @@ import Runtime
 import TensorCore
 
 /// What one pass over all samples came to.
-struct DataPass {
+package struct DataPass {
   /// Samples that were read.
-  var count = 0
+  package var count = 0
   var skipped: [SkippedSample] = []
   var workerCount = 0
   /// How long samples were waited for.
@@ -18,7 +18,7 @@ extension DataLoader.Options {
   /// - Parameter threads: how many threads `body` runs inference on.
   /// - Throws: what `Batches.next` and `body` throw; `UsageError` when every sample was skipped.
   @discardableResult
-  func forEachSample(
+  package func forEachSample(
     of data: any Dataset, besideThreads threads: Int, progress: (Int, Int) -> Void = { _, _ in },
     _ body: (DataLoader.Batch) throws -> Void
   ) throws -> DataPass {

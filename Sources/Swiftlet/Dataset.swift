@@ -107,23 +107,6 @@ public struct LimitedDataset: Dataset {
   public func atEpoch(_ epoch: Int) -> any Dataset { LimitedDataset(base.atEpoch(epoch), limit: count) }
 }
 
-/// Samples of another dataset at equal distances, the first among them.
-struct SpacedDataset: Dataset {
-  private let base: any Dataset
-  let count: Int
-
-  init(_ base: any Dataset, count: Int) {
-    self.base = base
-    self.count = min(max(0, count), base.count)
-  }
-
-  private func place(_ index: Int) -> Int { index * base.count / count }
-  func input(_ index: Int) throws -> Tensor { try base.input(place(index)) }
-  func label(_ index: Int) -> Int? { base.label(place(index)) }
-  func name(_ index: Int) -> String { base.name(place(index)) }
-  func atEpoch(_ epoch: Int) -> any Dataset { SpacedDataset(base.atEpoch(epoch), count: count) }
-}
-
 /// Opens an image folder or an `.npz`: arrays `calibration`, or `val` and `labels`, or `spectrograms` and `labels`.
 ///
 /// Throws an `UsageError` that names the path and what is missing, or the reader's own error.

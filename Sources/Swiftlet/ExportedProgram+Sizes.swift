@@ -5,7 +5,7 @@ extension ExportedProgram {
   /// then fixed.
   ///
   /// Throws when the first sample cannot be read and is not to be skipped, or the program does not take its shape.
-  func fixed(for data: any Dataset, _ loading: DataLoader.Options) throws -> ExportedProgram {
+  package func fixed(for data: any Dataset, _ loading: DataLoader.Options) throws -> ExportedProgram {
     guard dynamicShapes != nil, let sample = try loading.firstSample(of: data) else { return self }
     var result = try resized(inputShapes: [sample.shape])
     result.dynamicShapes = nil

@@ -7,6 +7,7 @@
 @_exported import ProgramFormat
 @_exported import Quantization
 @_exported import Runtime
+@_exported import SymbolicSizes
 @_exported import TensorCore
 @_exported import TorchFormats
 @_exported import Vision

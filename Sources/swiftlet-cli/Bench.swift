@@ -1,6 +1,7 @@
 import ArgumentParser
 import Foundation
 import Swiftlet
+import SwiftletTools
 
 struct Bench: ParsableCommand {
   static let configuration = CommandConfiguration(

@@ -1,6 +1,7 @@
 import ArgumentParser
 import Foundation
 import Swiftlet
+import SwiftletTools
 
 struct Compare: ParsableCommand {
   static let configuration = CommandConfiguration(

@@ -1,6 +1,7 @@
 import ArgumentParser
 import Foundation
 import Swiftlet
+import SwiftletTools
 
 struct Export: ParsableCommand {
   static let configuration = CommandConfiguration(

@@ -1,6 +1,7 @@
 import ArgumentParser
 import Foundation
 import Swiftlet
+import SwiftletTools
 
 struct Quantize: ParsableCommand {
   static let configuration = CommandConfiguration(
@@ -170,7 +171,7 @@ struct Quantize: ParsableCommand {
     }
     guard let data else { throw UsageError("--target-drop needs samples to calibrate with: --calibrate") }
     let labelled = try openDataset(eval, role: .evaluation, preprocess: recipe, classes: classes)
-    let tradeOff = try Swiftlet.quantize(
+    let tradeOff = try SwiftletTools.quantize(
       program, data, keeping: targetDrop, on: labelled, recipe: recipe, options: options, loading: loading,
       threads: runtime.threads, delegate: !runtime.noDelegate
     ) { ProgressBar($0).update($1, of: $2) }

@@ -1,13 +1,13 @@
 import Foundation
+import PipelineTesting
 import Swiftlet
+import SwiftletTools
 import TestSupport
 import Testing
 
 extension EndToEnd {
   /// `compare`, and the options of `quantize` that raise accuracy, as users run them.
   struct AccuracyToolsTests {
-    typealias CLI = CommandLineTests
-
     private static func decode<T: Decodable>(_ type: T.Type, _ text: String) throws -> T {
       let decoder = JSONDecoder()
       decoder.nonConformingFloatDecodingStrategy = .convertFromString(
@@ -18,8 +18,8 @@ extension EndToEnd {
     @Test func compareShowsTheWorstLayersAndWritesAPage() throws {
       let folder = try TemporaryFolder()
       let (data, int8, page) = (try CLI.noise(folder), folder.path("int8.pt2"), folder.path("report.html"))
-      #expect(try CLI.swiftlet(["quantize", CLI.resnet8, "-o", int8, "--calibrate", data]).status == 0)
-      let arguments = ["compare", CLI.resnet8, int8, "--data", data, "--limit", "2", "--threads", "1"]
+      #expect(try CLI.swiftlet(["quantize", ResNet8.path, "-o", int8, "--calibrate", data]).status == 0)
+      let arguments = ["compare", ResNet8.path, int8, "--data", data, "--limit", "2", "--threads", "1"]
       let table = try CLI.swiftlet(arguments + ["--html", page, "--top", "3"])
       #expect(table.status == 0, "\(table.errors)")
       #expect(table.output.contains("18 layers over 2 samples, lowest isolated SQNR (dB) first"))
@@ -42,7 +42,7 @@ extension EndToEnd {
     @Test func compareOfAFileWithItselfHasNoError() throws {
       let folder = try TemporaryFolder()
       let result = try CLI.swiftlet(
-        ["compare", CLI.resnet8, CLI.resnet8, "--data", CLI.noise(folder), "--limit", "1", "--json"])
+        ["compare", ResNet8.path, ResNet8.path, "--data", CLI.noise(folder), "--limit", "1", "--json"])
       let comparison = try Self.decode(ModelComparison.self, result.output)
       #expect(!comparison.layers.isEmpty)
       #expect(comparison.layers.allSatisfy { $0.cumulative.sqnr == .infinity && $0.isolated?.sqnr == .infinity })
@@ -51,13 +51,15 @@ extension EndToEnd {
     @Test func compareRefusesWhatItCannotCompare() throws {
       let folder = try TemporaryFolder()
       let (data, int8) = (try CLI.noise(folder), folder.path("int8.pt2"))
-      #expect(try CLI.swiftlet(["quantize", CLI.resnet8, "-o", int8, "--calibrate", data]).status == 0)
-      let swapped = try CLI.swiftlet(["compare", int8, CLI.resnet8, "--data", data])
+      #expect(try CLI.swiftlet(["quantize", ResNet8.path, "-o", int8, "--calibrate", data]).status == 0)
+      let swapped = try CLI.swiftlet(["compare", int8, ResNet8.path, "--data", data])
       #expect(swapped.status == 1 && swapped.errors.contains("does not belong into a float graph"))
       #expect(swapped.errors.split(separator: "\n").count == 1 && swapped.output.isEmpty)
-      let nowhere = try CLI.swiftlet(["compare", CLI.resnet8, int8, "--data", data, "--html", "/no/such/folder/x.html"])
+      let nowhere = try CLI.swiftlet([
+        "compare", ResNet8.path, int8, "--data", data, "--html", "/no/such/folder/x.html",
+      ])
       #expect(nowhere.status == 1 && nowhere.errors.contains("no folder"))
-      #expect(try CLI.swiftlet(["compare", CLI.resnet8, int8, "--data", data, "--sort", "size"]).status == 64)
+      #expect(try CLI.swiftlet(["compare", ResNet8.path, int8, "--data", data, "--sort", "size"]).status == 64)
       let help = try CLI.swiftlet(["compare", "--help"])
       #expect(help.output.contains("Example: swiftlet compare") && help.output.contains("--json"))
     }
@@ -65,7 +67,7 @@ extension EndToEnd {
     @Test func quantizeEqualizesCorrectsAndKeepsATarget() throws {
       let folder = try TemporaryFolder()
       let (data, int8) = (try CLI.noise(folder), folder.path("int8.pt2"))
-      let arguments = ["quantize", CLI.resnet8, "-o", int8, "--calibrate", data, "--threads", "1"]
+      let arguments = ["quantize", ResNet8.path, "-o", int8, "--calibrate", data, "--threads", "1"]
       for method in BiasCorrection.allCases {
         let result = try CLI.swiftlet(
           arguments + ["--equalize", "--correct-bias", "--bias-correction", method.rawValue, "--headroom", "1.1"])
@@ -75,7 +77,7 @@ extension EndToEnd {
         #expect(result.output.contains("not equalized: linear — 'linear' is a result of the model"))
         let compared = try Self.decode(
           ModelComparison.self,
-          CLI.swiftlet(["compare", CLI.resnet8, int8, "--data", data, "--limit", "4", "--json"]).output)
+          CLI.swiftlet(["compare", ResNet8.path, int8, "--data", data, "--limit", "4", "--json"]).output)
         // The comparison equalizes the float model alike: scaled channels would be far off otherwise.
         #expect(compared.layers.allSatisfy { $0.isolated.map { $0.sqnr > 15 } ?? false })
       }

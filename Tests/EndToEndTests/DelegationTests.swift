@@ -1,21 +1,17 @@
 import Foundation
+import PipelineTesting
 import Swiftlet
+import SwiftletTools
 import TestSupport
 import Testing
 
 extension EndToEnd {
   /// What XNNPACK runs, and that it gives the portable kernels' bytes.
   struct DelegationTests {
-    /// ResNet-8 as it is shipped, calibrated on noise: enough for comparing kernels.
-    static func quantizedResNet8() throws -> ExportedProgram {
-      let program = try PT2Archive.read(repositoryPath("models/resnet8/resnet8.pt2"))
-      return try quantize(program, NoiseDataset(shape: [1, 3, 32, 32], count: 4, scale: 255)).program
-    }
-
     @Test func delegatedEqualsPortableOnTheShippedModel() throws {
-      let program = try Self.quantizedResNet8()
+      let program = try ResNet8.quantized()
       try expectEqualBytes(
-        program, inputs: (10..<14).map { NoiseDataset(shape: [1, 3, 32, 32], count: 0, scale: 255).input($0) })
+        program, inputs: (10..<14).map { ResNet8.input($0) })
     }
 
     @Test(.enabled(if: ZooModel.isAvailable, "needs the shared models"), arguments: ZooModel.all)
@@ -50,13 +46,13 @@ extension EndToEnd {
     }
 
     @Test func everyFallbackHasAReason() throws {
-      let method = try load(Self.quantizedResNet8(), delegate: false)
+      let method = try load(ResNet8.quantized(), delegate: false)
       #expect(method.fallback.count == method.operations.count)
       #expect(method.fallback.allSatisfy { !$0.reason.isEmpty })
     }
 
     @Test func savingAndLoadingGivesTheSameOutputsAndTheSameFile() throws {
-      let program = try Self.quantizedResNet8()
+      let program = try ResNet8.quantized()
       let folder = try TemporaryFolder()
       try PT2Archive.write(program, to: folder.path("a.pt2"))
       let again = try PT2Archive.read(folder.path("a.pt2"))
@@ -64,7 +60,7 @@ extension EndToEnd {
       #expect(
         try Data(contentsOf: URL(fileURLWithPath: folder.path("a.pt2")))
           == Data(contentsOf: URL(fileURLWithPath: folder.path("b.pt2"))))
-      let input = NoiseDataset(shape: [1, 3, 32, 32], count: 1, scale: 255).input(0)
+      let input = ResNet8.input(0)
       #expect(
         try load(program).run([input])[0].elements(as: Float.self)
           == load(again).run([input])[0].elements(as: Float.self)
@@ -72,31 +68,11 @@ extension EndToEnd {
     }
 
     @Test func aWrongInputIsRefusedByName() throws {
-      let method = try load(Self.quantizedResNet8())
+      let method = try load(ResNet8.quantized())
       #expect(throws: ProgramError.self) {
         try method.run([Tensor([Float](repeating: 0, count: 3), shape: [1, 3, 1, 1])])
       }
       #expect(throws: ProgramError.self) { try method.run([]) }
     }
   }
-}
-
-/// Seeded uniform noise in [0, scale).
-struct NoiseDataset: Dataset {
-  let shape: Shape
-  let count: Int
-  let scale: Float
-
-  func input(_ index: Int) -> Tensor {
-    var state = UInt32(truncatingIfNeeded: index &* 2_654_435_761 &+ 12_345) | 1
-    let values = (0..<shape.elementCount).map { _ in
-      state ^= state << 13
-      state ^= state >> 17
-      state ^= state << 5
-      return Float(state >> 8) / Float(1 << 24) * scale
-    }
-    return Tensor(values, shape: shape)
-  }
-
-  func label(_ index: Int) -> Int? { nil }
 }

@@ -1,5 +1,7 @@
 import Foundation
+import PipelineTesting
 import Swiftlet
+import SwiftletTools
 import TestSupport
 import Testing
 
@@ -11,8 +13,8 @@ extension EndToEnd {
 
     init() throws { folder = try TemporaryFolder() }
 
-    private func swiftlet(_ arguments: String...) throws -> CommandLineTests.Result {
-      try CommandLineTests.swiftlet(arguments)
+    private func swiftlet(_ arguments: String...) throws -> CLI.Result {
+      try CLI.swiftlet(arguments)
     }
 
     private func images(_ count: Int) throws -> String {
@@ -27,7 +29,7 @@ extension EndToEnd {
       var rows: [[Float]] = []
       for (arguments, count) in [([], 5), (["--simulate"], 5), ([], 1)] {
         let output = folder.path("y.npy")
-        let run = try CommandLineTests.swiftlet(["run", model, "--input", images(count), "-o", output] + arguments)
+        let run = try CLI.swiftlet(["run", model, "--input", images(count), "-o", output] + arguments)
         #expect(run.status == 0, "\(run.errors)")
         rows.append(try NumPyArchive.readArray(output).aligned().elements(as: Float.self))
       }
@@ -43,7 +45,7 @@ extension EndToEnd {
       #expect(try JSONDecoder().decode(BenchmarkReport.self, from: Data(bench.output.utf8)).batch == 32)
       let large = try swiftlet("bench", model, "--batch", "33")
       #expect(large.status == 1 && large.errors.contains("= 33 lies outside 1 ≤ "))
-      let fixed = try swiftlet("bench", CommandLineTests.resnet8, "--batch", "2")
+      let fixed = try swiftlet("bench", ResNet8.path, "--batch", "2")
       #expect(fixed.status == 1 && fixed.errors.contains("its batch is fixed"))
       #expect(try swiftlet("bench", model, "--batch", "0").status == 64)
     }
@@ -74,7 +76,7 @@ extension EndToEnd {
       let int8 = folder.path("int8.pt2")
       let options = ["--equalize", "--correct-bias", "--bias-correction"]
       for extra in [[], options + ["sequential"], options + ["isolated"]] {
-        let quantized = try CommandLineTests.swiftlet(["quantize", model, "-o", int8, "--calibrate", data] + extra)
+        let quantized = try CLI.swiftlet(["quantize", model, "-o", int8, "--calibrate", data] + extra)
         #expect(quantized.status == 0, "\(quantized.errors)")
         #expect(try readProgram(int8).dynamicShapes?.hints.values.first == 2)
         #expect(try swiftlet("eval", int8, "--data", data).output.contains("over 6 samples"))

@@ -1,4 +1,5 @@
 import Foundation
+import PipelineTesting
 import Swiftlet
 import TestSupport
 import Testing
@@ -6,8 +7,6 @@ import Testing
 extension EndToEnd {
   /// The options of `swiftlet quantize`, on the shipped ResNet-8 and noise.
   struct QuantizeOptionsTests {
-    private typealias CLI = CommandLineTests
-
     private struct Run {
       let folder: TemporaryFolder
       let data: String
@@ -20,7 +19,7 @@ extension EndToEnd {
       /// Quantizes to `name`, calibrating unless told otherwise.
       func quantize(_ name: String, _ options: [String], calibrating: Bool = true) throws -> CLI.Result {
         try CLI.swiftlet(
-          ["quantize", CLI.resnet8, "-o", folder.path(name)] + (calibrating ? ["--calibrate", data] : []) + options)
+          ["quantize", ResNet8.path, "-o", folder.path(name)] + (calibrating ? ["--calibrate", data] : []) + options)
       }
 
       func program(_ name: String) throws -> ExportedProgram { try PT2Archive.read(folder.path(name)) }
@@ -46,8 +45,8 @@ extension EndToEnd {
       let names = try run.program("dynamic.pt2").graph.nodes.map(\.operatorName)
       #expect(names.contains("quantized_decomposed.choose_qparams_per_token_asymmetric.default"))
       #expect(names.contains("quantized_decomposed.choose_qparams.tensor"))
-      let input = NoiseDataset(shape: [1, 3, 32, 32], count: 1, scale: 255).input(3)
-      let outputs = try [run.program("dynamic.pt2"), PT2Archive.read(CLI.resnet8)].map {
+      let input = ResNet8.input(3)
+      let outputs = try [run.program("dynamic.pt2"), PT2Archive.read(ResNet8.path)].map {
         try load($0).run([input])[0].elements(as: Float.self)
       }
       let norm = outputs[1].reduce(0) { $0 + $1 * $1 }

@@ -1,4 +1,5 @@
 import Foundation
+import PipelineTesting
 import Swiftlet
 import TestSupport
 import Testing
@@ -7,12 +8,12 @@ extension EndToEnd {
   struct ShippedReferenceTests {
     /// Written to a file, and read again, the reference gives the same.
     @Test func savedReferenceGivesTheSameOutputs() throws {
-      let program = try DelegationTests.quantizedResNet8()
+      let program = try ResNet8.quantized()
       let reference = try referenceRepresentation(of: program)
       let folder = try TemporaryFolder()
       try PT2Archive.write(reference.program, to: folder.path("reference.pt2"))
       let again = try PT2Archive.read(folder.path("reference.pt2"))
-      let input = NoiseDataset(shape: [1, 3, 32, 32], count: 1, scale: 255).input(20)
+      let input = ResNet8.input(20)
       let output = try Interpreter(again).run([input])[0].elements(as: Float.self)
       #expect(try output == load(program).run([input])[0].elements(as: Float.self))
     }

@@ -1,4 +1,6 @@
+import PipelineTesting
 import Swiftlet
+import SwiftletTools
 import TestSupport
 import Testing
 

@@ -1,5 +1,6 @@
 import GraphIR
 import Operators
+import SymbolicSizes
 import TensorCore
 import TestSupport
 import Testing

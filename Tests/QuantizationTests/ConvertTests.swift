@@ -1,6 +1,7 @@
 import GraphIR
 import Swiftlet
 import TensorCore
+import TestSupport
 import Testing
 import XNNPACKBackend
 

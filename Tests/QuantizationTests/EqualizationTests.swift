@@ -1,6 +1,9 @@
 import GraphIR
+import PipelineTesting
 import Swiftlet
+import SwiftletTools
 import TensorCore
+import TestSupport
 import Testing
 
 @testable import Quantization

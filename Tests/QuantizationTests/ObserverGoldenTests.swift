@@ -1,3 +1,4 @@
+import PipelineTesting
 import TensorCore
 import Testing
 

@@ -1,5 +1,6 @@
 import Foundation
 import GraphIR
+import PipelineTesting
 import TensorCore
 import TestSupport
 import Testing

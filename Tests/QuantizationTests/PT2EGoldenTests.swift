@@ -1,4 +1,5 @@
 import GraphIR
+import PipelineTesting
 import TensorCore
 import TestSupport
 import Testing
@@ -66,10 +67,6 @@ import XNNPACKBackend
     }
     #expect(try convert(observed).lines() == golden.converted.program(golden.name).lines())
   }
-}
-
-extension Tensor {
-  var bits: [UInt8] { withUnsafeBytes { [UInt8]($0) } }
 }
 
 extension ExportedProgram {

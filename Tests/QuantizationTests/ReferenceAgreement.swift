@@ -1,4 +1,5 @@
 import GraphIR
+import PipelineTesting
 import Quantization
 import Swiftlet
 import TensorCore

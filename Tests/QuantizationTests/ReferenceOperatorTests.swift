@@ -1,7 +1,9 @@
 import GraphIR
+import PipelineTesting
 import Quantization
 import Swiftlet
 import TensorCore
+import TestSupport
 import Testing
 
 /// The reference representation of small graphs: the bytes of the lowered program, at most one quantum from the Q/DQ

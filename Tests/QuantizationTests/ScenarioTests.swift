@@ -1,4 +1,5 @@
 import GraphIR
+import PipelineTesting
 import TensorCore
 import TestSupport
 import Testing

@@ -1,6 +1,7 @@
 import GraphIR
 import Operators
 import ProgramFormat
+import SymbolicSizes
 import TensorCore
 
 /// The sizes of a program that is written which may be smaller at run time than the file says: ExecuTorch's

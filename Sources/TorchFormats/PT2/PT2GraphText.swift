@@ -1,5 +1,6 @@
 import GraphIR
 import Operators
+import SymbolicSizes
 import TensorCore
 
 /// `models/model.json`: the graph in the words of PyTorch's schema.

@@ -1,3 +1,4 @@
+import SymbolicSizes
 import TensorCore
 
 /// The parts of `torch.export`'s JSON schema (versions 7 and 8) that an inference graph uses, by the schema's own names.

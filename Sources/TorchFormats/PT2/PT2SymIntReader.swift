@@ -1,4 +1,5 @@
 import GraphIR
+import SymbolicSizes
 import TensorCore
 
 /// Collects the symbolic sizes of a serialized graph. Nodes that compute sizes are left out of the graph: what each computes

@@ -1,4 +1,5 @@
 import GraphIR
+import SymbolicSizes
 import TensorCore
 
 /// Writes the nodes that compute sizes, where an argument needs one: `aten.sym_size.int` of a value that has it, else
