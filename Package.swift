@@ -43,7 +43,9 @@ let package = Package(
       imports: [
         "TensorCore", "Operators", "GraphIR", "Quantization", "ProgramFormat", "Lowering", "DelegateSchema",
       ]),
-    stage("Runtime", imports: ["TensorCore", "Operators", "ProgramFormat", "DelegateSchema", "XNNExecutor"]),
+    stage(
+      "Runtime",
+      imports: ["TensorCore", "Operators", "ProgramFormat", "DelegateSchema", "Peak", "Processor", "XNNExecutor"]),
     stage("Vision", imports: ["TensorCore", "CTurboJPEG", "CPNG"]),
     stage(
       "Swiftlet",
@@ -62,12 +64,17 @@ let package = Package(
 
     // MARK: - C
     .target(name: "DelegateSchema", path: "CRuntime/DelegateSchema", cSettings: strictC),
+    .target(name: "Processor", path: "CRuntime/Processor", cSettings: strictC),
+    .target(name: "Threads", path: "CRuntime/Threads", cSettings: strictC),
     .target(
-      name: "Int8Kernels", path: "CRuntime/Int8Kernels", cSettings: strictC),
+      name: "Int8Kernels", dependencies: ["Processor", "Threads"], path: "CRuntime/Int8Kernels", cSettings: strictC),
     .target(
-      name: "FloatKernels", dependencies: ["Int8Kernels"], path: "CRuntime/FloatKernels", cSettings: strictC),
+      name: "FloatKernels", dependencies: ["Processor", "Threads"], path: "CRuntime/FloatKernels", cSettings: strictC),
     .target(
-      name: "XNNExecutor", dependencies: ["DelegateSchema", "FloatKernels", "Int8Kernels"],
+      name: "Peak", dependencies: ["Processor"], path: "CRuntime/Peak", cSettings: strictC,
+      linkerSettings: [.linkedLibrary("pthreadpool")]),
+    .target(
+      name: "XNNExecutor", dependencies: ["DelegateSchema", "FloatKernels", "Int8Kernels", "Processor", "Threads"],
       path: "CRuntime/XNNExecutor",
       cSettings: strictC,
       linkerSettings: [.linkedLibrary("XNNPACK"), .linkedLibrary("pthreadpool"), .linkedLibrary("m")]),
@@ -88,8 +95,10 @@ let package = Package(
       "ExecuTorchFormatTests", of: ["TensorCore", "Operators", "GraphIR", "Lowering", "ExecuTorchFormat", "Swiftlet"]),
     tests("LoweringTests", of: ["TensorCore", "ProgramFormat"]),
     tests("QuantizationTests", of: ["TensorCore", "GraphIR", "Quantization", "XNNPACKBackend", "Swiftlet"]),
-    tests("Int8KernelsTests", of: ["Int8Kernels"]),
-    tests("FloatKernelsTests", of: ["FloatKernels", "Int8Kernels"]),
+    tests("ThreadsTests", of: ["Threads"]),
+    tests("PeakTests", of: ["Peak", "Processor"]),
+    tests("Int8KernelsTests", of: ["Int8Kernels", "Processor", "Threads"]),
+    tests("FloatKernelsTests", of: ["FloatKernels", "Processor", "Threads"]),
     tests("XNNPACKBackendTests", of: ["Swiftlet", "XNNPACKBackend"]),
     tests("VisionTests", of: ["TensorCore", "Vision"]),
     tests("EndToEndTests", of: ["NN", "Runtime", "Swiftlet"]),

@@ -294,14 +294,14 @@ static void row_piece(void *context, size_t index) {
   run->kernels->gemm(&tile);
 }
 
-static void run_gemm(struct run *run, struct i8k_threads *threads) {
-  const size_t count = i8k_threads_count(threads);
+static void run_gemm(struct run *run, struct thr_pool *threads) {
+  const size_t count = thr_pool_count(threads);
   const size_t tiles = f32k_divided(run->shape.pixels, run->kernels->max_rows);
   run->group_blocks = f32k_divided(run->shape.outputs, 2 * run->kernels->lanes);
   run->blocks = run->shape.groups * run->group_blocks;
   if (run->shape.direct && run->shape.pixels == 1 && run->shape.groups == 1) {
     run->piece_blocks = count == 1 ? run->blocks : ROW_PIECE_BLOCKS;
-    i8k_parallelize(threads, f32k_divided(run->blocks, run->piece_blocks), row_piece, run);
+    thr_parallelize(threads, f32k_divided(run->blocks, run->piece_blocks), row_piece, run);
     return;
   }
   const size_t weights = run->shape.taps * run->shape.depth * run->conv->out_channels * sizeof(float);
@@ -316,7 +316,7 @@ static void run_gemm(struct run *run, struct i8k_threads *threads) {
   }
   run->piece_blocks = f32k_divided(run->blocks, run->pieces);
   run->pieces = f32k_divided(run->blocks, run->piece_blocks);
-  i8k_parallelize(threads, run->chunks * run->pieces, gemm_chunk, run);
+  thr_parallelize(threads, run->chunks * run->pieces, gemm_chunk, run);
 }
 
 // Some rows of the output, two at a time: that saves reading the input twice, and gives more sums at a time.
@@ -342,15 +342,15 @@ static void depthwise_chunk(void *context, size_t index) {
   }
 }
 
-static void run_depthwise(struct run *run, struct i8k_threads *threads) {
+static void run_depthwise(struct run *run, struct thr_pool *threads) {
   const size_t rows = run->conv->batch * run->conv->out_height;
   run->chunks = threads == NULL ? 1 : f32k_min(f32k_divided(rows, 2), PARALLEL_TASKS);
-  i8k_parallelize(threads, run->chunks, depthwise_chunk, run);
+  thr_parallelize(threads, run->chunks, depthwise_chunk, run);
 }
 
 void f32k_conv_run(
     const struct f32k_conv *conv, const void *packed, const float *input, float *output, void *scratch,
-    struct i8k_threads *threads) {
+    struct thr_pool *threads) {
   struct run run = {
       .conv = conv, .kernels = f32k_kernels_of(conv->isa), .shape = f32k_shape_of(conv), .packed = packed,
       .input = input, .zeros = scratch, .output = output};

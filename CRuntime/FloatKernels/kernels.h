@@ -58,7 +58,7 @@ struct f32k_kernels {
 
 extern const struct f32k_kernels f32k_portable, f32k_avx2, f32k_avx512;
 
-const struct f32k_kernels *f32k_kernels_of(enum f32k_isa isa);
+const struct f32k_kernels *f32k_kernels_of(enum cpu_isa isa);
 
 static inline size_t f32k_round_up(size_t value, size_t multiple) {
   return (value + multiple - 1) / multiple * multiple;
@@ -84,6 +84,6 @@ struct f32k_shape f32k_shape_of(const struct f32k_conv *conv);
 size_t f32k_winograd_scratch_size(const struct f32k_conv *conv, size_t threads);
 void f32k_winograd_run(
     const struct f32k_conv *conv, const float *packed, const float *input, float *output, void *scratch,
-    struct i8k_threads *threads);
+    struct thr_pool *threads);
 
 #endif  // F32K_KERNELS_H

@@ -170,8 +170,8 @@ static void multiply_piece(void *context, size_t index) {
 
 void f32k_winograd_run(
     const struct f32k_conv *conv, const float *packed, const float *input, float *output, void *scratch,
-    struct i8k_threads *threads) {
-  const size_t lanes = f32k_kernels_of(conv->isa)->lanes, count = i8k_threads_count(threads);
+    struct thr_pool *threads) {
+  const size_t lanes = f32k_kernels_of(conv->isa)->lanes, count = thr_pool_count(threads);
   struct run run = {
       .conv = conv, .kernels = f32k_kernels_of(conv->isa), .layout = layout_of(conv), .packed = packed,
       .input = input, .zeros = scratch, .output = output,
@@ -187,14 +187,14 @@ void f32k_winograd_run(
     run.blocks = f32k_max(run.blocks, f32k_min(f32k_divided(l->tiles, least), tasks));
   }
   if (count == 1 || run.blocks >= tasks || channel_blocks < 2 * count) {
-    i8k_parallelize(threads, run.blocks, whole_block, &run);
+    thr_parallelize(threads, run.blocks, whole_block, &run);
     return;
   }
   run.blocks = f32k_divided(l->tiles, l->block);
   for (size_t i = 0; i < run.blocks; i++) {
     run.first = l->tiles * i / run.blocks;
     run.count = l->tiles * (i + 1) / run.blocks - run.first;
-    i8k_parallelize(threads, f32k_divided(run.count, TRANSFORMED), transform_piece, &run);
-    i8k_parallelize(threads, channel_blocks, multiply_piece, &run);
+    thr_parallelize(threads, f32k_divided(run.count, TRANSFORMED), transform_piece, &run);
+    thr_parallelize(threads, channel_blocks, multiply_piece, &run);
   }
 }

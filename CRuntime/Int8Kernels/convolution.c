@@ -299,9 +299,14 @@ static void gemm_blocks(const struct run *run, size_t begin, size_t end, const s
     products.channels = next - first;
     if (products.channels + I8K_BLOCK <= I8K_ADDED && b + 1 < end) continue;
     const size_t place = rows->first * channels + first;
-    i8k_add_rows(
-        run->conv->isa, run->add, products.bytes, products.stride, run->other + place, run->output + place, channels,
-        rows->count, products.channels);
+    struct i8k_rows sum = {
+        .a = products.bytes, .a_stride = products.stride, .b = run->other + place, .b_stride = channels,
+        .output = run->output + place, .output_stride = channels, .count = rows->count, .length = products.channels};
+    if (products.stride == sum.length && channels == sum.length) {  // one row after another
+      sum.length *= sum.count;
+      sum.count = 1;
+    }
+    run->kernels->add(run->add, &sum);
     products.channels = 0;
     first = next;
   }
@@ -323,7 +328,7 @@ static size_t chunks_for(const struct run *run, size_t units, size_t chunks, siz
   return i8k_min(i8k_round_up(i8k_divided(most, i8k_divided(most, i8k_divided(PARALLEL_TASKS, units))), threads), run->shape.unit);
 }
 
-static void run_gemm(struct run *run, size_t units, struct i8k_threads *threads) {
+static void run_gemm(struct run *run, size_t units, struct thr_pool *threads) {
   run->group_blocks = i8k_divided(run->shape.outputs, I8K_BLOCK);
   run->blocks = run->shape.groups * run->group_blocks;
   const struct rows rows = {0, 0, run->shape.pixels};
@@ -335,14 +340,14 @@ static void run_gemm(struct run *run, size_t units, struct i8k_threads *threads)
   const size_t weights = run->shape.taps * run->shape.depth * run->conv->out_channels;
   run->unit_chunks = i8k_divided(tiles, CHUNK_TILES);
   if (weights <= SHARED_WEIGHTS) {
-    run->unit_chunks = chunks_for(run, units, run->unit_chunks, tiles, i8k_threads_count(threads));
+    run->unit_chunks = chunks_for(run, units, run->unit_chunks, tiles, thr_pool_count(threads));
   }
   const size_t chunks = units * run->unit_chunks;
   run->pieces =
       threads == NULL || chunks >= PARALLEL_TASKS ? 1 : i8k_min(run->blocks, i8k_divided(PARALLEL_TASKS, chunks));
   run->piece_blocks = i8k_divided(run->blocks, run->pieces);
   run->pieces = i8k_divided(run->blocks, run->piece_blocks);
-  i8k_parallelize(threads, chunks * run->pieces, gemm_chunk, run);
+  thr_parallelize(threads, chunks * run->pieces, gemm_chunk, run);
 }
 
 static struct i8k_requantize requantize_of(const struct i8k_conv *conv) {
@@ -369,7 +374,7 @@ static void run_row(const struct i8k_conv *conv, const void *packed, const int8_
 }
 
 // With the output, input and scratch memory set.
-static void run_conv(const struct i8k_conv *conv, struct run run, struct i8k_threads *threads) {
+static void run_conv(const struct i8k_conv *conv, struct run run, struct thr_pool *threads) {
   run.conv = conv;
   run.kernels = i8k_kernels_of(conv->isa);
   run.shape = i8k_shape_of(conv);
@@ -387,13 +392,13 @@ static void run_conv(const struct i8k_conv *conv, struct run run, struct i8k_thr
     const size_t per_pixel = shape->taps * shape->depth * conv->out_channels;  // products
     if (shape->pixels < PARALLEL_PRODUCTS / per_pixel + 1) threads = NULL;
   }
-  if (shape->copied) i8k_parallelize(threads, conv->batch * conv->in_height, copy_row, &run);
+  if (shape->copied) thr_parallelize(threads, conv->batch * conv->in_height, copy_row, &run);
   run_gemm(&run, shape->pixels == shape->unit ? 1 : i8k_divided(shape->pixels, shape->unit), threads);
 }
 
 void i8k_conv_run(
     const struct i8k_conv *conv, const void *packed, const int8_t *input, int8_t *output, void *scratch,
-    struct i8k_threads *threads) {
+    struct thr_pool *threads) {
   if (threads == NULL && is_row(conv)) {
     run_row(conv, packed, input, output);
     return;
@@ -403,7 +408,7 @@ void i8k_conv_run(
 
 void i8k_conv_run_sum(
     const struct i8k_conv *conv, const void *packed, const int8_t *input, const struct i8k_add *add,
-    const int8_t *other, int8_t *output, void *scratch, struct i8k_threads *threads) {
+    const int8_t *other, int8_t *output, void *scratch, struct thr_pool *threads) {
   const struct run run = {
       .packed = packed, .input = input, .output = output, .add = add, .other = other, .scratch = scratch};
   run_conv(conv, run, threads);
@@ -411,7 +416,7 @@ void i8k_conv_run_sum(
 
 void i8k_conv_sums(
     const struct i8k_conv *conv, const void *packed, const int8_t *input, int32_t *sums, size_t stride, void *scratch,
-    struct i8k_threads *threads) {
+    struct thr_pool *threads) {
   const struct run run = {
       .packed = packed, .input = input, .sums = sums, .sums_stride = stride, .scratch = scratch};
   run_conv(conv, run, threads);

@@ -39,7 +39,7 @@ static void run_task(void *context, size_t index) {
 
 void i8k_depthwise_run(
     const struct i8k_conv *conv, const struct i8k_requantize *requantize, const void *packed, const int8_t *input,
-    int8_t *output, const int8_t *zero, struct i8k_threads *threads) {
+    int8_t *output, const int8_t *zero, struct thr_pool *threads) {
   const size_t blocks = i8k_divided(conv->out_channels, I8K_DEPTHWISE_BLOCK);
   struct run run = {
       .conv = conv, .kernels = i8k_kernels_of(conv->isa), .requantize = requantize, .packed = packed, .input = input,
@@ -47,7 +47,7 @@ void i8k_depthwise_run(
   size_t piece_blocks = blocks;
   const size_t products = conv->kernel_height * conv->kernel_width * conv->out_channels;
   if (conv->batch * conv->out_height * conv->out_width < PARALLEL_PRODUCTS / products + 1) threads = NULL;
-  if (i8k_threads_count(threads) > 1) {
+  if (thr_pool_count(threads) > 1) {
     // Rows first: a thread then finds most of its input in its core's cache.
     const size_t wanted = i8k_divided(PARALLEL_TASKS, conv->batch);
     const size_t most = i8k_round_up(i8k_divided(conv->out_height, wanted), I8K_DEPTHWISE_ROWS);
@@ -58,5 +58,5 @@ void i8k_depthwise_run(
   run.chunks = i8k_divided(conv->out_height, run.chunk_rows);
   run.piece_channels = piece_blocks * I8K_DEPTHWISE_BLOCK;
   run.pieces = i8k_divided(blocks, piece_blocks);
-  i8k_parallelize(threads, conv->batch * run.chunks * run.pieces, run_task, &run);
+  thr_parallelize(threads, conv->batch * run.chunks * run.pieces, run_task, &run);
 }

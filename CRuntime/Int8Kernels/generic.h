@@ -77,4 +77,27 @@ static inline __attribute__((always_inline)) void i8k_generic_depthwise(const st
   }
 }
 
+// Not restrict: the output may lie where an operand does.
+static inline __attribute__((always_inline)) void i8k_generic_add(
+    const struct i8k_add *add, const struct i8k_rows *rows) {
+  const struct i8k_add q = *add;
+  const int32_t min = q.min - q.zero_point, max = q.max - q.zero_point;
+  enum { PART = 64 };
+  for (size_t row = 0; row < rows->count; row++) {
+    const int8_t *a = rows->a + row * rows->a_stride, *b = rows->b + row * rows->b_stride;
+    int8_t *output = rows->output + row * rows->output_stride;
+    for (size_t first = 0; first < rows->length; first += PART) {
+      const size_t count = i8k_min(PART, rows->length - first);
+      int8_t part[PART];
+      for (size_t i = 0; i < count; i++) {
+        int32_t x = (q.bias + a[first + i] * q.a_multiplier + b[first + i] * q.b_multiplier) >> q.shift;
+        x = x < min ? min : x;
+        x = x > max ? max : x;
+        part[i] = (int8_t)(x + q.zero_point);
+      }
+      memcpy(output + first, part, count);
+    }
+  }
+}
+
 #endif  // I8K_GENERIC_H

@@ -183,7 +183,7 @@ static void pack_block_at(void *context, size_t index) {
 
 void i8k_conv_pack(
     const struct i8k_conv *conv, const int8_t *filter, const int32_t *bias, const float *scales, void *packed,
-    struct i8k_threads *threads) {
+    struct thr_pool *threads) {
   const struct i8k_shape shape = i8k_shape_of(conv);
   const struct i8k_kernels *kernels = i8k_kernels_of(conv->isa);
   const int32_t offset = kernels->input_offset + conv->in_zero_point;
@@ -192,7 +192,7 @@ void i8k_conv_pack(
         .shape = shape, .filter = filter, .bias = bias, .scales = scales, .offset = offset,
         .group_blocks = i8k_divided(shape.outputs, I8K_BLOCK), .packed = packed};
     const bool is_small = i8k_conv_packed_size(conv) < PARALLEL_BYTES;
-    i8k_parallelize(is_small ? NULL : threads, shape.groups * packing.group_blocks, pack_block_at, &packing);
+    thr_parallelize(is_small ? NULL : threads, shape.groups * packing.group_blocks, pack_block_at, &packing);
     if (shape.by_rows) memset((char *)packed + i8k_conv_packed_size(conv) - BY_ROWS_MARK, 0, BY_ROWS_MARK);
     return;
   }

@@ -111,17 +111,17 @@ static void scale_row(void *context, size_t index) {
   scale_sums(sums_of(d) + index * d->sums_stride, block->output + index * d->channels, d, rows_of(d)[index]);
 }
 
-static void run(const struct xnx_operator *op, struct i8k_threads *threads) {
+static void run(const struct xnx_operator *op, struct thr_pool *threads) {
   const struct xnx_dynamic *d = &op->as.dynamic;
   struct i8k_conv conv = d->native.conv;
   for (size_t first = 0; first < d->rows; first += d->block_rows) {
     struct block block = {
         d, (const float *)op->inputs[0] + first * d->depth, (float *)op->output + first * d->channels};
     const size_t left = d->rows - first, count = left < d->block_rows ? left : d->block_rows;
-    i8k_parallelize(count * d->depth < PARALLEL_ELEMENTS ? NULL : threads, count, quantize_row, &block);
+    thr_parallelize(count * d->depth < PARALLEL_ELEMENTS ? NULL : threads, count, quantize_row, &block);
     conv.in_width = conv.out_width = count;
     i8k_conv_sums(&conv, d->native.packed, quanta_of(d), sums_of(d), d->sums_stride, d->native.scratch, threads);
-    i8k_parallelize(count * d->channels < PARALLEL_ELEMENTS ? NULL : threads, count, scale_row, &block);
+    thr_parallelize(count * d->channels < PARALLEL_ELEMENTS ? NULL : threads, count, scale_row, &block);
   }
 }
 

@@ -93,16 +93,16 @@ static void average_row(void *context, size_t row) {
 }
 
 static void run_rows(
-    const struct xnx_operator *op, void (*function)(void *context, size_t row), struct i8k_threads *threads) {
+    const struct xnx_operator *op, void (*function)(void *context, size_t row), struct thr_pool *threads) {
   const struct xnx_image *in = &op->input_image, *out = &op->output_image;
   const bool small = in->batch * in->height * in->width * in->channels < XNX_PARALLEL_ELEMENTS;
-  i8k_parallelize(small ? NULL : threads, out->batch * out->height, function, (void *)(uintptr_t)op);
+  thr_parallelize(small ? NULL : threads, out->batch * out->height, function, (void *)(uintptr_t)op);
 }
 
-void xnx_kernel_max_pooling_float(const struct xnx_operator *op, struct i8k_threads *threads) {
+void xnx_kernel_max_pooling_float(const struct xnx_operator *op, struct thr_pool *threads) {
   run_rows(op, maximum_row, threads);
 }
 
-void xnx_kernel_average_pooling_float(const struct xnx_operator *op, struct i8k_threads *threads) {
+void xnx_kernel_average_pooling_float(const struct xnx_operator *op, struct thr_pool *threads) {
   run_rows(op, average_row, threads);
 }

@@ -43,7 +43,7 @@ enum xnx_status xnx_reshape_native(struct xnx_operator *op) {
   return status;
 }
 
-static void run(const struct xnx_operator *op, struct i8k_threads *threads) {
+static void run(const struct xnx_operator *op, struct thr_pool *threads) {
   const struct xnx_native *native = &op->as.native;
   i8k_conv_run(&native->conv, native->packed, op->inputs[0], op->output, native->scratch, threads);
 }
@@ -82,9 +82,9 @@ enum xnx_status xnx_create_native(
     const struct xnx_operands *operands, const struct ds_window *window, struct xnx_quantization in,
     struct xnx_quantization out, struct xnx_bounds bounds, const float *scales, struct xnx_operator *op) {
   const enum xnx_kernels kernels = operands->options->kernels;
-  const enum i8k_isa isa = i8k_isa();
+  const enum cpu_isa isa = i8k_isa();
   // With AVX2 alone the library is about twice as fast as ours.
-  if (kernels == XNX_KERNELS_XNNPACK || (kernels == XNX_KERNELS_AUTO && isa != I8K_AVX512_VNNI)) return XNX_UNSUPPORTED;
+  if (kernels == XNX_KERNELS_XNNPACK || (kernels == XNX_KERNELS_AUTO && isa != CPU_AVX512_VNNI)) return XNX_UNSUPPORTED;
   const struct xnx_image *input = &op->input_image, *output = &op->output_image;
   const bool depthwise = window->groups > 1 && (size_t)window->groups == input->channels;
   if (depthwise && output->channels != input->channels) return XNX_UNSUPPORTED;
@@ -141,6 +141,6 @@ void *xnx_operator_take_packed(xnx_operator *op) {
 
 int xnx_operator_is_native(const xnx_operator *op) { return op->kernel != NULL; }
 
-const char *xnx_kernel_isa(void) { return i8k_isa_name(i8k_isa()); }
+const char *xnx_kernel_isa(void) { return cpu_isa_name(i8k_isa()); }
 
 int xnx_packed_layout(void) { return I8K_PACKED_LAYOUT; }

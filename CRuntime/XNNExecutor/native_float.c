@@ -5,14 +5,14 @@
 static enum xnx_status setup(struct xnx_operator *op, pthreadpool_t pool) {
   (void)pool;
   struct xnx_native *native = &op->as.native;
-  const size_t size = f32k_conv_scratch_size(&native->float_conv, i8k_threads_count(op->own));
+  const size_t size = f32k_conv_scratch_size(&native->float_conv, thr_pool_count(op->own));
   const enum xnx_status status = xnx_reserve_scratch(native, size);
   if (status != XNX_OK) return status;
   f32k_conv_setup(&native->float_conv, native->scratch);
   return XNX_OK;
 }
 
-static void run(const struct xnx_operator *op, struct i8k_threads *threads) {
+static void run(const struct xnx_operator *op, struct thr_pool *threads) {
   const struct xnx_native *native = &op->as.native;
   f32k_conv_run(&native->float_conv, native->packed, op->inputs[0], op->output, native->scratch, threads);
 }
@@ -44,7 +44,7 @@ static enum xnx_status pack(const struct xnx_operands *operands, struct xnx_oper
 }
 
 bool xnx_is_native_float(const struct xnx_options *options) {
-  return options->kernels == XNX_KERNELS_NATIVE || (options->kernels == XNX_KERNELS_AUTO && f32k_isa() == F32K_AVX512);
+  return options->kernels == XNX_KERNELS_NATIVE || (options->kernels == XNX_KERNELS_AUTO && f32k_isa() == CPU_AVX512);
 }
 
 enum xnx_status xnx_create_native_float(
@@ -79,6 +79,6 @@ enum xnx_status xnx_create_native_float(
   return pack(operands, op);
 }
 
-const char *xnx_float_kernel_isa(void) { return f32k_isa_name(f32k_isa()); }
+const char *xnx_float_kernel_isa(void) { return cpu_isa_name(f32k_isa()); }
 
 int xnx_float_packed_layout(void) { return F32K_PACKED_LAYOUT; }

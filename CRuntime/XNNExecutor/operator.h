@@ -67,7 +67,7 @@ struct xnx_operands {
   const struct ds_value *inputs[DS_MAX_INPUTS];  // NULL for DS_NO_VALUE
   const struct ds_value *output;
   const struct xnx_options *options;
-  struct i8k_threads *threads;  // for packing
+  struct thr_pool *threads;  // for packing
 };
 
 // (sum of q - zero_point) * scale, rounded half to even, + output zero point, within [min, max].
@@ -142,7 +142,7 @@ struct xnx_matrices {
 struct xnx_operator;
 typedef enum xnx_status (*xnx_create_fn)(const struct xnx_operands *operands, struct xnx_operator *op);
 typedef enum xnx_status (*xnx_setup_fn)(struct xnx_operator *op, pthreadpool_t pool);
-typedef void (*xnx_kernel_fn)(const struct xnx_operator *op, struct i8k_threads *threads);
+typedef void (*xnx_kernel_fn)(const struct xnx_operator *op, struct thr_pool *threads);
 
 struct xnx_operator {
   enum ds_type type;                          // of the activations
@@ -159,7 +159,7 @@ struct xnx_operator {
   bool is_small;            // runs faster without other threads
   bool is_alone;            // the library's threads are not used: its parts run on ours
   pthreadpool_t pool;       // of the library's operators, since setup; NULL: the caller's thread alone
-  struct i8k_threads *own;  // of our kernels, likewise
+  struct thr_pool *own;  // of our kernels, likewise
   size_t packed_bytes;
   struct i8k_add add;                          // int8 sums on our kernels
   xnx_kernel_fn prologue, epilogue;            // run before and after the library's operators, or NULL
@@ -261,8 +261,8 @@ enum xnx_status xnx_create_native_add(
     const struct xnx_operands *operands, struct xnx_bounds bounds, struct xnx_operator *op);
 
 // kernels_float.c
-void xnx_kernel_max_pooling_float(const struct xnx_operator *op, struct i8k_threads *threads);
-void xnx_kernel_average_pooling_float(const struct xnx_operator *op, struct i8k_threads *threads);
+void xnx_kernel_max_pooling_float(const struct xnx_operator *op, struct thr_pool *threads);
+void xnx_kernel_average_pooling_float(const struct xnx_operator *op, struct thr_pool *threads);
 
 // native_float.c
 // Whether f32 operators are to run on kernels of ours, where there are such.
@@ -279,13 +279,13 @@ void xnx_delete_dynamic(struct xnx_operator *op);
 // kernels.c
 void xnx_quantize_elements(const float *input, int8_t *output, size_t count, struct xnx_quantize quantize);
 void xnx_dequantize_elements(const int8_t *input, float *output, size_t count, float scale, int32_t zero_point);
-void xnx_kernel_lookup_table(const struct xnx_operator *op, struct i8k_threads *threads);
-void xnx_kernel_quantize(const struct xnx_operator *op, struct i8k_threads *threads);
-void xnx_kernel_dequantize(const struct xnx_operator *op, struct i8k_threads *threads);
-void xnx_kernel_add(const struct xnx_operator *op, struct i8k_threads *threads);  // int8; an operand may be in `sums`
-void xnx_kernel_average_pooling(const struct xnx_operator *op, struct i8k_threads *threads);
-void xnx_kernel_max_pooling(const struct xnx_operator *op, struct i8k_threads *threads);
-void xnx_kernel_concatenate(const struct xnx_operator *op, struct i8k_threads *threads);  // int8
-void xnx_kernel_transpose(const struct xnx_operator *op, struct i8k_threads *threads);
+void xnx_kernel_lookup_table(const struct xnx_operator *op, struct thr_pool *threads);
+void xnx_kernel_quantize(const struct xnx_operator *op, struct thr_pool *threads);
+void xnx_kernel_dequantize(const struct xnx_operator *op, struct thr_pool *threads);
+void xnx_kernel_add(const struct xnx_operator *op, struct thr_pool *threads);  // int8; an operand may be in `sums`
+void xnx_kernel_average_pooling(const struct xnx_operator *op, struct thr_pool *threads);
+void xnx_kernel_max_pooling(const struct xnx_operator *op, struct thr_pool *threads);
+void xnx_kernel_concatenate(const struct xnx_operator *op, struct thr_pool *threads);  // int8
+void xnx_kernel_transpose(const struct xnx_operator *op, struct thr_pool *threads);
 
 #endif  // XNX_OPERATOR_H

@@ -1,6 +1,7 @@
 import FloatKernels
-import Int8Kernels
+import Processor
 import Testing
+import Threads
 
 /// A convolution and random data in [-1, 1] for it; the seed alone decides everything.
 private struct Case {
@@ -73,11 +74,11 @@ private struct Case {
   var depth: Int { conv.depthwise ? 1 : conv.in_channels / conv.groups }
   var outputCount: Int { conv.batch * conv.out_height * conv.out_width * conv.out_channels }
 
-  func run(on isa: f32k_isa, threads: OpaquePointer? = nil) -> [Float] {
+  func run(on isa: cpu_isa, threads: OpaquePointer? = nil) -> [Float] {
     var conv = conv
     conv.isa = isa
     #expect(f32k_conv_supports(&conv))
-    let scratchSize = f32k_conv_scratch_size(&conv, i8k_threads_count(threads))
+    let scratchSize = f32k_conv_scratch_size(&conv, thr_pool_count(threads))
     let packed = UnsafeMutableRawPointer.allocate(byteCount: f32k_conv_packed_size(&conv), alignment: 64)
     let scratch = UnsafeMutableRawPointer.allocate(byteCount: scratchSize + 64, alignment: 64)
     defer {
@@ -145,7 +146,7 @@ private struct Case {
       var conv = conv
       conv.isa = build
       let winograd = f32k_conv_is_winograd(&conv)
-      expectNear(run(on: build), winograd: winograd, String(cString: f32k_isa_name(build)))
+      expectNear(run(on: build), winograd: winograd, String(cString: cpu_isa_name(build)))
     }
   }
 }
@@ -161,7 +162,7 @@ private struct SplitMix: RandomNumberGenerator {
   }
 }
 
-private let builds = (0..<F32K_ISA_COUNT.rawValue).map { f32k_isa(rawValue: $0) }.filter { f32k_isa_available($0) }
+private let builds = (0..<CPU_ISA_COUNT.rawValue).map { cpu_isa(rawValue: $0) }.filter { f32k_isa_available($0) }
 
 @Suite struct FloatConvolutionTests {
   @Test(arguments: [false, true], Array(1...18) + [31, 32, 33, 47, 64, 65])
@@ -216,8 +217,8 @@ private let builds = (0..<F32K_ISA_COUNT.rawValue).map { f32k_isa(rawValue: $0) 
   /// same bytes as in a batch.
   @Test(arguments: [2, 3, 5])
   func threadsAndBatchesChangeNothing(count: Int) throws {
-    let threads = try #require(i8k_threads_create(count))
-    defer { i8k_threads_delete(threads) }
+    let threads = try #require(thr_pool_create(count))
+    defer { thr_pool_delete(threads) }
     var random = SplitMix(state: UInt64(count))
     for (depthwise, size, input, output, groups, kernel) in [
       (false, 14, 64, 70, 1, 3), (false, 7, 130, 130, 1, 3), (false, 40, 3, 64, 1, 3), (true, 28, 96, 96, 1, 3),
@@ -248,7 +249,7 @@ private let builds = (0..<F32K_ISA_COUNT.rawValue).map { f32k_isa(rawValue: $0) 
 
   @Test func refusesWhatIsTooLarge() {
     var conv = f32k_conv()
-    (conv.isa, conv.groups) = (F32K_PORTABLE, 1)
+    (conv.isa, conv.groups) = (CPU_PORTABLE, 1)
     (conv.batch, conv.in_channels, conv.out_channels) = (1, 1 << 18, 1 << 18)
     (conv.in_height, conv.in_width, conv.out_height, conv.out_width) = (1, 1, 1 << 14, 1 << 14)
     (conv.kernel_height, conv.kernel_width) = (1 << 14, 1 << 14)

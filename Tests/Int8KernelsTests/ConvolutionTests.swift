@@ -1,5 +1,7 @@
 import Int8Kernels
+import Processor
 import Testing
+import Threads
 
 /// A convolution and random data for it; the seed alone decides everything.
 private struct Case {
@@ -82,7 +84,7 @@ private struct Case {
 
   var outputCount: Int { conv.batch * conv.out_height * conv.out_width * conv.out_channels }
 
-  func run(on isa: i8k_isa, threads: OpaquePointer? = nil) -> [Int8] {
+  func run(on isa: cpu_isa, threads: OpaquePointer? = nil) -> [Int8] {
     var conv = conv
     conv.isa = isa
     #expect(i8k_conv_supports(&conv))
@@ -103,7 +105,7 @@ private struct Case {
   }
 
   /// The sum with `other`, which lies where the output does if `inPlace`.
-  func run(on isa: i8k_isa, adding other: [Int8], _ add: i8k_add, inPlace: Bool, threads: OpaquePointer?) -> [Int8] {
+  func run(on isa: cpu_isa, adding other: [Int8], _ add: i8k_add, inPlace: Bool, threads: OpaquePointer?) -> [Int8] {
     var conv = conv
     conv.isa = isa
     let packed = UnsafeMutableRawPointer.allocate(byteCount: i8k_conv_packed_size(&conv), alignment: 64)
@@ -178,7 +180,7 @@ struct SplitMix: RandomNumberGenerator {
   }
 }
 
-private let builds = (0..<I8K_ISA_COUNT.rawValue).map { i8k_isa(rawValue: $0) }.filter { i8k_isa_available($0) }
+private let builds = (0..<CPU_ISA_COUNT.rawValue).map { cpu_isa(rawValue: $0) }.filter { i8k_isa_available($0) }
 
 @Suite struct ConvolutionTests {
   /// Every number of channels up to a block and a bit, on every build of this processor.
@@ -189,7 +191,7 @@ private let builds = (0..<I8K_ISA_COUNT.rawValue).map { i8k_isa(rawValue: $0) }.
       let test = Case(depthwise: depthwise, channels: channels, using: &random)
       let expected = test.expected()
       for build in builds {
-        #expect(test.run(on: build) == expected, "\(String(cString: i8k_isa_name(build))) \(test.conv)")
+        #expect(test.run(on: build) == expected, "\(String(cString: cpu_isa_name(build))) \(test.conv)")
       }
     }
   }
@@ -204,9 +206,9 @@ private let builds = (0..<I8K_ISA_COUNT.rawValue).map { i8k_isa(rawValue: $0) }.
     var add = i8k_add()
     try #require(i8k_add_init(&add, [0.03, Float(seed) * 0.01, 0.05], [3, Int8(seed), -128], -100, 120))
     var expected = [Int8](repeating: 0, count: other.count)
-    i8k_add_run(I8K_PORTABLE, &add, test.expected(), other, &expected, other.count)
-    let threads = i8k_threads_create(2)
-    defer { i8k_threads_delete(threads) }
+    i8k_add_run(CPU_PORTABLE, &add, test.expected(), other, &expected, other.count)
+    let threads = thr_pool_create(2)
+    defer { thr_pool_delete(threads) }
     for build in builds {
       for inPlace in [false, true] {
         #expect(test.run(on: build, adding: other, add, inPlace: inPlace, threads: nil) == expected)
@@ -224,7 +226,7 @@ private let builds = (0..<I8K_ISA_COUNT.rawValue).map { i8k_isa(rawValue: $0) }.
       test.becomeProduct(rows: rows, outChannels: outputs, using: &random)
       let expected = test.expected()
       for build in builds {
-        #expect(test.run(on: build) == expected, "\(String(cString: i8k_isa_name(build))) \(outputs) channels")
+        #expect(test.run(on: build) == expected, "\(String(cString: cpu_isa_name(build))) \(outputs) channels")
       }
     }
   }
@@ -243,7 +245,7 @@ private let builds = (0..<I8K_ISA_COUNT.rawValue).map { i8k_isa(rawValue: $0) }.
       }
       let expected = test.expected()
       for build in builds {
-        #expect(test.run(on: build) == expected, "\(String(cString: i8k_isa_name(build))) \(test.conv)")
+        #expect(test.run(on: build) == expected, "\(String(cString: cpu_isa_name(build))) \(test.conv)")
       }
     }
   }
@@ -259,7 +261,7 @@ private let builds = (0..<I8K_ISA_COUNT.rawValue).map { i8k_isa(rawValue: $0) }.
         test.reshape(kernel: kernel, stride: stride, dilation: dilation, size: size, using: &random)
         let expected = test.expected()
         for build in builds {
-          #expect(test.run(on: build) == expected, "\(String(cString: i8k_isa_name(build))) \(test.conv)")
+          #expect(test.run(on: build) == expected, "\(String(cString: cpu_isa_name(build))) \(test.conv)")
         }
       }
     }
@@ -276,7 +278,7 @@ private let builds = (0..<I8K_ISA_COUNT.rawValue).map { i8k_isa(rawValue: $0) }.
       large += 1
       let expected = test.expected()
       for build in builds {
-        #expect(test.run(on: build) == expected, "\(String(cString: i8k_isa_name(build))) \(test.conv)")
+        #expect(test.run(on: build) == expected, "\(String(cString: cpu_isa_name(build))) \(test.conv)")
       }
     }
   }
@@ -288,7 +290,7 @@ private let builds = (0..<I8K_ISA_COUNT.rawValue).map { i8k_isa(rawValue: $0) }.
       let test = Case(depthwise: false, channels: groups * depth, groups: groups, batch: batch, using: &random)
       let expected = test.expected()
       for build in builds {
-        #expect(test.run(on: build) == expected, "\(String(cString: i8k_isa_name(build))) \(test.conv)")
+        #expect(test.run(on: build) == expected, "\(String(cString: cpu_isa_name(build))) \(test.conv)")
       }
     }
   }
@@ -296,8 +298,8 @@ private let builds = (0..<I8K_ISA_COUNT.rawValue).map { i8k_isa(rawValue: $0) }.
   /// Large enough to be divided: by rows, by output channels, with a padded copy, over images.
   @Test(arguments: [2, 3, 5])
   func threadsChangeNothing(count: Int) throws {
-    let threads = try #require(i8k_threads_create(count))
-    defer { i8k_threads_delete(threads) }
+    let threads = try #require(thr_pool_create(count))
+    defer { thr_pool_delete(threads) }
     var random = SplitMix(state: UInt64(count))
     for (depthwise, size, input, output, batch, groups) in [
       (false, 14, 64, 70, 1, 1), (false, 7, 130, 130, 1, 1), (false, 40, 3, 64, 2, 1), (true, 28, 96, 96, 1, 1),
@@ -335,7 +337,7 @@ private let builds = (0..<I8K_ISA_COUNT.rawValue).map { i8k_isa(rawValue: $0) }.
           for k in 0..<depth {
             sum += (Int32(input[row * depth + k]) - Int32(test.conv.in_zero_point)) * Int32(test.filter[c * depth + k])
           }
-          #expect(sums[row * stride + c] == sum, "\(String(cString: i8k_isa_name(build))) row \(row) channel \(c)")
+          #expect(sums[row * stride + c] == sum, "\(String(cString: cpu_isa_name(build))) row \(row) channel \(c)")
         }
       }
     }
@@ -343,7 +345,7 @@ private let builds = (0..<I8K_ISA_COUNT.rawValue).map { i8k_isa(rawValue: $0) }.
 
   @Test func refusesWhatIsTooLarge() {
     var conv = i8k_conv()
-    (conv.isa, conv.groups) = (I8K_PORTABLE, 1)
+    (conv.isa, conv.groups) = (CPU_PORTABLE, 1)
     (conv.batch, conv.in_channels, conv.out_channels) = (1, 1 << 18, 1 << 18)
     (conv.in_height, conv.in_width, conv.out_height, conv.out_width) = (1, 1, 1 << 14, 1 << 14)
     (conv.kernel_height, conv.kernel_width) = (1 << 14, 1 << 14)

@@ -1,5 +1,7 @@
 import Int8Kernels
+import Processor
 import Testing
+import Threads
 
 /// Packed filters are what kernels.h says, byte by byte: a file of packed weights outlives the build that wrote it.
 @Suite struct PackTests {
@@ -48,14 +50,14 @@ import Testing
   ])
   func filtersAreLaidOutAsDefined(inputs: Int, outputs: Int, kernel: Int, groups: Int) throws {
     var random = SplitMix(state: UInt64(inputs * outputs))
-    let threads = try #require(i8k_threads_create(2))
-    defer { i8k_threads_delete(threads) }
+    let threads = try #require(thr_pool_create(2))
+    defer { thr_pool_delete(threads) }
     let count = outputs * inputs / groups * kernel * kernel
     for isExtreme in [false, true] {
       let filter = (0..<count).map { _ in isExtreme ? Int8.min : Int8.random(in: -128...127, using: &random) }
       let bias = (0..<outputs).map { _ in Int32.random(in: -1_000_000...1_000_000, using: &random) }
       let scales = (0..<outputs).map { _ in Float.random(in: 0.001...0.9, using: &random) }
-      for (isa, inputOffset) in [(I8K_PORTABLE, Int32(0)), (I8K_AVX2, 0), (I8K_AVX512_VNNI, 128)]
+      for (isa, inputOffset) in [(CPU_PORTABLE, Int32(0)), (CPU_AVX2, 0), (CPU_AVX512_VNNI, 128)]
       where i8k_isa_available(isa) {
         var conv = i8k_conv()
         (conv.isa, conv.groups, conv.batch) = (isa, groups, 1)
@@ -73,7 +75,7 @@ import Testing
           packed.initializeMemory(as: UInt8.self, repeating: 0x5a, count: definition.count)
           i8k_conv_pack(&conv, filter, bias, scales, packed, threads)
           let bytes = UnsafeRawBufferPointer(start: packed, count: definition.count)
-          #expect(bytes.elementsEqual(definition), "\(String(cString: i8k_isa_name(isa)))")
+          #expect(bytes.elementsEqual(definition), "\(String(cString: cpu_isa_name(isa)))")
         }
       }
     }

@@ -8,22 +8,21 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "Int8Threads.h"
+#include "Processor.h"
+#include "Threads.h"
 
-// One build of the kernels for each. Packed weights belong to the build they were packed for. Builds differ in the last
-// bits.
-enum f32k_isa { F32K_PORTABLE, F32K_AVX2, F32K_AVX512, F32K_ISA_COUNT };
+// There are builds of the kernels for some instruction sets. Packed weights belong to the build they were packed for.
+// Builds differ in the last bits.
+bool f32k_isa_available(enum cpu_isa isa);
 
-// The best build that this processor runs.
-enum f32k_isa f32k_isa(void);
-bool f32k_isa_available(enum f32k_isa isa);
-const char *f32k_isa_name(enum f32k_isa isa);
+// Of the best build that this processor runs.
+enum cpu_isa f32k_isa(void);
 
 // A convolution of (N, H, W, C) with filter (O, H, W, I), in groups of channels, or depthwise (a group for each
 // channel, in_channels == out_channels; `groups` is not looked at). Sizes are at least 1 and consistent, channels are
 // multiples of `groups`; padding is filled with zeros. NaN stays NaN.
 struct f32k_conv {
-  enum f32k_isa isa;
+  enum cpu_isa isa;
   bool depthwise;
   size_t batch, in_height, in_width, in_channels, out_height, out_width, out_channels;
   size_t groups, kernel_height, kernel_width, stride_height, stride_width, dilation_height, dilation_width;
@@ -59,6 +58,6 @@ void f32k_conv_setup(const struct f32k_conv *conv, void *scratch);
 // After setup with the same scratch memory, made for at least the number of `threads`. threads may be NULL.
 void f32k_conv_run(
     const struct f32k_conv *conv, const void *packed, const float *input, float *output, void *scratch,
-    struct i8k_threads *threads);
+    struct thr_pool *threads);
 
 #endif  // FLOAT_KERNELS_H
