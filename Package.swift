@@ -67,9 +67,11 @@ let package = Package(
     .target(name: "Processor", path: "CRuntime/Processor", cSettings: strictC),
     .target(name: "Threads", path: "CRuntime/Threads", cSettings: strictC),
     .target(
-      name: "Int8Kernels", dependencies: ["Processor", "Threads"], path: "CRuntime/Int8Kernels", cSettings: strictC),
+      name: "Int8Kernels", dependencies: ["DelegateSchema", "Processor", "Threads"], path: "CRuntime/Int8Kernels",
+      cSettings: strictC),
     .target(
-      name: "FloatKernels", dependencies: ["Processor", "Threads"], path: "CRuntime/FloatKernels", cSettings: strictC),
+      name: "FloatKernels", dependencies: ["DelegateSchema", "Processor", "Threads"], path: "CRuntime/FloatKernels",
+      cSettings: strictC),
     .target(
       name: "Peak", dependencies: ["Processor"], path: "CRuntime/Peak", cSettings: strictC,
       linkerSettings: [.linkedLibrary("pthreadpool")]),
@@ -84,7 +86,7 @@ let package = Package(
 
     // MARK: - Tests
     .target(
-      name: "TestSupport", dependencies: ["TensorCore", "TorchFormats"], path: "Tests/TestSupport",
+      name: "TestSupport", dependencies: ["DelegateSchema", "TensorCore", "TorchFormats"], path: "Tests/TestSupport",
       swiftSettings: swift),
     tests("TensorCoreTests", of: ["TensorCore"]),
     tests("OperatorsTests", of: ["TensorCore", "Operators"]),
@@ -97,8 +99,8 @@ let package = Package(
     tests("QuantizationTests", of: ["TensorCore", "GraphIR", "Quantization", "XNNPACKBackend", "Swiftlet"]),
     tests("ThreadsTests", of: ["Threads"]),
     tests("PeakTests", of: ["Peak", "Processor"]),
-    tests("Int8KernelsTests", of: ["Int8Kernels", "Processor", "Threads"]),
-    tests("FloatKernelsTests", of: ["FloatKernels", "Processor", "Threads"]),
+    tests("Int8KernelsTests", of: ["DelegateSchema", "Int8Kernels", "Processor", "Threads"]),
+    tests("FloatKernelsTests", of: ["DelegateSchema", "FloatKernels", "Processor", "Threads"]),
     tests("XNNPACKBackendTests", of: ["Swiftlet", "XNNPACKBackend"]),
     tests("VisionTests", of: ["TensorCore", "Vision"]),
     tests("EndToEndTests", of: ["NN", "Runtime", "Swiftlet"]),

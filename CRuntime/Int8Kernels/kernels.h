@@ -85,12 +85,13 @@ static inline size_t i8k_block_width(size_t channels) {
 
 // Whether columns of a depthwise window begin groups of interleaved taps.
 static inline bool i8k_by_columns(const struct i8k_conv *conv) {
-  return conv->kernel_height == conv->kernel_width && (conv->kernel_width == 3 || conv->kernel_width == 5);
+  const size_t height = conv->window.kernel_height, width = conv->window.kernel_width;
+  return height == width && (width == 3 || width == 5);
 }
 
 // Packed bytes of a channel of a depthwise block.
 static inline size_t i8k_depthwise_bytes(const struct i8k_conv *conv, bool interleaved) {
-  const size_t height = conv->kernel_height, width = conv->kernel_width;
+  const size_t height = conv->window.kernel_height, width = conv->window.kernel_width;
   if (!interleaved) return 8 + height * width;
   return 8 + (i8k_by_columns(conv) ? i8k_round_up(height, 4) * width : i8k_round_up(height * width, 4));
 }
@@ -105,20 +106,5 @@ void i8k_depthwise_run(
 
 void i8k_avx512_vnni_depthwise(const struct i8k_depthwise_tile *tile);
 void i8k_avx512_vnni_add(const struct i8k_add *add, const struct i8k_rows *rows);
-
-// The shape of a convolution as the kernels see it.
-struct i8k_shape {
-  size_t groups, outputs;  // outputs of each; depthwise: all in one
-  size_t taps, depth;
-  bool by_rows;   // a tap is a row of the window: its pixels are consecutive in the (padded) image
-  bool copied;    // by_rows, and the image needs padding
-  bool direct;    // one tap, rows one after another: no pointers
-  size_t pixels;  // places of the output, over the batch
-  size_t images;  // that there are pointers for; those of the others are `images` images further
-  size_t unit;    // places of the output in these images
-  size_t padded_height, padded_width;
-};
-
-struct i8k_shape i8k_shape_of(const struct i8k_conv *conv);
 
 #endif  // I8K_KERNELS_H

@@ -164,7 +164,7 @@ XNX_DISPATCHED static void requantize_channels(
 static void average_row(void *context, size_t index) {
   const struct xnx_operator *op = context;
   const struct xnx_average *a = &op->as.average;
-  const struct xnx_image *in = &op->input_image, *out = &op->output_image;
+  const struct ds_image *in = &op->input_image, *out = &op->output_image;
   const size_t batch = index / out->height, out_y = index % out->height;
   const size_t channels = in->channels;
   const int8_t *image = (const int8_t *)op->inputs[0] + batch * in->height * in->width * channels;
@@ -189,7 +189,7 @@ static void average_row(void *context, size_t index) {
 }
 
 void xnx_kernel_average_pooling(const struct xnx_operator *op, struct thr_pool *threads) {
-  const struct xnx_image *in = &op->input_image, *out = &op->output_image;
+  const struct ds_image *in = &op->input_image, *out = &op->output_image;
   const bool small = in->batch * in->height * in->width * in->channels < XNX_PARALLEL_ELEMENTS;
   thr_parallelize(small ? NULL : threads, out->batch * out->height, average_row, (void *)(uintptr_t)op);
 }
@@ -229,7 +229,7 @@ static inline __attribute__((always_inline)) void maximum_of(
 
 XNX_DISPATCHED_WIDE static void maximum_row(const struct xnx_operator *op, size_t index) {
   const struct xnx_maximum m = op->as.maximum;
-  const struct xnx_image *in = &op->input_image, *out = &op->output_image;
+  const struct ds_image *in = &op->input_image, *out = &op->output_image;
   const size_t batch = index / out->height, out_y = index % out->height, out_width = out->width;
   const int8_t *image = (const int8_t *)op->inputs[0] + batch * in->height * in->width * in->channels;
   const struct xnx_span y = xnx_clipped(out_y, m.window.stride_height, m.window.pad_top, m.window.kernel_height, in->height);
@@ -250,7 +250,7 @@ XNX_DISPATCHED_WIDE static void maximum_row(const struct xnx_operator *op, size_
 static void run_maximum_row(void *context, size_t index) { maximum_row(context, index); }
 
 void xnx_kernel_max_pooling(const struct xnx_operator *op, struct thr_pool *threads) {
-  const struct xnx_image *in = &op->input_image, *out = &op->output_image;
+  const struct ds_image *in = &op->input_image, *out = &op->output_image;
   const bool small = in->batch * in->height * in->width * in->channels < XNX_PARALLEL_ELEMENTS;
   thr_parallelize(small ? NULL : threads, out->batch * out->height, run_maximum_row, (void *)(uintptr_t)op);
 }

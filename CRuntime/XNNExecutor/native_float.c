@@ -20,15 +20,9 @@ static void run(const struct xnx_operator *op, struct thr_pool *threads) {
 enum xnx_status xnx_reshape_native_float(struct xnx_operator *op) {
   struct xnx_native *native = &op->as.native;
   struct f32k_conv conv = native->float_conv;
-  const struct xnx_image *in = &op->input_image, *out = &op->output_image;
-  conv.batch = in->batch;
-  conv.in_height = in->height;
-  conv.in_width = in->width;
-  conv.in_channels = in->channels;
-  conv.out_height = out->height;
-  conv.out_width = out->width;
-  conv.out_channels = out->channels;
-  if (!f32k_conv_supports(&conv)) return XNX_UNSUPPORTED;
+  conv.in = op->input_image;
+  conv.out = op->output_image;
+  if (!f32k_conv_plan(&conv)) return XNX_UNSUPPORTED;
   if (native->packed != NULL && !f32k_conv_packs_alike(&conv, &native->float_conv)) return XNX_UNSUPPORTED;
   native->float_conv = conv;
   return XNX_OK;
@@ -51,23 +45,15 @@ enum xnx_status xnx_create_native_float(
     const struct xnx_operands *operands, const struct ds_window *window, struct xnx_bounds bounds,
     struct xnx_operator *op) {
   if (!xnx_is_native_float(operands->options)) return XNX_UNSUPPORTED;
-  const struct xnx_image *input = &op->input_image, *output = &op->output_image;
-  const bool depthwise = window->groups > 1 && (size_t)window->groups == input->channels;
+  const struct ds_image *input = &op->input_image, *output = &op->output_image;
+  const bool depthwise = window->groups > 1 && window->groups == input->channels;
   if (depthwise && output->channels != input->channels) return XNX_UNSUPPORTED;
   // The filters of a group are padded to 16: of fewer than 4 they would take more than the program's memory allows.
-  if (window->groups > 1 && !depthwise && output->channels / (size_t)window->groups < 4) return XNX_UNSUPPORTED;
+  if (window->groups > 1 && !depthwise && output->channels / window->groups < 4) return XNX_UNSUPPORTED;
   op->as.native.float_conv = (struct f32k_conv){
       .isa = f32k_isa(),
       .depthwise = depthwise,
-      .groups = (size_t)window->groups,
-      .kernel_height = (size_t)window->kernel_height,
-      .kernel_width = (size_t)window->kernel_width,
-      .stride_height = (size_t)window->stride_height,
-      .stride_width = (size_t)window->stride_width,
-      .dilation_height = (size_t)window->dilation_height,
-      .dilation_width = (size_t)window->dilation_width,
-      .pad_top = (size_t)window->pad_top,
-      .pad_left = (size_t)window->pad_left,
+      .window = *window,
       .min = bounds.min,
       .max = bounds.max,
   };

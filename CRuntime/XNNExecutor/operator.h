@@ -34,11 +34,6 @@ enum {
 };
 static const uint64_t XNX_MAX_BYTES = UINT64_C(1) << 40;  // of one tensor
 
-// (N, H, W, C), each at least 1, their product within XNX_MAX_BYTES.
-struct xnx_image {
-  size_t batch, height, width, channels;
-};
-
 // Places of the image along one dimension.
 struct xnx_span {
   size_t begin, end;
@@ -46,8 +41,8 @@ struct xnx_span {
 
 // The part of a window that lies inside the image.
 static inline struct xnx_span xnx_clipped(
-    size_t output, int32_t stride, int32_t before, int32_t kernel, size_t size) {
-  const ptrdiff_t first = (ptrdiff_t)output * stride - before, last = first + kernel;
+    size_t output, uint32_t stride, uint32_t before, uint32_t kernel, size_t size) {
+  const ptrdiff_t first = (ptrdiff_t)(output * stride) - before, last = first + kernel;
   return (struct xnx_span){first < 0 ? 0 : (size_t)first, last > (ptrdiff_t)size ? size : (size_t)last};
 }
 
@@ -165,7 +160,7 @@ struct xnx_operator {
   xnx_kernel_fn prologue, epilogue;            // run before and after the library's operators, or NULL
   size_t output_stride, output_start;          // CONVOLUTION_2D_CAT: elements between places, and before the first; or 0
   void *sums;                                  // CONVOLUTION_2D_ADD of the library: its output before the sum
-  struct xnx_image input_image, output_image;  // convolutions and pooling
+  struct ds_image input_image, output_image;  // convolutions and pooling
   size_t elements;                             // elementwise kinds; rows for CONCATENATE
   union {
     struct xnx_average average;

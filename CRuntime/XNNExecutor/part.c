@@ -23,7 +23,7 @@ static enum xnx_status convolution_of(
                         !xnx_same_quantization(other, output))) {
     return XNX_INVALID_NODE;
   }
-  const bool depthwise = part->window.groups > 1 && part->window.groups == input->sizes[input->rank - 1];
+  const bool depthwise = part->window.groups > 1 && part->window.groups == (uint32_t)input->sizes[input->rank - 1];
   if (input->type != DS_INT8 || depthwise || output->sizes[3] > XNX_MAX_CHANNELS) return XNX_UNSUPPORTED;
   convolution->node = *operands->node;
   convolution->node.kind = DS_CONVOLUTION_2D;

@@ -47,7 +47,7 @@ static enum xnx_status convolution_of(const struct xnx_operands *operands, struc
   if (input == NULL || input->type != other->type || output->type != other->type || !xnx_same_sizes(other, output)) {
     return XNX_INVALID_NODE;
   }
-  const bool depthwise = sum->window.groups > 1 && sum->window.groups == input->sizes[input->rank - 1];
+  const bool depthwise = sum->window.groups > 1 && sum->window.groups == (uint32_t)input->sizes[input->rank - 1];
   if (other->type != DS_INT8 || input->data != NULL || depthwise) return XNX_UNSUPPORTED;
   convolution->node = *operands->node;
   convolution->node.kind = DS_CONVOLUTION_2D;

@@ -7,6 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "DelegateSchema.h"
 #include "Processor.h"
 #include "Threads.h"
 
@@ -16,21 +17,35 @@ bool i8k_isa_available(enum cpu_isa isa);
 // Of the best build that this processor runs.
 enum cpu_isa i8k_isa(void);
 
-// A convolution of (N, H, W, C) with filter (O, H, W, I), in groups of channels, or depthwise (a group for each channel,
-// in_channels == out_channels; `groups` is not looked at). Sizes are at least 1 and consistent, channels are multiples of
-// `groups`; padding is filled with the zero point.
+// The shape of a convolution as the kernels see it.
+struct i8k_shape {
+  size_t groups, outputs;  // outputs of each; depthwise: all in one
+  size_t taps, depth;
+  bool by_rows;   // a tap is a row of the window: its pixels are consecutive in the (padded) image
+  bool copied;    // by_rows, and the image needs padding
+  bool direct;    // one tap, rows one after another: no pointers
+  size_t pixels;  // places of the output, over the batch
+  size_t images;  // that there are pointers for; those of the others are `images` images further
+  size_t unit;    // places of the output in these images
+  size_t padded_height, padded_width;
+};
+
+// A convolution of (N, H, W, C) with filter (O, H, W, I), in groups of channels, or depthwise: a group for each channel,
+// whatever the window says. Sizes are at least 1 and consistent. Padding is filled with the zero point; below and on the
+// right it reaches as far as the output's sizes say.
 struct i8k_conv {
   enum cpu_isa isa;
   bool depthwise;
-  size_t batch, in_height, in_width, in_channels, out_height, out_width, out_channels;
-  size_t groups, kernel_height, kernel_width, stride_height, stride_width, dilation_height, dilation_width;
-  size_t pad_top, pad_left;
-  size_t out_stride;  // bytes between places of the output, at least out_channels; 0: out_channels. Not depthwise, nor with a sum
+  struct ds_image in, out;
+  struct ds_window window;
+  size_t out_stride;  // bytes between places of the output, or 0: out.channels. Not depthwise, nor with a sum
   int8_t in_zero_point, out_zero_point, min, max;
+  struct i8k_shape shape;  // i8k_conv_plan sets it
 };
 
-// Whether there is a kernel for it whose buffers are of reasonable size. The functions below require it.
-bool i8k_conv_supports(const struct i8k_conv *conv);
+// Whether there is a kernel for it whose buffers are of reasonable size; sets its shape. To be called before all others,
+// and again when sizes have changed.
+bool i8k_conv_plan(struct i8k_conv *conv);
 
 // Changes with what i8k_conv_pack writes, so that packed weights of an earlier build are told.
 enum { I8K_PACKED_LAYOUT = 4 };
