@@ -45,7 +45,9 @@ let package = Package(
       imports: [
         "TensorCore", "Operators", "GraphIR", "Quantization", "ProgramFormat", "Lowering", "DelegateSchema",
       ]),
-    stage("Runtime", imports: ["TensorCore", "Operators", "ProgramFormat", "DelegateSchema", "XNNExecutor"]),
+    stage(
+      "Runtime",
+      imports: ["TensorCore", "SymbolicSizes", "Operators", "ProgramFormat", "DelegateSchema", "Processor", "XNNExecutor"]),
     stage("Vision", imports: ["TensorCore", "CTurboJPEG", "CPNG"]),
     stage(
       "Swiftlet",
@@ -53,7 +55,7 @@ let package = Package(
         "TensorCore", "SymbolicSizes", "Operators", "GraphIR", "NN", "TorchFormats", "Quantization", "ProgramFormat",
         "Lowering", "ExecuTorchFormat", "XNNPACKBackend", "Runtime", "Vision",
       ]),
-    stage("SwiftletTools", imports: ["Swiftlet", "XNNExecutor"]),
+    stage("SwiftletTools", imports: ["Swiftlet", "Peak", "Processor"]),
     .executableTarget(
       name: "swiftlet-cli",
       dependencies: ["Swiftlet", "SwiftletTools", .product(name: "ArgumentParser", package: "swift-argument-parser")],
@@ -65,12 +67,19 @@ let package = Package(
 
     // MARK: - C
     .target(name: "DelegateSchema", path: "CRuntime/DelegateSchema", cSettings: strictC),
+    .target(name: "Processor", path: "CRuntime/Processor", cSettings: strictC),
+    .target(name: "Threads", path: "CRuntime/Threads", cSettings: strictC),
     .target(
-      name: "Int8Kernels", path: "CRuntime/Int8Kernels", cSettings: strictC),
+      name: "Int8Kernels", dependencies: ["DelegateSchema", "Processor", "Threads"], path: "CRuntime/Int8Kernels",
+      cSettings: strictC),
     .target(
-      name: "FloatKernels", dependencies: ["Int8Kernels"], path: "CRuntime/FloatKernels", cSettings: strictC),
+      name: "FloatKernels", dependencies: ["DelegateSchema", "Processor", "Threads"], path: "CRuntime/FloatKernels",
+      cSettings: strictC),
     .target(
-      name: "XNNExecutor", dependencies: ["DelegateSchema", "FloatKernels", "Int8Kernels"],
+      name: "Peak", dependencies: ["Processor"], path: "CRuntime/Peak", cSettings: strictC,
+      linkerSettings: [.linkedLibrary("pthreadpool")]),
+    .target(
+      name: "XNNExecutor", dependencies: ["DelegateSchema", "FloatKernels", "Int8Kernels", "Processor", "Threads"],
       path: "CRuntime/XNNExecutor",
       cSettings: strictC,
       linkerSettings: [.linkedLibrary("XNNPACK"), .linkedLibrary("pthreadpool"), .linkedLibrary("m")]),
@@ -80,7 +89,7 @@ let package = Package(
 
     // MARK: - Tests
     .target(
-      name: "TestSupport", dependencies: ["TensorCore", "Operators", "GraphIR", "ProgramFormat", "TorchFormats"],
+      name: "TestSupport", dependencies: ["DelegateSchema", "TensorCore", "Operators", "GraphIR", "ProgramFormat", "TorchFormats"],
       path: "Tests/TestSupport",
       swiftSettings: swift),
     .target(
@@ -105,8 +114,10 @@ let package = Package(
     tests("SwiftletTests", of: ["PipelineTesting", "Swiftlet", "SwiftletTools"]),
     tests("SwiftletToolsTests", of: ["PipelineTesting", "Swiftlet", "SwiftletTools"]),
     tests("EndToEndTests", of: ["PipelineTesting", "NN", "Swiftlet", "SwiftletTools"]),
-    tests("Int8KernelsTests", of: ["Int8Kernels"]),
-    tests("FloatKernelsTests", of: ["FloatKernels", "Int8Kernels"]),
+    tests("ThreadsTests", of: ["Threads"]),
+    tests("PeakTests", of: ["Peak", "Processor"]),
+    tests("Int8KernelsTests", of: ["DelegateSchema", "Int8Kernels", "Processor", "Threads"]),
+    tests("FloatKernelsTests", of: ["DelegateSchema", "FloatKernels", "Processor", "Threads"]),
   ],
   swiftLanguageModes: [.v6],
   cLanguageStandard: .c11

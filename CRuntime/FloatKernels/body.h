@@ -108,7 +108,7 @@ INLINE void columns_of(
     const struct f32k_rows *d, const float *weights, size_t x, size_t channel, size_t count, const int rows,
     const int columns, const int kernel, const int stride, const bool checked) {
   const struct f32k_conv *conv = d->conv;
-  const size_t c = conv->in_channels, start = x * (size_t)stride - conv->pad_left;
+  const size_t c = conv->in.channels, start = x * (size_t)stride - conv->window.pad_left;
   vec sums[2][4], w[25];
   UNROLL for (int i = 0; i < rows; i++) {
     UNROLL for (int j = 0; j < columns; j++) sums[i][j] = load(weights);
@@ -116,7 +116,7 @@ INLINE void columns_of(
   UNROLL for (int i = 0; i < kernel * kernel; i++) w[i] = load(weights + (1 + i) * LANES);
   UNROLL for (int column = 0; column < (columns - 1) * stride + kernel; column++) {
     const size_t in_x = start + (size_t)column;
-    if (checked && in_x >= conv->in_width) continue;
+    if (checked && in_x >= conv->in.width) continue;
     UNROLL for (int y = 0; y < (rows - 1) * stride + kernel; y++) {
       const float *at = d->rows[y] + in_x * c + channel;
       const vec input = checked && count < LANES ? load_part(at, count) : load(at);
@@ -133,7 +133,7 @@ INLINE void columns_of(
   const float min = conv->min, max = conv->max;
   UNROLL for (int i = 0; i < rows; i++) {
     UNROLL for (int j = 0; j < columns; j++) {
-      float *at = output + ((size_t)i * conv->out_width + (size_t)j) * c;
+      float *at = output + ((size_t)i * conv->out.width + (size_t)j) * c;
       if (checked) {
         store_up_to(at, clamp(sums[i][j], min, max), count);
       } else {
@@ -147,7 +147,7 @@ INLINE void columns_of(
 INLINE void group_of(
     const struct f32k_rows *d, size_t x, const bool inside, const int rows, const int columns, const int kernel,
     const int stride) {
-  const size_t channels = d->conv->in_channels, block = (size_t)(LANES * (1 + kernel * kernel));
+  const size_t channels = d->conv->in.channels, block = (size_t)(LANES * (1 + kernel * kernel));
   const float *weights = d->packed;
   size_t c = 0;
   if (inside && columns == 4) {
@@ -162,10 +162,10 @@ INLINE void group_of(
 
 INLINE void window_of(const struct f32k_rows *d, const int rows, const int kernel, const int stride) {
   const struct f32k_conv *conv = d->conv;
-  for (size_t x = 0; x < conv->out_width; x += 4) {
+  for (size_t x = 0; x < conv->out.width; x += 4) {
     const size_t start = x * (size_t)stride, end = start + (size_t)(3 * stride + kernel);
-    const bool inside = start >= conv->pad_left && end <= conv->pad_left + conv->in_width;
-    const size_t left = conv->out_width - x;
+    const bool inside = start >= conv->window.pad_left && end <= conv->window.pad_left + conv->in.width;
+    const size_t left = conv->out.width - x;
     if (left >= 4) {
       group_of(d, x, inside, rows, 4, kernel, stride);
     } else if (left == 3) {
@@ -190,41 +190,43 @@ TARGET static void window_5_2_1(const struct f32k_rows *d) { window_of(d, 1, 5, 
 // One place of any window: taps in columns from `first` up to `end`.
 INLINE void place_of(const struct f32k_rows *d, size_t x, size_t row, size_t first, size_t end) {
   const struct f32k_conv *conv = d->conv;
-  const size_t c = conv->in_channels, start = x * conv->stride_width - conv->pad_left;
+  const struct ds_window *w = &conv->window;
+  const size_t c = conv->in.channels, start = x * w->stride_width - w->pad_left;
   const float *weights = d->packed;
-  float *output = d->output + (row * conv->out_width + x) * c;
+  float *output = d->output + (row * conv->out.width + x) * c;
   for (size_t channel = 0; channel < c; channel += LANES) {
     const size_t count = f32k_min(LANES, c - channel);
     vec sum = load(weights);
     for (size_t kx = first; kx < end; kx++) {
-      const size_t offset = (start + kx * conv->dilation_width) * c + channel;
-      for (size_t ky = 0; ky < conv->kernel_height; ky++) {
-        const float *at = d->rows[row * conv->stride_height + ky * conv->dilation_height] + offset;
+      const size_t offset = (start + kx * w->dilation_width) * c + channel;
+      for (size_t ky = 0; ky < w->kernel_height; ky++) {
+        const float *at = d->rows[row * w->stride_height + ky * w->dilation_height] + offset;
         const vec input = count < LANES ? load_part(at, count) : load(at);
-        sum = multiply_add(input, load(weights + (1 + ky * conv->kernel_width + kx) * LANES), sum);
+        sum = multiply_add(input, load(weights + (1 + ky * w->kernel_width + kx) * LANES), sum);
       }
     }
     store_up_to(output + channel, clamp(sum, conv->min, conv->max), count);
-    weights += LANES * (1 + conv->kernel_height * conv->kernel_width);
+    weights += LANES * (1 + conv->shape.taps);
   }
 }
 
 TARGET static void any_window(const struct f32k_rows *d) {
   const struct f32k_conv *conv = d->conv;
-  const size_t step = conv->dilation_width, right = conv->pad_left + conv->in_width;
-  for (size_t x = 0; x < conv->out_width; x++) {
-    const size_t left = x * conv->stride_width;
-    const size_t first = left < conv->pad_left ? f32k_divided(conv->pad_left - left, step) : 0;
-    const size_t end = left < right ? f32k_min(conv->kernel_width, f32k_divided(right - left, step)) : 0;
+  const struct ds_window *w = &conv->window;
+  const size_t step = w->dilation_width, right = w->pad_left + conv->in.width;
+  for (size_t x = 0; x < conv->out.width; x++) {
+    const size_t left = x * w->stride_width;
+    const size_t first = left < w->pad_left ? f32k_divided(w->pad_left - left, step) : 0;
+    const size_t end = left < right ? f32k_min(w->kernel_width, f32k_divided(right - left, step)) : 0;
     for (size_t row = 0; row < d->count; row++) place_of(d, x, row, first, end);
   }
 }
 
 static void depthwise(const struct f32k_rows *d) {
-  const struct f32k_conv *conv = d->conv;
-  const size_t kernel = conv->kernel_width, stride = conv->stride_width;
-  const bool square = conv->kernel_height == kernel && conv->stride_height == stride && conv->dilation_height == 1 &&
-                      conv->dilation_width == 1;
+  const struct ds_window *w = &d->conv->window;
+  const size_t kernel = w->kernel_width, stride = w->stride_width;
+  const bool square = w->kernel_height == kernel && w->stride_height == stride && w->dilation_height == 1 &&
+                      w->dilation_width == 1;
   if (square && kernel == 3 && stride == 1) {
     (d->count == 2 ? window_3_1_2 : window_3_1_1)(d);
   } else if (square && kernel == 3 && stride == 2) {

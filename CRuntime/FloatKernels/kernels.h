@@ -58,7 +58,7 @@ struct f32k_kernels {
 
 extern const struct f32k_kernels f32k_portable, f32k_avx2, f32k_avx512;
 
-const struct f32k_kernels *f32k_kernels_of(enum f32k_isa isa);
+const struct f32k_kernels *f32k_kernels_of(enum cpu_isa isa);
 
 static inline size_t f32k_round_up(size_t value, size_t multiple) {
   return (value + multiple - 1) / multiple * multiple;
@@ -67,23 +67,13 @@ static inline size_t f32k_divided(size_t a, size_t b) { return (a + b - 1) / b; 
 static inline size_t f32k_min(size_t a, size_t b) { return a < b ? a : b; }
 static inline size_t f32k_max(size_t a, size_t b) { return a > b ? a : b; }
 
-// The shape of a convolution as the kernels see it. Packed weights are the biases, each group's rounded up to whole
-// vectors, then blocks; depthwise: for each vector of channels its biases and taps.
-struct f32k_shape {
-  size_t groups, outputs, packed_outputs;  // outputs of each; with whole vectors
-  size_t taps, depth;
-  bool direct;    // one tap, rows one after another
-  bool by_lines;  // few channels: a tap is a line of the window
-  bool winograd;
-  size_t pixels;  // places of the output, over the batch
-};
-
-struct f32k_shape f32k_shape_of(const struct f32k_conv *conv);
+// Packed weights are the biases, each group's rounded up to whole vectors, then blocks; depthwise: for each vector of
+// channels its biases and taps.
 
 // winograd.c
 size_t f32k_winograd_scratch_size(const struct f32k_conv *conv, size_t threads);
 void f32k_winograd_run(
     const struct f32k_conv *conv, const float *packed, const float *input, float *output, void *scratch,
-    struct i8k_threads *threads);
+    struct thr_pool *threads);
 
 #endif  // F32K_KERNELS_H

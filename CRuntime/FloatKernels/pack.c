@@ -6,9 +6,10 @@
 enum { STEP = 16, WINOGRAD_STEP = 8 };  // elements of the filters that are moved together
 
 size_t f32k_conv_packed_size(const struct f32k_conv *conv) {
-  const struct f32k_shape shape = f32k_shape_of(conv);
-  const size_t depth = shape.winograd ? F32K_POINTS * shape.depth : shape.taps * (conv->depthwise ? 1 : shape.depth);
-  return shape.groups * shape.packed_outputs * (1 + depth) * sizeof(float);
+  const struct f32k_shape *shape = &conv->shape;
+  const size_t products = shape->taps * (conv->depthwise ? 1 : shape->depth);
+  const size_t depth = shape->winograd ? F32K_POINTS * shape->depth : products;
+  return shape->groups * shape->packed_outputs * (1 + depth) * sizeof(float);
 }
 
 // to[k][channel] = from[channel][k], of `count` channels in rows of `width`.
@@ -61,8 +62,8 @@ static void pack_winograd_block(const float *filter, float *to, size_t count, si
 static void pack_depthwise(
     const struct f32k_conv *conv, size_t taps, const float *filter, const float *bias, float *packed) {
   const size_t lanes = f32k_kernels_of(conv->isa)->lanes;
-  for (size_t c0 = 0; c0 < conv->out_channels; c0 += lanes, packed += lanes * (1 + taps)) {
-    const size_t count = f32k_min(lanes, conv->out_channels - c0);
+  for (size_t c0 = 0; c0 < conv->out.channels; c0 += lanes, packed += lanes * (1 + taps)) {
+    const size_t count = f32k_min(lanes, conv->out.channels - c0);
     memset(packed, 0, lanes * (1 + taps) * sizeof *packed);
     for (size_t c = 0; c < count; c++) {
       packed[c] = bias != NULL ? bias[c0 + c] : 0;
@@ -72,26 +73,26 @@ static void pack_depthwise(
 }
 
 void f32k_conv_pack(const struct f32k_conv *conv, const float *filter, const float *bias, void *packed) {
-  const struct f32k_shape shape = f32k_shape_of(conv);
+  const struct f32k_shape *shape = &conv->shape;
   if (conv->depthwise) {
-    pack_depthwise(conv, shape.taps, filter, bias, packed);
+    pack_depthwise(conv, shape->taps, filter, bias, packed);
     return;
   }
-  const size_t lanes = f32k_kernels_of(conv->isa)->lanes, depth = shape.taps * shape.depth;
-  float *biases = packed, *weights = biases + shape.groups * shape.packed_outputs;
-  for (size_t group = 0; group < shape.groups; group++, biases += shape.packed_outputs) {
-    memset(biases, 0, shape.packed_outputs * sizeof *biases);
-    if (bias != NULL) memcpy(biases, bias + group * shape.outputs, shape.outputs * sizeof *biases);
+  const size_t lanes = f32k_kernels_of(conv->isa)->lanes, depth = shape->taps * shape->depth;
+  float *biases = packed, *weights = biases + shape->groups * shape->packed_outputs;
+  for (size_t group = 0; group < shape->groups; group++, biases += shape->packed_outputs) {
+    memset(biases, 0, shape->packed_outputs * sizeof *biases);
+    if (bias != NULL) memcpy(biases, bias + group * shape->outputs, shape->outputs * sizeof *biases);
     size_t count;
-    for (size_t c = 0; c < shape.outputs; c += count, filter += count * depth) {
-      count = f32k_min(2 * lanes, shape.outputs - c);
+    for (size_t c = 0; c < shape->outputs; c += count, filter += count * depth) {
+      count = f32k_min(2 * lanes, shape->outputs - c);
       const size_t width = f32k_round_up(count, lanes);
-      if (shape.winograd) {
-        pack_winograd_block(filter, weights, count, width, shape.depth);
+      if (shape->winograd) {
+        pack_winograd_block(filter, weights, count, width, shape->depth);
       } else {
         pack_block(filter, weights, count, width, depth);
       }
-      weights += width * (shape.winograd ? F32K_POINTS * shape.depth : depth);
+      weights += width * (shape->winograd ? F32K_POINTS * shape->depth : depth);
     }
   }
 }

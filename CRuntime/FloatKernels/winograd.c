@@ -24,18 +24,18 @@ struct layout {
 };
 
 static struct layout layout_of(const struct f32k_conv *conv) {
-  const size_t lanes = f32k_kernels_of(conv->isa)->lanes, rows = f32k_divided(conv->out_height, 2);
-  const size_t columns = f32k_divided(conv->out_width, 2);
+  const size_t lanes = f32k_kernels_of(conv->isa)->lanes, rows = f32k_divided(conv->out.height, 2);
+  const size_t columns = f32k_divided(conv->out.width, 2);
   struct layout l = {
-      .rows = rows, .columns = columns, .tiles = conv->batch * rows * columns,
-      .depth = f32k_round_up(conv->in_channels, lanes)};
+      .rows = rows, .columns = columns, .tiles = conv->in.batch * rows * columns,
+      .depth = f32k_round_up(conv->in.channels, lanes)};
   const size_t most = MAX_POINT_BYTES / (F32K_POINTS * sizeof(float)) / l.depth;
   l.block = f32k_min(l.tiles, f32k_min(MAX_TILES, f32k_max(MIN_TILES, most)));
   l.in_stride = l.block * l.depth + PADDING;
   l.out_stride = l.block * 2 * lanes + PADDING;
   l.in_size = F32K_POINTS * l.in_stride;
   l.out_size = F32K_POINTS * l.out_stride;
-  l.scratch = f32k_round_up((conv->in_channels + F32K_MAX_LANES) * sizeof(float), 64);
+  l.scratch = f32k_round_up((conv->in.channels + F32K_MAX_LANES) * sizeof(float), 64);
   return l;
 }
 
@@ -78,15 +78,16 @@ static float *out_points(const struct run *run, size_t slot) { return in_points(
 static void transform(const struct run *run, size_t first, size_t count, size_t index, float *points) {
   const struct f32k_conv *conv = run->conv;
   const struct layout *l = &run->layout;
-  struct f32k_winograd task = {.channels = conv->in_channels, .point_stride = l->in_stride};
+  struct f32k_winograd task = {.channels = conv->in.channels, .point_stride = l->in_stride};
   for (size_t tile = first; tile < first + count; tile++, index++) {
     const size_t image = tile / (l->rows * l->columns), of_image = tile % (l->rows * l->columns);
-    const size_t top = of_image / l->columns * 2 - conv->pad_top, left = of_image % l->columns * 2 - conv->pad_left;
-    const float *pixels = run->input + image * conv->in_height * conv->in_width * conv->in_channels;
+    const size_t top = of_image / l->columns * 2 - conv->window.pad_top;
+    const size_t left = of_image % l->columns * 2 - conv->window.pad_left;
+    const float *pixels = run->input + image * conv->in.height * conv->in.width * conv->in.channels;
     for (size_t i = 0; i < F32K_POINTS; i++) {
       const size_t y = top + i / 4, x = left + i % 4;
-      const bool inside = y < conv->in_height && x < conv->in_width;
-      task.places[i] = inside ? pixels + (y * conv->in_width + x) * conv->in_channels : run->zeros;
+      const bool inside = y < conv->in.height && x < conv->in.width;
+      task.places[i] = inside ? pixels + (y * conv->in.width + x) * conv->in.channels : run->zeros;
     }
     task.points = points + index * l->depth;
     run->kernels->winograd_input(&task);
@@ -106,9 +107,9 @@ static void write_tiles(
     const size_t top = row % l->rows * 2, left = (first + i) % l->columns * 2;
     for (size_t j = 0; j < 4; j++) {
       const size_t y = top + j / 2, x = left + j % 2;
-      const bool inside = y < conv->out_height && x < conv->out_width;
-      const size_t pixel = (image * conv->out_height + y) * conv->out_width + x;
-      task.outputs[j] = inside ? run->output + pixel * conv->out_channels + channel : NULL;
+      const bool inside = y < conv->out.height && x < conv->out.width;
+      const size_t pixel = (image * conv->out.height + y) * conv->out.width + x;
+      task.outputs[j] = inside ? run->output + pixel * conv->out.channels + channel : NULL;
     }
     task.points = (float *)points + i * width;
     run->kernels->winograd_output(&task);
@@ -120,8 +121,8 @@ static void multiply(
     const struct run *run, size_t first, size_t count, size_t channel, const float *inputs, float *outputs) {
   static const float no_bias[F32K_MAX_BLOCK] = {0};
   const struct layout *l = &run->layout;
-  const size_t depth = run->conv->in_channels, lanes = run->kernels->lanes;
-  const size_t channels = f32k_min(2 * lanes, run->conv->out_channels - channel);
+  const size_t depth = run->conv->in.channels, lanes = run->kernels->lanes;
+  const size_t channels = f32k_min(2 * lanes, run->conv->out.channels - channel);
   const size_t width = f32k_round_up(channels, lanes), tiles = f32k_divided(count, run->kernels->max_rows);
   struct f32k_tile tile = {
       .taps = 1, .depth = depth, .input_stride = l->depth, .bias = no_bias,
@@ -149,7 +150,7 @@ static void whole_block(void *context, size_t index) {
   const size_t first = l->tiles * index / run->blocks, count = l->tiles * (index + 1) / run->blocks - first;
   const size_t slot = take_slot(run);
   transform(run, first, count, 0, in_points(run, slot));
-  for (size_t channel = 0; channel < run->conv->out_channels; channel += 2 * run->kernels->lanes) {
+  for (size_t channel = 0; channel < run->conv->out.channels; channel += 2 * run->kernels->lanes) {
     multiply(run, first, count, channel, in_points(run, slot), out_points(run, slot));
   }
   leave_slot(run, slot);
@@ -170,31 +171,31 @@ static void multiply_piece(void *context, size_t index) {
 
 void f32k_winograd_run(
     const struct f32k_conv *conv, const float *packed, const float *input, float *output, void *scratch,
-    struct i8k_threads *threads) {
-  const size_t lanes = f32k_kernels_of(conv->isa)->lanes, count = i8k_threads_count(threads);
+    struct thr_pool *threads) {
+  const size_t lanes = f32k_kernels_of(conv->isa)->lanes, count = thr_pool_count(threads);
   struct run run = {
       .conv = conv, .kernels = f32k_kernels_of(conv->isa), .layout = layout_of(conv), .packed = packed,
       .input = input, .zeros = scratch, .output = output,
-      .packed_outputs = f32k_round_up(conv->out_channels, lanes)};
+      .packed_outputs = conv->shape.packed_outputs};
   const struct layout *l = &run.layout;
   run.points = (float *)scratch + l->scratch / sizeof(float);
   run.slots = (atomic_flag *)(void *)(run.points + count * (l->in_size + l->out_size));
   for (size_t i = 0; i < count; i++) atomic_flag_clear_explicit(&run.slots[i], memory_order_relaxed);
-  const size_t channel_blocks = f32k_divided(conv->out_channels, 2 * lanes), tasks = TASKS_PER_THREAD * count;
+  const size_t channel_blocks = f32k_divided(conv->out.channels, 2 * lanes), tasks = TASKS_PER_THREAD * count;
   run.blocks = f32k_divided(l->tiles, l->block);
   if (count > 1 && run.blocks < tasks) {
     const size_t least = channel_blocks < 2 * count ? run.kernels->max_rows : MIN_TILES;
     run.blocks = f32k_max(run.blocks, f32k_min(f32k_divided(l->tiles, least), tasks));
   }
   if (count == 1 || run.blocks >= tasks || channel_blocks < 2 * count) {
-    i8k_parallelize(threads, run.blocks, whole_block, &run);
+    thr_parallelize(threads, run.blocks, whole_block, &run);
     return;
   }
   run.blocks = f32k_divided(l->tiles, l->block);
   for (size_t i = 0; i < run.blocks; i++) {
     run.first = l->tiles * i / run.blocks;
     run.count = l->tiles * (i + 1) / run.blocks - run.first;
-    i8k_parallelize(threads, f32k_divided(run.count, TRANSFORMED), transform_piece, &run);
-    i8k_parallelize(threads, channel_blocks, multiply_piece, &run);
+    thr_parallelize(threads, f32k_divided(run.count, TRANSFORMED), transform_piece, &run);
+    thr_parallelize(threads, channel_blocks, multiply_piece, &run);
   }
 }

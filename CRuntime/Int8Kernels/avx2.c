@@ -84,7 +84,9 @@ AVX2 static void gemm(const struct i8k_tile *t) {
 }
 
 AVX2 static void depthwise(const struct i8k_depthwise_tile *tile) { i8k_generic_depthwise(tile); }
+AVX2 static void add(const struct i8k_add *a, const struct i8k_rows *rows) { i8k_generic_add(a, rows); }
 
 const struct i8k_kernels i8k_avx2 = {
-    .max_rows = MAX_ROWS, .input_offset = 0, .interleaved = false, .gemm = gemm, .depthwise = depthwise};
+    .max_rows = MAX_ROWS, .input_offset = 0, .interleaved = false, .gemm = gemm, .depthwise = depthwise,
+    .add = add};
 #endif

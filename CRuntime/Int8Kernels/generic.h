@@ -48,31 +48,55 @@ static inline __attribute__((always_inline)) void i8k_generic_gemm(const struct 
 static inline __attribute__((always_inline)) void i8k_generic_depthwise_place(
     const struct i8k_depthwise_tile *t, size_t y, size_t x, size_t c0) {
   const struct i8k_conv *conv = t->conv;
+  const struct ds_window *window = &conv->window;
   const char *block = (const char *)t->packed + c0 * i8k_depthwise_bytes(conv, false);
   const int32_t *bias = (const int32_t *)(const void *)block;
   const float *scales = (const float *)(bias + I8K_DEPTHWISE_BLOCK);
   const int8_t *w = (const int8_t *)(scales + I8K_DEPTHWISE_BLOCK);
-  const size_t count = i8k_min(I8K_DEPTHWISE_BLOCK, conv->out_channels - c0);
+  const size_t count = i8k_min(I8K_DEPTHWISE_BLOCK, conv->out.channels - c0);
   uint32_t sums[I8K_DEPTHWISE_BLOCK];
   for (size_t c = 0; c < count; c++) sums[c] = (uint32_t)bias[c];
-  for (size_t ky = 0; ky < conv->kernel_height; ky++) {
+  for (size_t ky = 0; ky < window->kernel_height; ky++) {
     // Sizes before padding are unsigned: a place before the image wraps around to one far behind it.
-    const size_t iy = y * conv->stride_height + ky * conv->dilation_height - conv->pad_top;
-    for (size_t kx = 0; kx < conv->kernel_width; kx++, w += I8K_DEPTHWISE_BLOCK) {
-      const size_t ix = x * conv->stride_width + kx * conv->dilation_width - conv->pad_left;
-      const bool inside = iy < conv->in_height && ix < conv->in_width;
-      const int8_t *v = (inside ? t->input + (iy * conv->in_width + ix) * conv->in_channels : t->zero) + c0;
+    const size_t iy = y * window->stride_height + ky * window->dilation_height - window->pad_top;
+    for (size_t kx = 0; kx < window->kernel_width; kx++, w += I8K_DEPTHWISE_BLOCK) {
+      const size_t ix = x * window->stride_width + kx * window->dilation_width - window->pad_left;
+      const bool inside = iy < conv->in.height && ix < conv->in.width;
+      const int8_t *v = (inside ? t->input + (iy * conv->in.width + ix) * conv->in.channels : t->zero) + c0;
       for (size_t c = 0; c < count; c++) sums[c] += (uint32_t)(v[c] * w[c]);
     }
   }
-  int8_t *output = t->output + (y * conv->out_width + x) * conv->out_channels + c0;
+  int8_t *output = t->output + (y * conv->out.width + x) * conv->out.channels + c0;
   for (size_t c = 0; c < count; c++) output[c] = i8k_requantize_one((int32_t)sums[c], scales[c], t->requantize);
 }
 
 static inline __attribute__((always_inline)) void i8k_generic_depthwise(const struct i8k_depthwise_tile *t) {
   for (size_t c0 = t->first_channel; c0 < t->end_channel; c0 += I8K_DEPTHWISE_BLOCK) {
     for (size_t y = t->first_row; y < t->end_row; y++) {
-      for (size_t x = 0; x < t->conv->out_width; x++) i8k_generic_depthwise_place(t, y, x, c0);
+      for (size_t x = 0; x < t->conv->out.width; x++) i8k_generic_depthwise_place(t, y, x, c0);
+    }
+  }
+}
+
+// Not restrict: the output may lie where an operand does.
+static inline __attribute__((always_inline)) void i8k_generic_add(
+    const struct i8k_add *add, const struct i8k_rows *rows) {
+  const struct i8k_add q = *add;
+  const int32_t min = q.min - q.zero_point, max = q.max - q.zero_point;
+  enum { PART = 64 };
+  for (size_t row = 0; row < rows->count; row++) {
+    const int8_t *a = rows->a + row * rows->a_stride, *b = rows->b + row * rows->b_stride;
+    int8_t *output = rows->output + row * rows->output_stride;
+    for (size_t first = 0; first < rows->length; first += PART) {
+      const size_t count = i8k_min(PART, rows->length - first);
+      int8_t part[PART];
+      for (size_t i = 0; i < count; i++) {
+        int32_t x = (q.bias + a[first + i] * q.a_multiplier + b[first + i] * q.b_multiplier) >> q.shift;
+        x = x < min ? min : x;
+        x = x > max ? max : x;
+        part[i] = (int8_t)(x + q.zero_point);
+      }
+      memcpy(output + first, part, count);
     }
   }
 }

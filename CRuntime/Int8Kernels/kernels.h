@@ -47,6 +47,13 @@ struct i8k_depthwise_tile {
   size_t first_channel, end_channel;  // whole blocks, but for the last channels
 };
 
+// Rows of both operands of a sum and of the output, with the bytes between their starts.
+struct i8k_rows {
+  const int8_t *a, *b;
+  int8_t *output;
+  size_t a_stride, b_stride, output_stride, count, length;
+};
+
 // A block is bias (int32), scales (float), then weights, each for `width` channels.
 //   gemm: (taps, depth / 4 rounded up, width, 4) int8.
 //   depthwise: (taps, 64) int8, or with `interleaved` (groups of 4 taps, 4, 16, 4): lane i of vector q is byte
@@ -60,16 +67,12 @@ struct i8k_kernels {
   void (*gemm)(const struct i8k_tile *tile);
   void (*row)(const struct i8k_tile *tile);  // one row, without pointers, by any channels; or NULL
   void (*depthwise)(const struct i8k_depthwise_tile *tile);
+  void (*add)(const struct i8k_add *add, const struct i8k_rows *rows);
 };
-
-// Adds rows of `channels` bytes, with these strides between them.
-void i8k_add_rows(
-    enum i8k_isa isa, const struct i8k_add *add, const int8_t *products, size_t products_stride, const int8_t *other,
-    int8_t *output, size_t stride, size_t rows, size_t channels);
 
 extern const struct i8k_kernels i8k_portable, i8k_avx2, i8k_avx512_vnni;
 
-const struct i8k_kernels *i8k_kernels_of(enum i8k_isa isa);
+const struct i8k_kernels *i8k_kernels_of(enum cpu_isa isa);
 
 static inline size_t i8k_round_up(size_t value, size_t multiple) {
   return (value + multiple - 1) / multiple * multiple;
@@ -82,12 +85,13 @@ static inline size_t i8k_block_width(size_t channels) {
 
 // Whether columns of a depthwise window begin groups of interleaved taps.
 static inline bool i8k_by_columns(const struct i8k_conv *conv) {
-  return conv->kernel_height == conv->kernel_width && (conv->kernel_width == 3 || conv->kernel_width == 5);
+  const size_t height = conv->window.kernel_height, width = conv->window.kernel_width;
+  return height == width && (width == 3 || width == 5);
 }
 
 // Packed bytes of a channel of a depthwise block.
 static inline size_t i8k_depthwise_bytes(const struct i8k_conv *conv, bool interleaved) {
-  const size_t height = conv->kernel_height, width = conv->kernel_width;
+  const size_t height = conv->window.kernel_height, width = conv->window.kernel_width;
   if (!interleaved) return 8 + height * width;
   return 8 + (i8k_by_columns(conv) ? i8k_round_up(height, 4) * width : i8k_round_up(height * width, 4));
 }
@@ -98,23 +102,9 @@ static inline size_t i8k_depthwise_fold(size_t channels) { return channels > 32 
 // `zero`: what a tile has.
 void i8k_depthwise_run(
     const struct i8k_conv *conv, const struct i8k_requantize *requantize, const void *packed, const int8_t *input,
-    int8_t *output, const int8_t *zero, struct i8k_threads *threads);
+    int8_t *output, const int8_t *zero, struct thr_pool *threads);
 
 void i8k_avx512_vnni_depthwise(const struct i8k_depthwise_tile *tile);
-
-// The shape of a convolution as the kernels see it.
-struct i8k_shape {
-  size_t groups, outputs;  // outputs of each; depthwise: all in one
-  size_t taps, depth;
-  bool by_rows;   // a tap is a row of the window: its pixels are consecutive in the (padded) image
-  bool copied;    // by_rows, and the image needs padding
-  bool direct;    // one tap, rows one after another: no pointers
-  size_t pixels;  // places of the output, over the batch
-  size_t images;  // that there are pointers for; those of the others are `images` images further
-  size_t unit;    // places of the output in these images
-  size_t padded_height, padded_width;
-};
-
-struct i8k_shape i8k_shape_of(const struct i8k_conv *conv);
+void i8k_avx512_vnni_add(const struct i8k_add *add, const struct i8k_rows *rows);
 
 #endif  // I8K_KERNELS_H

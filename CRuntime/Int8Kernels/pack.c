@@ -15,14 +15,14 @@ enum {
 };
 
 size_t i8k_conv_packed_size(const struct i8k_conv *conv) {
-  const struct i8k_shape shape = i8k_shape_of(conv);
+  const struct i8k_shape *shape = &conv->shape;
   if (conv->depthwise) {
-    return i8k_round_up(conv->out_channels, I8K_DEPTHWISE_BLOCK) *
+    return i8k_round_up(conv->out.channels, I8K_DEPTHWISE_BLOCK) *
            i8k_depthwise_bytes(conv, i8k_kernels_of(conv->isa)->interleaved);
   }
   const size_t size =
-      shape.groups * i8k_round_up(shape.outputs, I8K_HALF_BLOCK) * (8 + shape.taps * i8k_round_up(shape.depth, 4));
-  return shape.by_rows ? size + BY_ROWS_MARK : size;
+      shape->groups * i8k_round_up(shape->outputs, I8K_HALF_BLOCK) * (8 + shape->taps * i8k_round_up(shape->depth, 4));
+  return shape->by_rows ? size + BY_ROWS_MARK : size;
 }
 
 // bias - (offset + zero point) * sum of the weights, in two's complement.
@@ -117,7 +117,7 @@ static void pack_block(
 static void pack_depthwise_block(
     const struct i8k_conv *conv, const int8_t *filter, const int32_t *bias, const float *scales, int32_t offset,
     size_t count, void *block) {
-  const size_t height = conv->kernel_height, width = conv->kernel_width, taps = height * width;
+  const size_t height = conv->window.kernel_height, width = conv->window.kernel_width, taps = height * width;
   int32_t *biases = block;
   float *block_scales = (float *)(biases + I8K_DEPTHWISE_BLOCK);
   int8_t *weights = (int8_t *)(block_scales + I8K_DEPTHWISE_BLOCK);
@@ -136,7 +136,7 @@ static void pack_depthwise_block(
 static void pack_interleaved_block(
     const struct i8k_conv *conv, const int8_t *filter, const int32_t *bias, const float *scales, int32_t offset,
     size_t count, void *block) {
-  const size_t height = conv->kernel_height, width = conv->kernel_width, taps = height * width;
+  const size_t height = conv->window.kernel_height, width = conv->window.kernel_width, taps = height * width;
   const bool by_columns = i8k_by_columns(conv);
   const size_t part = I8K_DEPTHWISE_BLOCK / i8k_depthwise_fold(count);
   int32_t *biases = block;
@@ -161,7 +161,7 @@ static void pack_interleaved_block(
 }
 
 struct packing {
-  struct i8k_shape shape;
+  const struct i8k_shape *shape;
   const int8_t *filter;
   const int32_t *bias;
   const float *scales;
@@ -172,7 +172,7 @@ struct packing {
 
 static void pack_block_at(void *context, size_t index) {
   const struct packing *p = context;
-  const struct i8k_shape *shape = &p->shape;
+  const struct i8k_shape *shape = p->shape;
   const size_t group = index / p->group_blocks, of_group = index % p->group_blocks * I8K_BLOCK;
   const size_t c = group * shape->outputs + of_group, count = i8k_min(I8K_BLOCK, shape->outputs - of_group);
   const size_t packed_channel = group * i8k_round_up(shape->outputs, I8K_HALF_BLOCK) + of_group;
@@ -183,26 +183,26 @@ static void pack_block_at(void *context, size_t index) {
 
 void i8k_conv_pack(
     const struct i8k_conv *conv, const int8_t *filter, const int32_t *bias, const float *scales, void *packed,
-    struct i8k_threads *threads) {
-  const struct i8k_shape shape = i8k_shape_of(conv);
+    struct thr_pool *threads) {
+  const struct i8k_shape *shape = &conv->shape;
   const struct i8k_kernels *kernels = i8k_kernels_of(conv->isa);
   const int32_t offset = kernels->input_offset + conv->in_zero_point;
   if (!conv->depthwise) {
     struct packing packing = {
         .shape = shape, .filter = filter, .bias = bias, .scales = scales, .offset = offset,
-        .group_blocks = i8k_divided(shape.outputs, I8K_BLOCK), .packed = packed};
+        .group_blocks = i8k_divided(shape->outputs, I8K_BLOCK), .packed = packed};
     const bool is_small = i8k_conv_packed_size(conv) < PARALLEL_BYTES;
-    i8k_parallelize(is_small ? NULL : threads, shape.groups * packing.group_blocks, pack_block_at, &packing);
-    if (shape.by_rows) memset((char *)packed + i8k_conv_packed_size(conv) - BY_ROWS_MARK, 0, BY_ROWS_MARK);
+    thr_parallelize(is_small ? NULL : threads, shape->groups * packing.group_blocks, pack_block_at, &packing);
+    if (shape->by_rows) memset((char *)packed + i8k_conv_packed_size(conv) - BY_ROWS_MARK, 0, BY_ROWS_MARK);
     return;
   }
   char *block = packed;
   size_t count;
-  for (size_t c = 0; c < conv->out_channels; c += count) {
-    count = i8k_min(I8K_DEPTHWISE_BLOCK, conv->out_channels - c);
+  for (size_t c = 0; c < conv->out.channels; c += count) {
+    count = i8k_min(I8K_DEPTHWISE_BLOCK, conv->out.channels - c);
     const int32_t *block_bias = bias == NULL ? NULL : bias + c;
     (kernels->interleaved ? pack_interleaved_block : pack_depthwise_block)(
-        conv, filter + c * shape.taps, block_bias, scales + c, offset, count, block);
+        conv, filter + c * shape->taps, block_bias, scales + c, offset, count, block);
     block += I8K_DEPTHWISE_BLOCK * i8k_depthwise_bytes(conv, kernels->interleaved);
   }
 }

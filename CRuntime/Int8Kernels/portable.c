@@ -3,6 +3,8 @@
 
 static void gemm(const struct i8k_tile *tile) { i8k_generic_gemm(tile); }
 static void depthwise(const struct i8k_depthwise_tile *tile) { i8k_generic_depthwise(tile); }
+static void add(const struct i8k_add *a, const struct i8k_rows *rows) { i8k_generic_add(a, rows); }
 
 const struct i8k_kernels i8k_portable = {
-    .max_rows = 8, .input_offset = 0, .interleaved = false, .gemm = gemm, .depthwise = depthwise};
+    .max_rows = 8, .input_offset = 0, .interleaved = false, .gemm = gemm, .depthwise = depthwise,
+    .add = add};

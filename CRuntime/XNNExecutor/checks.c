@@ -83,25 +83,24 @@ enum xnx_status xnx_bounds_of(const struct ds_node *node, enum ds_type type, str
   return XNX_OK;
 }
 
-static bool is_image(const struct ds_value *value, struct xnx_image *image) {
+static bool is_image(const struct ds_value *value, struct ds_image *image) {
   if (value->rank != 4) return false;
-  *image = (struct xnx_image){
+  *image = (struct ds_image){
       (size_t)value->sizes[0], (size_t)value->sizes[1], (size_t)value->sizes[2], (size_t)value->sizes[3]};
   return true;
 }
 
-static bool is_extent(int32_t size, int32_t minimum) { return size >= minimum && size <= XNX_MAX_EXTENT; }
+static bool is_extent(uint32_t size, uint32_t minimum) { return size >= minimum && size <= XNX_MAX_EXTENT; }
 
 static bool fits(
-    size_t input, int32_t before, int32_t after, int32_t kernel, int32_t dilation, int32_t stride, size_t output) {
-  const uint64_t padded = (uint64_t)input + (uint64_t)before + (uint64_t)after;
-  const uint64_t reach = (uint64_t)(kernel - 1) * (uint64_t)dilation + 1;
-  return padded >= reach && (padded - reach) / (uint64_t)stride + 1 == output;
+    size_t input, uint32_t before, uint32_t after, uint32_t kernel, uint32_t dilation, uint32_t stride, size_t output) {
+  const uint64_t padded = (uint64_t)input + before + after, reach = (uint64_t)(kernel - 1) * dilation + 1;
+  return padded >= reach && (padded - reach) / stride + 1 == output;
 }
 
 enum xnx_status xnx_images_of(const struct xnx_operands *operands, struct xnx_operator *op) {
   const struct ds_window *w = &operands->node->as.window;
-  struct xnx_image *in = &op->input_image, *out = &op->output_image;
+  struct ds_image *in = &op->input_image, *out = &op->output_image;
   if (!is_image(operands->inputs[0], in) || !is_image(operands->output, out)) return XNX_INVALID_NODE;
   if (in->batch != out->batch) return XNX_INVALID_NODE;
   const bool valid = is_extent(w->kernel_height, 1) && is_extent(w->kernel_width, 1) &&
@@ -115,7 +114,7 @@ enum xnx_status xnx_images_of(const struct xnx_operands *operands, struct xnx_op
     return XNX_INVALID_NODE;
   }
   if (in->channels > XNX_MAX_CHANNELS || out->channels > XNX_MAX_CHANNELS) return XNX_UNSUPPORTED;
-  const uint64_t area = (uint64_t)w->kernel_height * (uint64_t)w->kernel_width;  // at most 2^40
+  const uint64_t area = (uint64_t)w->kernel_height * w->kernel_width;  // at most 2^40
   const uint64_t places = (uint64_t)out->height * (uint64_t)out->width;          // at most 2^40
   if (area > XNX_MAX_INDIRECTION || places > XNX_MAX_INDIRECTION || area * places > XNX_MAX_INDIRECTION) {
     return XNX_UNSUPPORTED;

@@ -119,11 +119,11 @@ static void convert_blocks(void *context, size_t index) {
   }
 }
 
-static void run(const struct xnx_operator *op, struct i8k_threads *threads) {
+static void run(const struct xnx_operator *op, struct thr_pool *threads) {
   const struct xnx_convert *c = &op->as.convert;
   const size_t elements = PLACES * c->channels, of_image = (c->places + PLACES - 1) / PLACES;
   struct blocks blocks = {op, of_image, c->images * of_image, (XNX_PARALLEL_ELEMENTS / 4 + elements - 1) / elements};
-  i8k_parallelize(
+  thr_parallelize(
       c->images * c->places * c->channels < XNX_PARALLEL_ELEMENTS ? NULL : threads,
       (blocks.count + blocks.step - 1) / blocks.step, convert_blocks, &blocks);
 }

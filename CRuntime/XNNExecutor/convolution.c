@@ -32,7 +32,7 @@ static enum xnx_status create_qc8(
   if (status != XNX_OK) return status;
   if (filter->zero_point != 0 || filter->scale == NULL) return XNX_INVALID_NODE;
   if (filter->scale_count != 1 && filter->scale_count != channels) return XNX_INVALID_NODE;
-  const bool depthwise = op->input_image.channels == (size_t)window->groups;
+  const bool depthwise = op->input_image.channels == window->groups;
   if (depthwise && !xnc_depthwise_is_exact(filter->data, xnx_element_count(filter))) return XNX_UNSUPPORTED;
 
   float *scales = malloc(2 * channels * sizeof *scales);
@@ -55,9 +55,9 @@ static enum xnx_status create_qc8(
 
 // A group is packed in tiles of up to 16 by 16 channels: many small groups take up to 256 times their filter's size.
 bool xnx_grouped_filter_fits(const struct ds_window *window, const struct xnx_operator *op) {
-  const uint64_t groups = (uint64_t)window->groups;
+  const uint64_t groups = window->groups;
   if (groups == 1) return true;
-  const uint64_t area = (uint64_t)window->kernel_height * (uint64_t)window->kernel_width;  // at most 2^28
+  const uint64_t area = (uint64_t)window->kernel_height * window->kernel_width;  // at most 2^28
   const uint64_t in = (op->input_image.channels / groups + 15) / 16 * 16;                    // at most 2^18, as out
   const uint64_t out = (op->output_image.channels / groups + 15) / 16 * 16;
   return groups * in <= XNX_MAX_GROUPED && groups * in * out <= XNX_MAX_GROUPED / area;
@@ -93,13 +93,13 @@ enum xnx_status xnx_reshape_convolution(const struct xnx_operands *operands, str
   const struct ds_window *w = &operands->node->as.window;
   enum xnx_status status = xnx_images_of(operands, op);
   if (status != XNX_OK) return status;
-  const struct xnx_image *in = &op->input_image, *out = &op->output_image;
-  if (w->groups < 1 || in->channels % (size_t)w->groups != 0 || out->channels % (size_t)w->groups != 0) {
+  const struct ds_image *in = &op->input_image, *out = &op->output_image;
+  if (w->groups < 1 || in->channels % w->groups != 0 || out->channels % w->groups != 0) {
     return XNX_INVALID_NODE;
   }
   if (filter == NULL || filter->rank != 4 || !xnx_is_constant(filter, op->type, xnx_element_count(filter)) ||
-      (size_t)filter->sizes[0] != out->channels || filter->sizes[1] != w->kernel_height ||
-      filter->sizes[2] != w->kernel_width || (size_t)filter->sizes[3] != in->channels / (size_t)w->groups) {
+      (size_t)filter->sizes[0] != out->channels || (uint32_t)filter->sizes[1] != w->kernel_height ||
+      (uint32_t)filter->sizes[2] != w->kernel_width || (size_t)filter->sizes[3] != in->channels / w->groups) {
     return XNX_INVALID_NODE;
   }
   return reshape_native(op);
@@ -121,16 +121,14 @@ enum xnx_status xnx_reshape_fully_connected(const struct xnx_operands *operands,
   }
   if (in_channels > XNX_MAX_CHANNELS || out_channels > XNX_MAX_CHANNELS) return XNX_UNSUPPORTED;
   if (!xnx_is_constant(filter, op->type, in_channels * out_channels)) return XNX_INVALID_NODE;
-  op->input_image = (struct xnx_image){1, 1, rows, in_channels};
-  op->output_image = (struct xnx_image){1, 1, rows, out_channels};
+  op->input_image = (struct ds_image){1, 1, rows, in_channels};
+  op->output_image = (struct ds_image){1, 1, rows, out_channels};
   return reshape_native(op);
 }
 
 enum xnx_status xnx_create_fully_connected(const struct xnx_operands *operands, struct xnx_operator *op) {
   enum xnx_status status = xnx_reshape_fully_connected(operands, op);
   if (status != XNX_OK) return status;
-  const struct ds_window window = {
-      .kernel_height = 1, .kernel_width = 1, .stride_height = 1, .stride_width = 1, .dilation_height = 1,
-      .dilation_width = 1, .groups = 1};
+  const struct ds_window window = DS_WINDOW_1X1;
   return create(operands, &window, op);
 }

@@ -111,17 +111,20 @@ static void scale_row(void *context, size_t index) {
   scale_sums(sums_of(d) + index * d->sums_stride, block->output + index * d->channels, d, rows_of(d)[index]);
 }
 
-static void run(const struct xnx_operator *op, struct i8k_threads *threads) {
+static void run(const struct xnx_operator *op, struct thr_pool *threads) {
   const struct xnx_dynamic *d = &op->as.dynamic;
   struct i8k_conv conv = d->native.conv;
   for (size_t first = 0; first < d->rows; first += d->block_rows) {
     struct block block = {
         d, (const float *)op->inputs[0] + first * d->depth, (float *)op->output + first * d->channels};
     const size_t left = d->rows - first, count = left < d->block_rows ? left : d->block_rows;
-    i8k_parallelize(count * d->depth < PARALLEL_ELEMENTS ? NULL : threads, count, quantize_row, &block);
-    conv.in_width = conv.out_width = count;
+    thr_parallelize(count * d->depth < PARALLEL_ELEMENTS ? NULL : threads, count, quantize_row, &block);
+    if (count != conv.in.width) {  // the last
+      conv.in.width = conv.out.width = count;
+      i8k_conv_plan(&conv);
+    }
     i8k_conv_sums(&conv, d->native.packed, quanta_of(d), sums_of(d), d->sums_stride, d->native.scratch, threads);
-    i8k_parallelize(count * d->channels < PARALLEL_ELEMENTS ? NULL : threads, count, scale_row, &block);
+    thr_parallelize(count * d->channels < PARALLEL_ELEMENTS ? NULL : threads, count, scale_row, &block);
   }
 }
 
@@ -137,8 +140,8 @@ enum xnx_status xnx_reshape_dynamic_linear(const struct xnx_operands *operands, 
   if (depth > XNX_MAX_CHANNELS || channels > XNX_MAX_CHANNELS) return XNX_UNSUPPORTED;
   if (!xnx_is_constant(filter, DS_INT8, depth * channels)) return XNX_INVALID_NODE;
   const size_t block_rows = rows < BLOCK_ROWS ? rows : BLOCK_ROWS;
-  op->input_image = (struct xnx_image){1, 1, block_rows, depth};
-  op->output_image = (struct xnx_image){1, 1, block_rows, channels};
+  op->input_image = (struct ds_image){1, 1, block_rows, depth};
+  op->output_image = (struct ds_image){1, 1, block_rows, channels};
   const enum xnx_status status = xnx_reshape_native(op);
   if (status != XNX_OK) return status;
   d->sums_stride = (channels + I8K_SUMS_MULTIPLE - 1) / I8K_SUMS_MULTIPLE * I8K_SUMS_MULTIPLE;
@@ -188,8 +191,7 @@ enum xnx_status xnx_create_dynamic_linear(const struct xnx_operands *operands, s
   struct xnx_dynamic *d = &op->as.dynamic;
   op->is_native = true;
   d->native.conv = (struct i8k_conv){
-      .isa = i8k_isa(), .groups = 1, .kernel_height = 1, .kernel_width = 1, .stride_height = 1, .stride_width = 1,
-      .dilation_height = 1, .dilation_width = 1, .min = INT8_MIN, .max = INT8_MAX};
+      .isa = i8k_isa(), .window = DS_WINDOW_1X1, .min = INT8_MIN, .max = INT8_MAX};
   enum xnx_status status = xnx_reshape_dynamic_linear(operands, op);
   if (status != XNX_OK) return status;
   d->min = operands->node->output_min;

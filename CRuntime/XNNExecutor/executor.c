@@ -79,7 +79,7 @@ static void initialize_library(void) { library_status = xnc_status(xnn_initializ
 // do without, and there are none before such an operator.
 struct xnx_threads {
   size_t count;
-  struct i8k_threads *own;       // NULL: the caller's thread alone
+  struct thr_pool *own;       // NULL: the caller's thread alone
   pthread_mutex_t mutex;         // of `pool` while it is NULL
   _Atomic(pthreadpool_t) pool;
 };
@@ -106,7 +106,7 @@ enum xnx_status xnx_threads_create(size_t thread_count, xnx_threads **threads_ou
   threads->count = thread_count > 1 ? thread_count : 1;
   pthread_mutex_init(&threads->mutex, NULL);
   if (thread_count > 1) {
-    threads->own = i8k_threads_create(thread_count);
+    threads->own = thr_pool_create(thread_count);
     if (threads->own == NULL) {
       xnx_threads_delete(threads);
       return XNX_OUT_OF_MEMORY;
@@ -119,7 +119,7 @@ enum xnx_status xnx_threads_create(size_t thread_count, xnx_threads **threads_ou
 void xnx_threads_delete(xnx_threads *threads) {
   if (threads == NULL) return;
   pthreadpool_destroy(threads->pool);
-  i8k_threads_delete(threads->own);
+  thr_pool_delete(threads->own);
   pthread_mutex_destroy(&threads->mutex);
   free(threads);
 }
@@ -244,7 +244,7 @@ enum xnx_status xnx_operator_run(xnx_operator *op) {
   }
   if (!needs_library_threads(op)) {
     struct parts parts = {.op = op, .status = XNX_OK};
-    i8k_parallelize(op->own, op->part_count, run_part, &parts);
+    thr_parallelize(op->own, op->part_count, run_part, &parts);
     return parts.status;
   }
   if (op->prologue != NULL) op->prologue(op, op->own);

@@ -36,12 +36,12 @@ static void run_piece(void *context, size_t index) {
 // Calls function(op, start, length) over [0, count), in pieces on the threads when that pays.
 static void run_elements(
     const struct xnx_operator *op, void (*function)(const struct xnx_operator *op, size_t start, size_t count),
-    size_t count, struct i8k_threads *threads) {
+    size_t count, struct thr_pool *threads) {
   if (count < XNX_PARALLEL_ELEMENTS) {
     function(op, 0, count);
   } else {
     struct pieces pieces = {op, function, count};
-    i8k_parallelize(threads, (count + PIECE - 1) / PIECE, run_piece, &pieces);
+    thr_parallelize(threads, (count + PIECE - 1) / PIECE, run_piece, &pieces);
   }
 }
 
@@ -79,7 +79,7 @@ static void look_up(const struct xnx_operator *op, size_t start, size_t count) {
   for (; i < count; i++) output[i] = table[input[i]];
 }
 
-void xnx_kernel_lookup_table(const struct xnx_operator *op, struct i8k_threads *threads) {
+void xnx_kernel_lookup_table(const struct xnx_operator *op, struct thr_pool *threads) {
   run_elements(op, look_up, op->elements, threads);
 }
 
@@ -110,7 +110,7 @@ static void quantize(const struct xnx_operator *op, size_t start, size_t count) 
   quantize_elements((const float *)op->inputs[0] + start, (int8_t *)op->output + start, count, op->as.quantize);
 }
 
-void xnx_kernel_quantize(const struct xnx_operator *op, struct i8k_threads *threads) {
+void xnx_kernel_quantize(const struct xnx_operator *op, struct thr_pool *threads) {
   run_elements(op, quantize, op->elements, threads);
 }
 
@@ -120,7 +120,7 @@ static void add(const struct xnx_operator *op, size_t start, size_t count) {
   i8k_add_run(i8k_isa(), &op->add, a + start, b + start, (int8_t *)op->output + start, count);
 }
 
-void xnx_kernel_add(const struct xnx_operator *op, struct i8k_threads *threads) {
+void xnx_kernel_add(const struct xnx_operator *op, struct thr_pool *threads) {
   run_elements(op, add, op->elements, threads);
 }
 
@@ -138,7 +138,7 @@ static void dequantize(const struct xnx_operator *op, size_t start, size_t count
   dequantize_elements(input, (float *)op->output + start, count, op->as.convert.factor, op->as.convert.zero_point);
 }
 
-void xnx_kernel_dequantize(const struct xnx_operator *op, struct i8k_threads *threads) {
+void xnx_kernel_dequantize(const struct xnx_operator *op, struct thr_pool *threads) {
   run_elements(op, dequantize, op->elements, threads);
 }
 
@@ -164,7 +164,7 @@ XNX_DISPATCHED static void requantize_channels(
 static void average_row(void *context, size_t index) {
   const struct xnx_operator *op = context;
   const struct xnx_average *a = &op->as.average;
-  const struct xnx_image *in = &op->input_image, *out = &op->output_image;
+  const struct ds_image *in = &op->input_image, *out = &op->output_image;
   const size_t batch = index / out->height, out_y = index % out->height;
   const size_t channels = in->channels;
   const int8_t *image = (const int8_t *)op->inputs[0] + batch * in->height * in->width * channels;
@@ -188,10 +188,10 @@ static void average_row(void *context, size_t index) {
   }
 }
 
-void xnx_kernel_average_pooling(const struct xnx_operator *op, struct i8k_threads *threads) {
-  const struct xnx_image *in = &op->input_image, *out = &op->output_image;
+void xnx_kernel_average_pooling(const struct xnx_operator *op, struct thr_pool *threads) {
+  const struct ds_image *in = &op->input_image, *out = &op->output_image;
   const bool small = in->batch * in->height * in->width * in->channels < XNX_PARALLEL_ELEMENTS;
-  i8k_parallelize(small ? NULL : threads, out->batch * out->height, average_row, (void *)(uintptr_t)op);
+  thr_parallelize(small ? NULL : threads, out->batch * out->height, average_row, (void *)(uintptr_t)op);
 }
 
 // The window's part inside the image: rows, `row_stride` apart, of pixels of all channels.
@@ -229,7 +229,7 @@ static inline __attribute__((always_inline)) void maximum_of(
 
 XNX_DISPATCHED_WIDE static void maximum_row(const struct xnx_operator *op, size_t index) {
   const struct xnx_maximum m = op->as.maximum;
-  const struct xnx_image *in = &op->input_image, *out = &op->output_image;
+  const struct ds_image *in = &op->input_image, *out = &op->output_image;
   const size_t batch = index / out->height, out_y = index % out->height, out_width = out->width;
   const int8_t *image = (const int8_t *)op->inputs[0] + batch * in->height * in->width * in->channels;
   const struct xnx_span y = xnx_clipped(out_y, m.window.stride_height, m.window.pad_top, m.window.kernel_height, in->height);
@@ -249,10 +249,10 @@ XNX_DISPATCHED_WIDE static void maximum_row(const struct xnx_operator *op, size_
 
 static void run_maximum_row(void *context, size_t index) { maximum_row(context, index); }
 
-void xnx_kernel_max_pooling(const struct xnx_operator *op, struct i8k_threads *threads) {
-  const struct xnx_image *in = &op->input_image, *out = &op->output_image;
+void xnx_kernel_max_pooling(const struct xnx_operator *op, struct thr_pool *threads) {
+  const struct ds_image *in = &op->input_image, *out = &op->output_image;
   const bool small = in->batch * in->height * in->width * in->channels < XNX_PARALLEL_ELEMENTS;
-  i8k_parallelize(small ? NULL : threads, out->batch * out->height, run_maximum_row, (void *)(uintptr_t)op);
+  thr_parallelize(small ? NULL : threads, out->batch * out->height, run_maximum_row, (void *)(uintptr_t)op);
 }
 
 // Rows of all parts. Those of the library's operator are of one part after another, far from their place in a cache.
@@ -274,10 +274,10 @@ static void concatenate_rows(void *context, size_t index) {
   }
 }
 
-void xnx_kernel_concatenate(const struct xnx_operator *op, struct i8k_threads *threads) {
+void xnx_kernel_concatenate(const struct xnx_operator *op, struct thr_pool *threads) {
   const bool small = op->elements * op->as.columns.stride < XNX_PARALLEL_ELEMENTS;
   const size_t pieces = (op->elements + CONCATENATED_ROWS - 1) / CONCATENATED_ROWS;
-  i8k_parallelize(small ? NULL : threads, pieces, concatenate_rows, (void *)(uintptr_t)op);
+  thr_parallelize(small ? NULL : threads, pieces, concatenate_rows, (void *)(uintptr_t)op);
 }
 
 // Tiles of 16 x 16 elements keep both sides of a transpose in the first-level cache. Sizes that are constants at their
@@ -336,7 +336,7 @@ static void transpose_bands(void *context, size_t index) {
   for (size_t i = first; i < end; i++) transpose_band(bands->op, i / bands->of_matrix, i % bands->of_matrix);
 }
 
-void xnx_kernel_transpose(const struct xnx_operator *op, struct i8k_threads *threads) {
+void xnx_kernel_transpose(const struct xnx_operator *op, struct thr_pool *threads) {
   const struct xnx_matrices *m = &op->as.matrices;
   const size_t bytes = m->rows * m->columns * m->element_size;
   if (m->rows == 1 || m->columns == 1) {
@@ -345,7 +345,7 @@ void xnx_kernel_transpose(const struct xnx_operator *op, struct i8k_threads *thr
   }
   const size_t of_matrix = (m->columns + TILE - 1) / TILE, band_bytes = m->rows * TILE * m->element_size;
   struct bands bands = {op, of_matrix, m->count * of_matrix, (PIECE + band_bytes - 1) / band_bytes};
-  i8k_parallelize(
+  thr_parallelize(
       m->count * bytes < XNX_PARALLEL_ELEMENTS ? NULL : threads, (bands.count + bands.step - 1) / bands.step,
       transpose_bands, &bands);
 }

@@ -10,7 +10,7 @@ struct window_part {
 };
 
 static struct window_part part_of(const struct xnx_operator *op, const struct ds_window *w, size_t row, size_t out_x) {
-  const struct xnx_image *in = &op->input_image;
+  const struct ds_image *in = &op->input_image;
   const size_t batch = row / op->output_image.height, out_y = row % op->output_image.height;
   const struct xnx_span y = xnx_clipped(out_y, w->stride_height, w->pad_top, w->kernel_height, in->height);
   const struct xnx_span x = xnx_clipped(out_x, w->stride_width, w->pad_left, w->kernel_width, in->width);
@@ -93,16 +93,16 @@ static void average_row(void *context, size_t row) {
 }
 
 static void run_rows(
-    const struct xnx_operator *op, void (*function)(void *context, size_t row), struct i8k_threads *threads) {
-  const struct xnx_image *in = &op->input_image, *out = &op->output_image;
+    const struct xnx_operator *op, void (*function)(void *context, size_t row), struct thr_pool *threads) {
+  const struct ds_image *in = &op->input_image, *out = &op->output_image;
   const bool small = in->batch * in->height * in->width * in->channels < XNX_PARALLEL_ELEMENTS;
-  i8k_parallelize(small ? NULL : threads, out->batch * out->height, function, (void *)(uintptr_t)op);
+  thr_parallelize(small ? NULL : threads, out->batch * out->height, function, (void *)(uintptr_t)op);
 }
 
-void xnx_kernel_max_pooling_float(const struct xnx_operator *op, struct i8k_threads *threads) {
+void xnx_kernel_max_pooling_float(const struct xnx_operator *op, struct thr_pool *threads) {
   run_rows(op, maximum_row, threads);
 }
 
-void xnx_kernel_average_pooling_float(const struct xnx_operator *op, struct i8k_threads *threads) {
+void xnx_kernel_average_pooling_float(const struct xnx_operator *op, struct thr_pool *threads) {
   run_rows(op, average_row, threads);
 }

@@ -27,23 +27,17 @@ enum xnx_status xnx_reserve_scratch(struct xnx_native *native, size_t size) {
 enum xnx_status xnx_reshape_native(struct xnx_operator *op) {
   struct xnx_native *native = &op->as.native;
   struct i8k_conv conv = native->conv;
-  const struct xnx_image *in = &op->input_image, *out = &op->output_image;
-  conv.batch = in->batch;
-  conv.in_height = in->height;
-  conv.in_width = in->width;
-  conv.in_channels = in->channels;
-  conv.out_height = out->height;
-  conv.out_width = out->width;
-  conv.out_channels = out->channels;
+  conv.in = op->input_image;
+  conv.out = op->output_image;
   conv.out_stride = op->output_stride;
-  if (!i8k_conv_supports(&conv)) return XNX_UNSUPPORTED;
+  if (!i8k_conv_plan(&conv)) return XNX_UNSUPPORTED;
   if (native->packed != NULL && !i8k_conv_packs_alike(&conv, &native->conv)) return XNX_UNSUPPORTED;
   const enum xnx_status status = xnx_reserve_scratch(native, i8k_conv_scratch_size(&conv));
   if (status == XNX_OK) native->conv = conv;
   return status;
 }
 
-static void run(const struct xnx_operator *op, struct i8k_threads *threads) {
+static void run(const struct xnx_operator *op, struct thr_pool *threads) {
   const struct xnx_native *native = &op->as.native;
   i8k_conv_run(&native->conv, native->packed, op->inputs[0], op->output, native->scratch, threads);
 }
@@ -82,14 +76,14 @@ enum xnx_status xnx_create_native(
     const struct xnx_operands *operands, const struct ds_window *window, struct xnx_quantization in,
     struct xnx_quantization out, struct xnx_bounds bounds, const float *scales, struct xnx_operator *op) {
   const enum xnx_kernels kernels = operands->options->kernels;
-  const enum i8k_isa isa = i8k_isa();
+  const enum cpu_isa isa = i8k_isa();
   // With AVX2 alone the library is about twice as fast as ours.
-  if (kernels == XNX_KERNELS_XNNPACK || (kernels == XNX_KERNELS_AUTO && isa != I8K_AVX512_VNNI)) return XNX_UNSUPPORTED;
-  const struct xnx_image *input = &op->input_image, *output = &op->output_image;
-  const bool depthwise = window->groups > 1 && (size_t)window->groups == input->channels;
+  if (kernels == XNX_KERNELS_XNNPACK || (kernels == XNX_KERNELS_AUTO && isa != CPU_AVX512_VNNI)) return XNX_UNSUPPORTED;
+  const struct ds_image *input = &op->input_image, *output = &op->output_image;
+  const bool depthwise = window->groups > 1 && window->groups == input->channels;
   if (depthwise && output->channels != input->channels) return XNX_UNSUPPORTED;
   // The filters of a group are padded to 16: of fewer than 4 they would take more than the program's memory allows.
-  if (window->groups > 1 && !depthwise && output->channels / (size_t)window->groups < 4) return XNX_UNSUPPORTED;
+  if (window->groups > 1 && !depthwise && output->channels / window->groups < 4) return XNX_UNSUPPORTED;
   for (size_t i = 0; i < output->channels; i++) {
     if (scales[i] >= 1.0f) return XNX_UNSUPPORTED;  // the library takes them up to 256
   }
@@ -97,15 +91,7 @@ enum xnx_status xnx_create_native(
   native->conv = (struct i8k_conv){
       .isa = isa,
       .depthwise = depthwise,
-      .groups = (size_t)window->groups,
-      .kernel_height = (size_t)window->kernel_height,
-      .kernel_width = (size_t)window->kernel_width,
-      .stride_height = (size_t)window->stride_height,
-      .stride_width = (size_t)window->stride_width,
-      .dilation_height = (size_t)window->dilation_height,
-      .dilation_width = (size_t)window->dilation_width,
-      .pad_top = (size_t)window->pad_top,
-      .pad_left = (size_t)window->pad_left,
+      .window = *window,
       .in_zero_point = in.zero_point,
       .out_zero_point = out.zero_point,
       .min = (int8_t)bounds.min,
@@ -141,6 +127,6 @@ void *xnx_operator_take_packed(xnx_operator *op) {
 
 int xnx_operator_is_native(const xnx_operator *op) { return op->kernel != NULL; }
 
-const char *xnx_kernel_isa(void) { return i8k_isa_name(i8k_isa()); }
+const char *xnx_kernel_isa(void) { return cpu_isa_name(i8k_isa()); }
 
 int xnx_packed_layout(void) { return I8K_PACKED_LAYOUT; }

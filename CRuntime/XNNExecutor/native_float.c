@@ -5,14 +5,14 @@
 static enum xnx_status setup(struct xnx_operator *op, pthreadpool_t pool) {
   (void)pool;
   struct xnx_native *native = &op->as.native;
-  const size_t size = f32k_conv_scratch_size(&native->float_conv, i8k_threads_count(op->own));
+  const size_t size = f32k_conv_scratch_size(&native->float_conv, thr_pool_count(op->own));
   const enum xnx_status status = xnx_reserve_scratch(native, size);
   if (status != XNX_OK) return status;
   f32k_conv_setup(&native->float_conv, native->scratch);
   return XNX_OK;
 }
 
-static void run(const struct xnx_operator *op, struct i8k_threads *threads) {
+static void run(const struct xnx_operator *op, struct thr_pool *threads) {
   const struct xnx_native *native = &op->as.native;
   f32k_conv_run(&native->float_conv, native->packed, op->inputs[0], op->output, native->scratch, threads);
 }
@@ -20,15 +20,9 @@ static void run(const struct xnx_operator *op, struct i8k_threads *threads) {
 enum xnx_status xnx_reshape_native_float(struct xnx_operator *op) {
   struct xnx_native *native = &op->as.native;
   struct f32k_conv conv = native->float_conv;
-  const struct xnx_image *in = &op->input_image, *out = &op->output_image;
-  conv.batch = in->batch;
-  conv.in_height = in->height;
-  conv.in_width = in->width;
-  conv.in_channels = in->channels;
-  conv.out_height = out->height;
-  conv.out_width = out->width;
-  conv.out_channels = out->channels;
-  if (!f32k_conv_supports(&conv)) return XNX_UNSUPPORTED;
+  conv.in = op->input_image;
+  conv.out = op->output_image;
+  if (!f32k_conv_plan(&conv)) return XNX_UNSUPPORTED;
   if (native->packed != NULL && !f32k_conv_packs_alike(&conv, &native->float_conv)) return XNX_UNSUPPORTED;
   native->float_conv = conv;
   return XNX_OK;
@@ -44,30 +38,22 @@ static enum xnx_status pack(const struct xnx_operands *operands, struct xnx_oper
 }
 
 bool xnx_is_native_float(const struct xnx_options *options) {
-  return options->kernels == XNX_KERNELS_NATIVE || (options->kernels == XNX_KERNELS_AUTO && f32k_isa() == F32K_AVX512);
+  return options->kernels == XNX_KERNELS_NATIVE || (options->kernels == XNX_KERNELS_AUTO && f32k_isa() == CPU_AVX512);
 }
 
 enum xnx_status xnx_create_native_float(
     const struct xnx_operands *operands, const struct ds_window *window, struct xnx_bounds bounds,
     struct xnx_operator *op) {
   if (!xnx_is_native_float(operands->options)) return XNX_UNSUPPORTED;
-  const struct xnx_image *input = &op->input_image, *output = &op->output_image;
-  const bool depthwise = window->groups > 1 && (size_t)window->groups == input->channels;
+  const struct ds_image *input = &op->input_image, *output = &op->output_image;
+  const bool depthwise = window->groups > 1 && window->groups == input->channels;
   if (depthwise && output->channels != input->channels) return XNX_UNSUPPORTED;
   // The filters of a group are padded to 16: of fewer than 4 they would take more than the program's memory allows.
-  if (window->groups > 1 && !depthwise && output->channels / (size_t)window->groups < 4) return XNX_UNSUPPORTED;
+  if (window->groups > 1 && !depthwise && output->channels / window->groups < 4) return XNX_UNSUPPORTED;
   op->as.native.float_conv = (struct f32k_conv){
       .isa = f32k_isa(),
       .depthwise = depthwise,
-      .groups = (size_t)window->groups,
-      .kernel_height = (size_t)window->kernel_height,
-      .kernel_width = (size_t)window->kernel_width,
-      .stride_height = (size_t)window->stride_height,
-      .stride_width = (size_t)window->stride_width,
-      .dilation_height = (size_t)window->dilation_height,
-      .dilation_width = (size_t)window->dilation_width,
-      .pad_top = (size_t)window->pad_top,
-      .pad_left = (size_t)window->pad_left,
+      .window = *window,
       .min = bounds.min,
       .max = bounds.max,
   };
@@ -79,6 +65,6 @@ enum xnx_status xnx_create_native_float(
   return pack(operands, op);
 }
 
-const char *xnx_float_kernel_isa(void) { return f32k_isa_name(f32k_isa()); }
+const char *xnx_float_kernel_isa(void) { return cpu_isa_name(f32k_isa()); }
 
 int xnx_float_packed_layout(void) { return F32K_PACKED_LAYOUT; }

@@ -34,11 +34,6 @@ enum {
 };
 static const uint64_t XNX_MAX_BYTES = UINT64_C(1) << 40;  // of one tensor
 
-// (N, H, W, C), each at least 1, their product within XNX_MAX_BYTES.
-struct xnx_image {
-  size_t batch, height, width, channels;
-};
-
 // Places of the image along one dimension.
 struct xnx_span {
   size_t begin, end;
@@ -46,8 +41,8 @@ struct xnx_span {
 
 // The part of a window that lies inside the image.
 static inline struct xnx_span xnx_clipped(
-    size_t output, int32_t stride, int32_t before, int32_t kernel, size_t size) {
-  const ptrdiff_t first = (ptrdiff_t)output * stride - before, last = first + kernel;
+    size_t output, uint32_t stride, uint32_t before, uint32_t kernel, size_t size) {
+  const ptrdiff_t first = (ptrdiff_t)(output * stride) - before, last = first + kernel;
   return (struct xnx_span){first < 0 ? 0 : (size_t)first, last > (ptrdiff_t)size ? size : (size_t)last};
 }
 
@@ -67,7 +62,7 @@ struct xnx_operands {
   const struct ds_value *inputs[DS_MAX_INPUTS];  // NULL for DS_NO_VALUE
   const struct ds_value *output;
   const struct xnx_options *options;
-  struct i8k_threads *threads;  // for packing
+  struct thr_pool *threads;  // for packing
 };
 
 // (sum of q - zero_point) * scale, rounded half to even, + output zero point, within [min, max].
@@ -142,7 +137,7 @@ struct xnx_matrices {
 struct xnx_operator;
 typedef enum xnx_status (*xnx_create_fn)(const struct xnx_operands *operands, struct xnx_operator *op);
 typedef enum xnx_status (*xnx_setup_fn)(struct xnx_operator *op, pthreadpool_t pool);
-typedef void (*xnx_kernel_fn)(const struct xnx_operator *op, struct i8k_threads *threads);
+typedef void (*xnx_kernel_fn)(const struct xnx_operator *op, struct thr_pool *threads);
 
 struct xnx_operator {
   enum ds_type type;                          // of the activations
@@ -159,13 +154,13 @@ struct xnx_operator {
   bool is_small;            // runs faster without other threads
   bool is_alone;            // the library's threads are not used: its parts run on ours
   pthreadpool_t pool;       // of the library's operators, since setup; NULL: the caller's thread alone
-  struct i8k_threads *own;  // of our kernels, likewise
+  struct thr_pool *own;  // of our kernels, likewise
   size_t packed_bytes;
   struct i8k_add add;                          // int8 sums on our kernels
   xnx_kernel_fn prologue, epilogue;            // run before and after the library's operators, or NULL
   size_t output_stride, output_start;          // CONVOLUTION_2D_CAT: elements between places, and before the first; or 0
   void *sums;                                  // CONVOLUTION_2D_ADD of the library: its output before the sum
-  struct xnx_image input_image, output_image;  // convolutions and pooling
+  struct ds_image input_image, output_image;  // convolutions and pooling
   size_t elements;                             // elementwise kinds; rows for CONCATENATE
   union {
     struct xnx_average average;
@@ -261,8 +256,8 @@ enum xnx_status xnx_create_native_add(
     const struct xnx_operands *operands, struct xnx_bounds bounds, struct xnx_operator *op);
 
 // kernels_float.c
-void xnx_kernel_max_pooling_float(const struct xnx_operator *op, struct i8k_threads *threads);
-void xnx_kernel_average_pooling_float(const struct xnx_operator *op, struct i8k_threads *threads);
+void xnx_kernel_max_pooling_float(const struct xnx_operator *op, struct thr_pool *threads);
+void xnx_kernel_average_pooling_float(const struct xnx_operator *op, struct thr_pool *threads);
 
 // native_float.c
 // Whether f32 operators are to run on kernels of ours, where there are such.
@@ -279,13 +274,13 @@ void xnx_delete_dynamic(struct xnx_operator *op);
 // kernels.c
 void xnx_quantize_elements(const float *input, int8_t *output, size_t count, struct xnx_quantize quantize);
 void xnx_dequantize_elements(const int8_t *input, float *output, size_t count, float scale, int32_t zero_point);
-void xnx_kernel_lookup_table(const struct xnx_operator *op, struct i8k_threads *threads);
-void xnx_kernel_quantize(const struct xnx_operator *op, struct i8k_threads *threads);
-void xnx_kernel_dequantize(const struct xnx_operator *op, struct i8k_threads *threads);
-void xnx_kernel_add(const struct xnx_operator *op, struct i8k_threads *threads);  // int8; an operand may be in `sums`
-void xnx_kernel_average_pooling(const struct xnx_operator *op, struct i8k_threads *threads);
-void xnx_kernel_max_pooling(const struct xnx_operator *op, struct i8k_threads *threads);
-void xnx_kernel_concatenate(const struct xnx_operator *op, struct i8k_threads *threads);  // int8
-void xnx_kernel_transpose(const struct xnx_operator *op, struct i8k_threads *threads);
+void xnx_kernel_lookup_table(const struct xnx_operator *op, struct thr_pool *threads);
+void xnx_kernel_quantize(const struct xnx_operator *op, struct thr_pool *threads);
+void xnx_kernel_dequantize(const struct xnx_operator *op, struct thr_pool *threads);
+void xnx_kernel_add(const struct xnx_operator *op, struct thr_pool *threads);  // int8; an operand may be in `sums`
+void xnx_kernel_average_pooling(const struct xnx_operator *op, struct thr_pool *threads);
+void xnx_kernel_max_pooling(const struct xnx_operator *op, struct thr_pool *threads);
+void xnx_kernel_concatenate(const struct xnx_operator *op, struct thr_pool *threads);  // int8
+void xnx_kernel_transpose(const struct xnx_operator *op, struct thr_pool *threads);
 
 #endif  // XNX_OPERATOR_H

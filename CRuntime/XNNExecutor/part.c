@@ -23,7 +23,7 @@ static enum xnx_status convolution_of(
                         !xnx_same_quantization(other, output))) {
     return XNX_INVALID_NODE;
   }
-  const bool depthwise = part->window.groups > 1 && part->window.groups == input->sizes[input->rank - 1];
+  const bool depthwise = part->window.groups > 1 && part->window.groups == (uint32_t)input->sizes[input->rank - 1];
   if (input->type != DS_INT8 || depthwise || output->sizes[3] > XNX_MAX_CHANNELS) return XNX_UNSUPPORTED;
   convolution->node = *operands->node;
   convolution->node.kind = DS_CONVOLUTION_2D;
@@ -47,7 +47,7 @@ static void order_inputs(struct xnx_operator *op) {
   op->inputs[1] = other;
 }
 
-static void copy_others(const struct xnx_operator *op, struct i8k_threads *threads) {
+static void copy_others(const struct xnx_operator *op, struct thr_pool *threads) {
   (void)threads;
   if (op->input_count == 2 && op->inputs[1] != op->output) memcpy(op->output, op->inputs[1], op->elements);
 }
@@ -57,7 +57,7 @@ static enum xnx_status setup_native(struct xnx_operator *op, pthreadpool_t pool)
   return xnx_setup_native(op, pool);
 }
 
-static void run_native(const struct xnx_operator *op, struct i8k_threads *threads) {
+static void run_native(const struct xnx_operator *op, struct thr_pool *threads) {
   const struct xnx_native *native = &op->as.native;
   copy_others(op, threads);
   i8k_conv_run(&native->conv, native->packed, op->inputs[0], part_of(op), native->scratch, threads);

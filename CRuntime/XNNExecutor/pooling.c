@@ -4,7 +4,7 @@
 
 #include "xnn_compat.h"
 
-static size_t area(const struct ds_window *w) { return (size_t)w->kernel_height * (size_t)w->kernel_width; }
+static size_t area(const struct ds_window *w) { return (size_t)w->kernel_height * w->kernel_width; }
 
 static bool is_padded(const struct ds_window *w) {
   return (w->pad_top | w->pad_right | w->pad_bottom | w->pad_left) != 0;
@@ -58,7 +58,7 @@ enum xnx_status xnx_create_max_pooling(const struct xnx_operands *operands, stru
 static enum xnx_status create_padded_average(
     const struct ds_window *window, struct xnx_bounds bounds, struct xnx_operator *op) {
   struct ds_window depthwise = *window;
-  depthwise.groups = (int32_t)op->input_image.channels;
+  depthwise.groups = (uint32_t)op->input_image.channels;
   if (!xnx_grouped_filter_fits(&depthwise, op)) return XNX_UNSUPPORTED;
   const size_t count = op->input_image.channels * area(window);
   float *filter = malloc(count * sizeof *filter);
@@ -116,11 +116,11 @@ enum xnx_status xnx_reshape_global_average_pooling(const struct xnx_operands *op
     return XNX_INVALID_NODE;
   }
   if (channels > XNX_MAX_CHANNELS || pixels > XNX_MAX_AVERAGED) return XNX_UNSUPPORTED;
-  op->input_image = (struct xnx_image){batch, (size_t)input->sizes[1], (size_t)input->sizes[2], channels};
+  op->input_image = (struct ds_image){batch, (size_t)input->sizes[1], (size_t)input->sizes[2], channels};
   if (op->type == DS_FLOAT32) {
-    op->output_image = (struct xnx_image){batch, 1, 1, channels};
+    op->output_image = (struct ds_image){batch, 1, 1, channels};
     op->as.average.window = (struct ds_window){
-        .kernel_height = (int32_t)input->sizes[1], .kernel_width = (int32_t)input->sizes[2]};
+        .kernel_height = (uint32_t)input->sizes[1], .kernel_width = (uint32_t)input->sizes[2]};
     op->as.average.scale = 1.0f / (float)pixels;
     return XNX_OK;
   }

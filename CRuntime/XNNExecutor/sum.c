@@ -23,7 +23,7 @@ enum xnx_status xnx_create_native_add(
     const struct xnx_operands *operands, struct xnx_bounds bounds, struct xnx_operator *op) {
   const enum xnx_kernels kernels = operands->options->kernels;
   // The library's for AVX2 is as fast.
-  if (kernels == XNX_KERNELS_XNNPACK || (kernels == XNX_KERNELS_AUTO && i8k_isa() != I8K_AVX512_VNNI)) {
+  if (kernels == XNX_KERNELS_XNNPACK || (kernels == XNX_KERNELS_AUTO && i8k_isa() != CPU_AVX512_VNNI)) {
     return XNX_UNSUPPORTED;
   }
   const enum xnx_status status =
@@ -47,7 +47,7 @@ static enum xnx_status convolution_of(const struct xnx_operands *operands, struc
   if (input == NULL || input->type != other->type || output->type != other->type || !xnx_same_sizes(other, output)) {
     return XNX_INVALID_NODE;
   }
-  const bool depthwise = sum->window.groups > 1 && sum->window.groups == input->sizes[input->rank - 1];
+  const bool depthwise = sum->window.groups > 1 && sum->window.groups == (uint32_t)input->sizes[input->rank - 1];
   if (other->type != DS_INT8 || input->data != NULL || depthwise) return XNX_UNSUPPORTED;
   convolution->node = *operands->node;
   convolution->node.kind = DS_CONVOLUTION_2D;
@@ -75,7 +75,7 @@ static enum xnx_status setup_native(struct xnx_operator *op, pthreadpool_t pool)
   return xnx_setup_native(op, pool);
 }
 
-static void run_native(const struct xnx_operator *op, struct i8k_threads *threads) {
+static void run_native(const struct xnx_operator *op, struct thr_pool *threads) {
   const struct xnx_native *native = &op->as.native;
   i8k_conv_run_sum(
       &native->conv, native->packed, op->inputs[0], &op->add, op->inputs[1], op->output, native->scratch, threads);

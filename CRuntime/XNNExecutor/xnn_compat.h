@@ -29,19 +29,19 @@ static inline enum xnx_status xnc_status(enum xnn_status status) {
 }
 
 #define XNC_PADDING(w) \
-  (uint32_t)(w)->pad_top, (uint32_t)(w)->pad_right, (uint32_t)(w)->pad_bottom, (uint32_t)(w)->pad_left
+  (w)->pad_top, (w)->pad_right, (w)->pad_bottom, (w)->pad_left
 #define XNC_KERNEL(w) \
-  (uint32_t)(w)->kernel_height, (uint32_t)(w)->kernel_width, (uint32_t)(w)->stride_height, (uint32_t)(w)->stride_width
-#define XNC_DILATION(w) (uint32_t)(w)->dilation_height, (uint32_t)(w)->dilation_width
+  (w)->kernel_height, (w)->kernel_width, (w)->stride_height, (w)->stride_width
+#define XNC_DILATION(w) (w)->dilation_height, (w)->dilation_width
 #define XNC_CHANNELS(w, in, out) \
-  (uint32_t)(w)->groups, in / (size_t)(w)->groups, out / (size_t)(w)->groups, in, out
+  (w)->groups, in / (w)->groups, out / (w)->groups, in, out
 #define XNC_QUANTA(b) (int8_t)(b).min, (int8_t)(b).max
 #define XNC_QUANTIZATION(q) (q).zero_point, (q).scale
 
 // Setup functions for f32 and for int8, alike but for the type. XNC_SETUP_IMAGE: one (N, H, W, C) input.
 #define XNC_SETUP_IMAGE(name, f32, int8)                                                                            \
   static inline enum xnx_status xnc_setup_##name(struct xnx_operator *op, pthreadpool_t pool) {                     \
-    const struct xnx_image *in = &op->input_image;                                                                  \
+    const struct ds_image *in = &op->input_image;                                                                  \
     return xnc_status(                                                                                              \
         op->type == DS_FLOAT32                                                                                      \
             ? xnn_setup_##f32(op->parts[0], in->batch, in->height, in->width, op->inputs[0], op->output, pool)      \
@@ -107,7 +107,7 @@ static inline enum xnx_status xnc_create_convolution_qc8(
   const size_t in_channels = op->input_image.channels, out_channels = op->output_image.channels;
   return xnc_status(xnn_create_convolution2d_nhwc_qc8(
       XNC_PADDING(w), XNC_KERNEL(w), XNC_DILATION(w),
-      (uint32_t)w->groups, in_channels / (size_t)w->groups, out_channels / (size_t)w->groups, in_channels,
+      w->groups, in_channels / w->groups, out_channels / w->groups, in_channels,
       op->output_stride > 0 ? op->output_stride : out_channels, XNC_QUANTIZATION(in), filter_scales,
       filter, bias, XNC_QUANTIZATION(out), XNC_QUANTA(bounds), 0, &op->parts[0]));
 }
@@ -150,7 +150,7 @@ static inline enum xnx_status xnc_create_average_pooling_f32(
 }
 
 static inline enum xnx_status xnc_setup_average_pooling_f32(struct xnx_operator *op, pthreadpool_t pool) {
-  const struct xnx_image *in = &op->input_image;
+  const struct ds_image *in = &op->input_image;
   return xnc_status(xnn_setup_average_pooling2d_nhwc_f32(
       op->parts[0], in->batch, in->height, in->width, op->inputs[0], op->output, pool));
 }

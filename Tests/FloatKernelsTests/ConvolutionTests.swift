@@ -1,6 +1,9 @@
+import DelegateSchema
 import FloatKernels
-import Int8Kernels
+import Processor
+import TestSupport
 import Testing
+import Threads
 
 /// A convolution and random data in [-1, 1] for it; the seed alone decides everything.
 private struct Case {
@@ -15,30 +18,30 @@ private struct Case {
     using random: inout SplitMix
   ) {
     func draw(_ range: ClosedRange<Int>) -> Int { Int.random(in: range, using: &random) }
-    (conv.depthwise, conv.groups, conv.batch) = (depthwise, groups, draw(1...3))
-    (conv.dilation_height, conv.dilation_width, conv.stride_height, conv.stride_width) = (1, 1, 1, 1)
-    (conv.kernel_height, conv.kernel_width) = (3, 3)
+    (conv.depthwise, conv.window.groupCount, conv.in.batch) = (depthwise, groups, draw(1...3))
+    (conv.window.stride, conv.window.dilation) = ((1, 1), (1, 1))
+    conv.window.kernel = (3, 3)
     if !winograd {
       let kernels = [1, 1, 2, 3, 3, 5, 7]
-      (conv.kernel_height, conv.kernel_width) = (kernels[draw(0...6)], kernels[draw(0...6)])
-      (conv.stride_height, conv.stride_width) = (draw(1...2), draw(1...3))
-      (conv.dilation_height, conv.dilation_width) = (draw(1...2), draw(0...3) == 0 ? 2 : 1)
+      conv.window.kernel = (kernels[draw(0...6)], kernels[draw(0...6)])
+      conv.window.stride = (draw(1...2), draw(1...3))
+      conv.window.dilation = (draw(1...2), draw(0...3) == 0 ? 2 : 1)
       // The windows that depthwise kernels are made for are common.
       if draw(0...1) == 0 {
-        (conv.kernel_width, conv.stride_width) = (conv.kernel_height, conv.stride_height)
-        (conv.dilation_height, conv.dilation_width) = (1, 1)
+        (conv.window.kernel.width, conv.window.stride.width) = (conv.window.kernel.height, conv.window.stride.height)
+        conv.window.dilation = (1, 1)
       }
     }
-    (conv.pad_top, conv.pad_left) = (draw(0...3), draw(0...3))
-    let reachY = (conv.kernel_height - 1) * conv.dilation_height + 1
-    let reachX = (conv.kernel_width - 1) * conv.dilation_width + 1
-    (conv.in_height, conv.in_width) = (
-      max(draw(1...9), reachY - conv.pad_top), max(draw(1...14), reachX - conv.pad_left)
+    conv.window.padding = (draw(0...3), draw(0...3))
+    let reachY = (conv.window.kernel.height - 1) * conv.window.dilation.height + 1
+    let reachX = (conv.window.kernel.width - 1) * conv.window.dilation.width + 1
+    (conv.in.height, conv.in.width) = (
+      max(draw(1...9), reachY - conv.window.padding.top), max(draw(1...14), reachX - conv.window.padding.left)
     )
-    conv.out_height = (conv.pad_top + conv.in_height + draw(0...2) - reachY) / conv.stride_height + 1
-    conv.out_width = (conv.pad_left + conv.in_width + draw(0...2) - reachX) / conv.stride_width + 1
-    conv.in_channels = channels
-    conv.out_channels = depthwise ? channels : groups * draw(outputs)
+    conv.out.height = (conv.window.padding.top + conv.in.height + draw(0...2) - reachY) / conv.window.stride.height + 1
+    conv.out.width = (conv.window.padding.left + conv.in.width + draw(0...2) - reachX) / conv.window.stride.width + 1
+    conv.in.channels = channels
+    conv.out.channels = depthwise ? channels : groups * draw(outputs)
     conv.min = draw(0...1) == 0 ? -.infinity : -0.5
     conv.max = draw(0...1) == 0 ? .infinity : 1
     fill(using: &random)
@@ -46,38 +49,38 @@ private struct Case {
 
   /// Images of `size` x `size` with padding of one for a window of three.
   mutating func resize(_ size: Int, outChannels: Int, kernel: Int = 3, using random: inout SplitMix) {
-    (conv.kernel_height, conv.kernel_width, conv.dilation_height, conv.dilation_width) = (kernel, kernel, 1, 1)
-    (conv.stride_height, conv.stride_width, conv.pad_top, conv.pad_left) = (1, 1, kernel / 2, kernel / 2)
-    (conv.in_height, conv.in_width, conv.out_height, conv.out_width) = (size, size, size, size)
-    conv.out_channels = outChannels
+    (conv.window.kernel, conv.window.dilation) = ((kernel, kernel), (1, 1))
+    (conv.window.stride, conv.window.padding) = ((1, 1), (kernel / 2, kernel / 2))
+    (conv.in.height, conv.in.width, conv.out.height, conv.out.width) = (size, size, size, size)
+    conv.out.channels = outChannels
     fill(using: &random)
   }
 
   /// A window and an image of one column or one line, without padding.
   mutating func lengthen(_ length: Int, isTall: Bool, using random: inout SplitMix) {
-    (conv.kernel_height, conv.kernel_width) = isTall ? (length, 1) : (1, length)
-    (conv.stride_height, conv.stride_width, conv.dilation_height, conv.dilation_width) = (1, 1, 1, 1)
-    (conv.pad_top, conv.pad_left) = (0, 0)
-    (conv.in_height, conv.in_width) = isTall ? (length + 40, 1) : (1, length + 40)
-    (conv.out_height, conv.out_width) = isTall ? (41, 1) : (1, 41)
+    conv.window.kernel = isTall ? (length, 1) : (1, length)
+    (conv.window.stride, conv.window.dilation) = ((1, 1), (1, 1))
+    conv.window.padding = (0, 0)
+    (conv.in.height, conv.in.width) = isTall ? (length + 40, 1) : (1, length + 40)
+    (conv.out.height, conv.out.width) = isTall ? (41, 1) : (1, 41)
     fill(using: &random)
   }
 
   private mutating func fill(using random: inout SplitMix) {
     func drawn(_ count: Int) -> [Float] { (0..<count).map { _ in Float.random(in: -1...1, using: &random) } }
-    input = drawn(conv.batch * conv.in_height * conv.in_width * conv.in_channels)
-    filter = drawn(conv.out_channels * conv.kernel_height * conv.kernel_width * depth)
-    bias = drawn(conv.out_channels)
+    input = drawn(conv.in.batch * conv.in.height * conv.in.width * conv.in.channels)
+    filter = drawn(conv.out.channels * conv.window.kernel.height * conv.window.kernel.width * depth)
+    bias = drawn(conv.out.channels)
   }
 
-  var depth: Int { conv.depthwise ? 1 : conv.in_channels / conv.groups }
-  var outputCount: Int { conv.batch * conv.out_height * conv.out_width * conv.out_channels }
+  var depth: Int { conv.depthwise ? 1 : conv.in.channels / conv.window.groupCount }
+  var outputCount: Int { conv.in.batch * conv.out.height * conv.out.width * conv.out.channels }
 
-  func run(on isa: f32k_isa, threads: OpaquePointer? = nil) -> [Float] {
+  func run(on isa: cpu_isa, threads: OpaquePointer? = nil) -> [Float] {
     var conv = conv
     conv.isa = isa
-    #expect(f32k_conv_supports(&conv))
-    let scratchSize = f32k_conv_scratch_size(&conv, i8k_threads_count(threads))
+    #expect(f32k_conv_plan(&conv))
+    let scratchSize = f32k_conv_scratch_size(&conv, thr_pool_count(threads))
     let packed = UnsafeMutableRawPointer.allocate(byteCount: f32k_conv_packed_size(&conv), alignment: 64)
     let scratch = UnsafeMutableRawPointer.allocate(byteCount: scratchSize + 64, alignment: 64)
     defer {
@@ -101,24 +104,24 @@ private struct Case {
   /// halves of an ulp of the root of the number of products, as independent errors add up.
   func expectNear(_ output: [Float], winograd: Bool, _ name: String) {
     let half = 0x1p-24
-    let outputs = conv.out_channels / conv.groups
-    let products = Double(conv.kernel_height * conv.kernel_width * depth)
+    let outputs = conv.out.channels / conv.window.groupCount
+    let products = Double(conv.window.kernel.height * conv.window.kernel.width * depth)
     var index = 0
-    for n in 0..<conv.batch {
-      for y in 0..<conv.out_height {
-        for x in 0..<conv.out_width {
-          for c in 0..<conv.out_channels {
+    for n in 0..<conv.in.batch {
+      for y in 0..<conv.out.height {
+        for x in 0..<conv.out.width {
+          for c in 0..<conv.out.channels {
             var sum = Double(bias[c])
             var magnitude = sum.magnitude
-            for ky in 0..<conv.kernel_height {
-              let iy = y * conv.stride_height + ky * conv.dilation_height - conv.pad_top
-              guard iy >= 0, iy < conv.in_height else { continue }
-              for kx in 0..<conv.kernel_width {
-                let ix = x * conv.stride_width + kx * conv.dilation_width - conv.pad_left
-                guard ix >= 0, ix < conv.in_width else { continue }
-                let pixel = ((n * conv.in_height + iy) * conv.in_width + ix) * conv.in_channels
+            for ky in 0..<conv.window.kernel.height {
+              let iy = y * conv.window.stride.height + ky * conv.window.dilation.height - conv.window.padding.top
+              guard iy >= 0, iy < conv.in.height else { continue }
+              for kx in 0..<conv.window.kernel.width {
+                let ix = x * conv.window.stride.width + kx * conv.window.dilation.width - conv.window.padding.left
+                guard ix >= 0, ix < conv.in.width else { continue }
+                let pixel = ((n * conv.in.height + iy) * conv.in.width + ix) * conv.in.channels
                 let first = pixel + (conv.depthwise ? c : c / outputs * depth)
-                let tap = ((c * conv.kernel_height + ky) * conv.kernel_width + kx) * depth
+                let tap = ((c * conv.window.kernel.height + ky) * conv.window.kernel.width + kx) * depth
                 for k in 0..<depth {
                   let product = Double(input[first + k]) * Double(filter[tap + k])
                   sum += product
@@ -144,8 +147,8 @@ private struct Case {
     for build in builds {
       var conv = conv
       conv.isa = build
-      let winograd = f32k_conv_is_winograd(&conv)
-      expectNear(run(on: build), winograd: winograd, String(cString: f32k_isa_name(build)))
+      #expect(f32k_conv_plan(&conv))
+      expectNear(run(on: build), winograd: conv.shape.winograd, String(cString: cpu_isa_name(build)))
     }
   }
 }
@@ -161,7 +164,7 @@ private struct SplitMix: RandomNumberGenerator {
   }
 }
 
-private let builds = (0..<F32K_ISA_COUNT.rawValue).map { f32k_isa(rawValue: $0) }.filter { f32k_isa_available($0) }
+private let builds = (0..<CPU_ISA_COUNT.rawValue).map { cpu_isa(rawValue: $0) }.filter { f32k_isa_available($0) }
 
 @Suite struct FloatConvolutionTests {
   @Test(arguments: [false, true], Array(1...18) + [31, 32, 33, 47, 64, 65])
@@ -195,7 +198,8 @@ private let builds = (0..<F32K_ISA_COUNT.rawValue).map { f32k_isa(rawValue: $0) 
     for _ in 0..<3 {
       let test = Case(channels: channels, outputs: 16...70, winograd: true, using: &random)
       var conv = test.conv
-      #expect(f32k_conv_is_winograd(&conv))
+      conv.isa = CPU_PORTABLE
+      #expect(f32k_conv_plan(&conv) && conv.shape.winograd)
       test.expectEveryBuildNear()
     }
   }
@@ -205,9 +209,9 @@ private let builds = (0..<F32K_ISA_COUNT.rawValue).map { f32k_isa(rawValue: $0) 
   func rowsAreNearTheDefinition(rows: Int, outputs: Int) {
     var random = SplitMix(state: UInt64(rows * 1000 + outputs))
     var test = Case(channels: 45, using: &random)
-    test.conv.batch = 1
+    test.conv.in.batch = 1
     test.resize(1, outChannels: outputs, kernel: 1, using: &random)
-    (test.conv.in_width, test.conv.out_width) = (rows, rows)
+    (test.conv.in.width, test.conv.out.width) = (rows, rows)
     test.input = (0..<rows * 45).map { _ in Float.random(in: -1...1, using: &random) }
     test.expectEveryBuildNear()
   }
@@ -216,8 +220,8 @@ private let builds = (0..<F32K_ISA_COUNT.rawValue).map { f32k_isa(rawValue: $0) 
   /// same bytes as in a batch.
   @Test(arguments: [2, 3, 5])
   func threadsAndBatchesChangeNothing(count: Int) throws {
-    let threads = try #require(i8k_threads_create(count))
-    defer { i8k_threads_delete(threads) }
+    let threads = try #require(thr_pool_create(count))
+    defer { thr_pool_delete(threads) }
     var random = SplitMix(state: UInt64(count))
     for (depthwise, size, input, output, groups, kernel) in [
       (false, 14, 64, 70, 1, 3), (false, 7, 130, 130, 1, 3), (false, 40, 3, 64, 1, 3), (true, 28, 96, 96, 1, 3),
@@ -230,7 +234,7 @@ private let builds = (0..<F32K_ISA_COUNT.rawValue).map { f32k_isa(rawValue: $0) 
         let alone = test.run(on: build)
         for _ in 0..<3 { #expect(test.run(on: build, threads: threads) == alone, "\(test.conv)") }
         var first = test
-        first.conv.batch = 1
+        first.conv.in.batch = 1
         first.input = Array(test.input[..<(size * size * input)])
         #expect(first.run(on: build, threads: threads) == Array(alone[..<(size * size * output)]), "\(test.conv)")
       }
@@ -248,12 +252,12 @@ private let builds = (0..<F32K_ISA_COUNT.rawValue).map { f32k_isa(rawValue: $0) 
 
   @Test func refusesWhatIsTooLarge() {
     var conv = f32k_conv()
-    (conv.isa, conv.groups) = (F32K_PORTABLE, 1)
-    (conv.batch, conv.in_channels, conv.out_channels) = (1, 1 << 18, 1 << 18)
-    (conv.in_height, conv.in_width, conv.out_height, conv.out_width) = (1, 1, 1 << 14, 1 << 14)
-    (conv.kernel_height, conv.kernel_width) = (1 << 14, 1 << 14)
-    (conv.stride_height, conv.stride_width, conv.dilation_height, conv.dilation_width) = (1, 1, 1, 1)
-    (conv.pad_top, conv.pad_left) = (1 << 14, 1 << 14)
-    #expect(!f32k_conv_supports(&conv))
+    (conv.isa, conv.window.groupCount) = (CPU_PORTABLE, 1)
+    (conv.in.batch, conv.in.channels, conv.out.channels) = (1, 1 << 18, 1 << 18)
+    (conv.in.height, conv.in.width, conv.out.height, conv.out.width) = (1, 1, 1 << 14, 1 << 14)
+    conv.window.kernel = (1 << 14, 1 << 14)
+    (conv.window.stride, conv.window.dilation) = ((1, 1), (1, 1))
+    conv.window.padding = (1 << 14, 1 << 14)
+    #expect(!f32k_conv_plan(&conv))
   }
 }

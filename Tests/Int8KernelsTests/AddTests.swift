@@ -1,4 +1,5 @@
 import Int8Kernels
+import Processor
 import Testing
 
 @Suite struct AddTests {
@@ -23,7 +24,7 @@ import Testing
     let a = (0..<700).map { Int8(truncatingIfNeeded: $0 % 5 == 0 ? -128 : $0 % 7 == 0 ? 127 : $0 &* 37) }
     let b = (0..<700).map { Int8(truncatingIfNeeded: $0 % 3 == 0 ? -128 : $0 % 4 == 0 ? 127 : $0 &* 91) }
     let expected = zip(a, b).map(sum)
-    for isa in (0..<I8K_ISA_COUNT.rawValue).map({ i8k_isa(rawValue: $0) }) where i8k_isa_available(isa) {
+    for isa in (0..<CPU_ISA_COUNT.rawValue).map({ cpu_isa(rawValue: $0) }) where i8k_isa_available(isa) {
       for count in Array(1...70) + [127, 128, 129, 700] {
         var output = [Int8](repeating: 99, count: count + 32)
         i8k_add_run(isa, &add, a, b, &output, count)

@@ -1,5 +1,9 @@
+import DelegateSchema
 import Int8Kernels
+import Processor
+import TestSupport
 import Testing
+import Threads
 
 /// A convolution and random data for it; the seed alone decides everything.
 private struct Case {
@@ -14,52 +18,52 @@ private struct Case {
   ) {
     func draw(_ range: ClosedRange<Int>) -> Int { Int.random(in: range, using: &random) }
     let kernels = [1, 1, 2, 3, 3, 5, 7]
-    (conv.depthwise, conv.groups) = (depthwise, groups)
-    conv.batch = draw(batch)
-    (conv.kernel_height, conv.kernel_width) = (kernels[draw(0...6)], kernels[draw(0...6)])
-    (conv.stride_height, conv.stride_width) = (draw(1...2), draw(1...3))
-    (conv.dilation_height, conv.dilation_width) = (draw(1...2), draw(0...3) == 0 ? 2 : 1)
-    (conv.pad_top, conv.pad_left) = (draw(0...3), draw(0...3))
-    let reachY = (conv.kernel_height - 1) * conv.dilation_height + 1
-    let reachX = (conv.kernel_width - 1) * conv.dilation_width + 1
-    (conv.in_height, conv.in_width) = (
-      max(draw(1...9), reachY - conv.pad_top), max(draw(1...9), reachX - conv.pad_left)
+    (conv.depthwise, conv.window.groupCount) = (depthwise, groups)
+    conv.in.batch = draw(batch)
+    conv.window.kernel = (kernels[draw(0...6)], kernels[draw(0...6)])
+    conv.window.stride = (draw(1...2), draw(1...3))
+    conv.window.dilation = (draw(1...2), draw(0...3) == 0 ? 2 : 1)
+    conv.window.padding = (draw(0...3), draw(0...3))
+    let reachY = (conv.window.kernel.height - 1) * conv.window.dilation.height + 1
+    let reachX = (conv.window.kernel.width - 1) * conv.window.dilation.width + 1
+    (conv.in.height, conv.in.width) = (
+      max(draw(1...9), reachY - conv.window.padding.top), max(draw(1...9), reachX - conv.window.padding.left)
     )
-    conv.out_height = (conv.pad_top + conv.in_height + draw(0...2) - reachY) / conv.stride_height + 1
-    conv.out_width = (conv.pad_left + conv.in_width + draw(0...2) - reachX) / conv.stride_width + 1
-    conv.in_channels = channels
-    conv.out_channels = depthwise ? channels : groups * draw(1...70)
+    conv.out.height = (conv.window.padding.top + conv.in.height + draw(0...2) - reachY) / conv.window.stride.height + 1
+    conv.out.width = (conv.window.padding.left + conv.in.width + draw(0...2) - reachX) / conv.window.stride.width + 1
+    conv.in.channels = channels
+    conv.out.channels = depthwise ? channels : groups * draw(1...70)
     let extremes: [Int8] = [-128, 127, 0, Int8(draw(-128...127))]
     conv.in_zero_point = extremes[draw(0...3)]
     conv.out_zero_point = extremes[draw(0...3)]
     conv.min = Int8(draw(0...1) == 0 ? -128 : draw(-128...0))
     conv.max = Int8(draw(0...1) == 0 ? 127 : draw(1...127))
-    let taps = conv.kernel_height * conv.kernel_width * (depthwise ? 1 : channels / groups)
+    let taps = conv.window.kernel.height * conv.window.kernel.width * (depthwise ? 1 : channels / groups)
     // What follows the input must not matter; 16 bytes of it are readable.
-    input = (0..<conv.batch * conv.in_height * conv.in_width * channels + 16).map { _ in Int8(draw(-128...127)) }
-    filter = (0..<conv.out_channels * taps).map { _ in Int8(draw(-128...127)) }
-    bias = (0..<conv.out_channels).map { _ in Int32(draw(-20000...20000)) }
-    scales = (0..<conv.out_channels).map { _ in Float(draw(1...1000)) / Float(taps * 100_000) }
+    input = (0..<conv.in.batch * conv.in.height * conv.in.width * channels + 16).map { _ in Int8(draw(-128...127)) }
+    filter = (0..<conv.out.channels * taps).map { _ in Int8(draw(-128...127)) }
+    bias = (0..<conv.out.channels).map { _ in Int32(draw(-20000...20000)) }
+    scales = (0..<conv.out.channels).map { _ in Float(draw(1...1000)) / Float(taps * 100_000) }
   }
 
   /// (rows, channels) times the transposed filter.
   mutating func becomeProduct(rows: Int, outChannels: Int, using random: inout SplitMix) {
     resize(1, outChannels: outChannels, using: &random)
-    (conv.kernel_height, conv.kernel_width, conv.pad_top, conv.pad_left) = (1, 1, 0, 0)
-    (conv.in_width, conv.out_width) = (rows, rows)
-    input = (0..<rows * conv.in_channels + 16).map { _ in Int8.random(in: -128...127, using: &random) }
-    filter.removeLast(filter.count - outChannels * conv.in_channels)
+    (conv.window.kernel, conv.window.padding) = ((1, 1), (0, 0))
+    (conv.in.width, conv.out.width) = (rows, rows)
+    input = (0..<rows * conv.in.channels + 16).map { _ in Int8.random(in: -128...127, using: &random) }
+    filter.removeLast(filter.count - outChannels * conv.in.channels)
   }
 
   /// A 3 x 3 convolution with padding of images of `size` x `size`.
   mutating func resize(_ size: Int, outChannels: Int, using random: inout SplitMix) {
-    (conv.kernel_height, conv.kernel_width, conv.dilation_height, conv.dilation_width) = (3, 3, 1, 1)
-    (conv.stride_height, conv.stride_width, conv.pad_top, conv.pad_left) = (1, 1, 1, 1)
-    (conv.in_height, conv.in_width, conv.out_height, conv.out_width) = (size, size, size, size)
-    conv.out_channels = outChannels
-    let taps = 9 * (conv.depthwise ? 1 : conv.in_channels / conv.groups)
+    (conv.window.kernel, conv.window.dilation) = ((3, 3), (1, 1))
+    (conv.window.stride, conv.window.padding) = ((1, 1), (1, 1))
+    (conv.in.height, conv.in.width, conv.out.height, conv.out.width) = (size, size, size, size)
+    conv.out.channels = outChannels
+    let taps = 9 * (conv.depthwise ? 1 : conv.in.channels / conv.window.groupCount)
     func drawn(_ count: Int) -> [Int8] { (0..<count).map { _ in Int8.random(in: -128...127, using: &random) } }
-    input = drawn(conv.batch * size * size * conv.in_channels + 16)
+    input = drawn(conv.in.batch * size * size * conv.in.channels + 16)
     filter = drawn(outChannels * taps)
     bias = (0..<outChannels).map { _ in Int32.random(in: -20000...20000, using: &random) }
     scales = (0..<outChannels).map { _ in Float(Int.random(in: 1...1000, using: &random)) / Float(taps * 100_000) }
@@ -69,23 +73,23 @@ private struct Case {
   mutating func reshape(
     kernel: (Int, Int), stride: Int, dilation: Int, size: (Int, Int), using random: inout SplitMix
   ) {
-    (conv.kernel_height, conv.kernel_width) = kernel
-    (conv.stride_height, conv.stride_width) = (stride, stride)
-    (conv.dilation_height, conv.dilation_width) = (dilation, dilation)
-    (conv.pad_top, conv.pad_left) = (kernel.0 / 2 * dilation, kernel.1 / 2 * dilation)
-    (conv.in_height, conv.in_width) = size
-    (conv.out_height, conv.out_width) = ((size.0 - 1) / stride + 1, (size.1 - 1) / stride + 1)
+    conv.window.kernel = kernel
+    conv.window.stride = (stride, stride)
+    conv.window.dilation = (dilation, dilation)
+    conv.window.padding = (kernel.0 / 2 * dilation, kernel.1 / 2 * dilation)
+    (conv.in.height, conv.in.width) = size
+    (conv.out.height, conv.out.width) = ((size.0 - 1) / stride + 1, (size.1 - 1) / stride + 1)
     func drawn(_ count: Int) -> [Int8] { (0..<count).map { _ in Int8.random(in: -128...127, using: &random) } }
-    input = drawn(conv.batch * size.0 * size.1 * conv.in_channels + 16)
-    filter = drawn(conv.out_channels * kernel.0 * kernel.1)
+    input = drawn(conv.in.batch * size.0 * size.1 * conv.in.channels + 16)
+    filter = drawn(conv.out.channels * kernel.0 * kernel.1)
   }
 
-  var outputCount: Int { conv.batch * conv.out_height * conv.out_width * conv.out_channels }
+  var outputCount: Int { conv.in.batch * conv.out.height * conv.out.width * conv.out.channels }
 
-  func run(on isa: i8k_isa, threads: OpaquePointer? = nil) -> [Int8] {
+  func run(on isa: cpu_isa, threads: OpaquePointer? = nil) -> [Int8] {
     var conv = conv
     conv.isa = isa
-    #expect(i8k_conv_supports(&conv))
+    #expect(i8k_conv_plan(&conv))
     let packed = UnsafeMutableRawPointer.allocate(byteCount: i8k_conv_packed_size(&conv), alignment: 64)
     let scratch = UnsafeMutableRawPointer.allocate(byteCount: i8k_conv_scratch_size(&conv) + 64, alignment: 64)
     defer {
@@ -103,9 +107,10 @@ private struct Case {
   }
 
   /// The sum with `other`, which lies where the output does if `inPlace`.
-  func run(on isa: i8k_isa, adding other: [Int8], _ add: i8k_add, inPlace: Bool, threads: OpaquePointer?) -> [Int8] {
+  func run(on isa: cpu_isa, adding other: [Int8], _ add: i8k_add, inPlace: Bool, threads: OpaquePointer?) -> [Int8] {
     var conv = conv
     conv.isa = isa
+    #expect(i8k_conv_plan(&conv))
     let packed = UnsafeMutableRawPointer.allocate(byteCount: i8k_conv_packed_size(&conv), alignment: 64)
     let scratch = UnsafeMutableRawPointer.allocate(byteCount: i8k_conv_scratch_size(&conv) + 64, alignment: 64)
     defer {
@@ -135,21 +140,21 @@ private struct Case {
     let outputZero = Int32(conv.out_zero_point)
     let low = Float(Int32(conv.min) - outputZero)
     let high = Float(Int32(conv.max) - outputZero)
-    let depth = conv.depthwise ? 1 : conv.in_channels / conv.groups
-    let outputs = conv.out_channels / conv.groups
-    for n in 0..<conv.batch {
-      for y in 0..<conv.out_height {
-        for x in 0..<conv.out_width {
-          for c in 0..<conv.out_channels {
+    let depth = conv.depthwise ? 1 : conv.in.channels / conv.window.groupCount
+    let outputs = conv.out.channels / conv.window.groupCount
+    for n in 0..<conv.in.batch {
+      for y in 0..<conv.out.height {
+        for x in 0..<conv.out.width {
+          for c in 0..<conv.out.channels {
             var sum = bias[c]
-            for ky in 0..<conv.kernel_height {
-              let iy = y * conv.stride_height + ky * conv.dilation_height - conv.pad_top
-              guard iy >= 0, iy < conv.in_height else { continue }
-              for kx in 0..<conv.kernel_width {
-                let ix = x * conv.stride_width + kx * conv.dilation_width - conv.pad_left
-                guard ix >= 0, ix < conv.in_width else { continue }
-                let pixel = ((n * conv.in_height + iy) * conv.in_width + ix) * conv.in_channels
-                let tap = ((c * conv.kernel_height + ky) * conv.kernel_width + kx) * depth
+            for ky in 0..<conv.window.kernel.height {
+              let iy = y * conv.window.stride.height + ky * conv.window.dilation.height - conv.window.padding.top
+              guard iy >= 0, iy < conv.in.height else { continue }
+              for kx in 0..<conv.window.kernel.width {
+                let ix = x * conv.window.stride.width + kx * conv.window.dilation.width - conv.window.padding.left
+                guard ix >= 0, ix < conv.in.width else { continue }
+                let pixel = ((n * conv.in.height + iy) * conv.in.width + ix) * conv.in.channels
+                let tap = ((c * conv.window.kernel.height + ky) * conv.window.kernel.width + kx) * depth
                 for k in 0..<depth {
                   sum +=
                     (Int32(input[pixel + (conv.depthwise ? c : c / outputs * depth + k)]) - inputZero)
@@ -178,7 +183,7 @@ struct SplitMix: RandomNumberGenerator {
   }
 }
 
-private let builds = (0..<I8K_ISA_COUNT.rawValue).map { i8k_isa(rawValue: $0) }.filter { i8k_isa_available($0) }
+private let builds = (0..<CPU_ISA_COUNT.rawValue).map { cpu_isa(rawValue: $0) }.filter { i8k_isa_available($0) }
 
 @Suite struct ConvolutionTests {
   /// Every number of channels up to a block and a bit, on every build of this processor.
@@ -189,7 +194,7 @@ private let builds = (0..<I8K_ISA_COUNT.rawValue).map { i8k_isa(rawValue: $0) }.
       let test = Case(depthwise: depthwise, channels: channels, using: &random)
       let expected = test.expected()
       for build in builds {
-        #expect(test.run(on: build) == expected, "\(String(cString: i8k_isa_name(build))) \(test.conv)")
+        #expect(test.run(on: build) == expected, "\(String(cString: cpu_isa_name(build))) \(test.conv)")
       }
     }
   }
@@ -204,9 +209,9 @@ private let builds = (0..<I8K_ISA_COUNT.rawValue).map { i8k_isa(rawValue: $0) }.
     var add = i8k_add()
     try #require(i8k_add_init(&add, [0.03, Float(seed) * 0.01, 0.05], [3, Int8(seed), -128], -100, 120))
     var expected = [Int8](repeating: 0, count: other.count)
-    i8k_add_run(I8K_PORTABLE, &add, test.expected(), other, &expected, other.count)
-    let threads = i8k_threads_create(2)
-    defer { i8k_threads_delete(threads) }
+    i8k_add_run(CPU_PORTABLE, &add, test.expected(), other, &expected, other.count)
+    let threads = thr_pool_create(2)
+    defer { thr_pool_delete(threads) }
     for build in builds {
       for inPlace in [false, true] {
         #expect(test.run(on: build, adding: other, add, inPlace: inPlace, threads: nil) == expected)
@@ -224,7 +229,7 @@ private let builds = (0..<I8K_ISA_COUNT.rawValue).map { i8k_isa(rawValue: $0) }.
       test.becomeProduct(rows: rows, outChannels: outputs, using: &random)
       let expected = test.expected()
       for build in builds {
-        #expect(test.run(on: build) == expected, "\(String(cString: i8k_isa_name(build))) \(outputs) channels")
+        #expect(test.run(on: build) == expected, "\(String(cString: cpu_isa_name(build))) \(outputs) channels")
       }
     }
   }
@@ -235,7 +240,7 @@ private let builds = (0..<I8K_ISA_COUNT.rawValue).map { i8k_isa(rawValue: $0) }.
     var random = SplitMix(state: 3)
     for channels in [4, 16, 32, 64, 70] {
       var test = Case(depthwise: depthwise, channels: channels, using: &random)
-      let taps = Int32(test.filter.count / test.conv.out_channels)
+      let taps = Int32(test.filter.count / test.conv.out.channels)
       let room = taps * 255 * 128
       for c in test.bias.indices {
         test.bias[c] = c % 2 == 0 ? Int32.max - room : Int32.min + room
@@ -243,7 +248,7 @@ private let builds = (0..<I8K_ISA_COUNT.rawValue).map { i8k_isa(rawValue: $0) }.
       }
       let expected = test.expected()
       for build in builds {
-        #expect(test.run(on: build) == expected, "\(String(cString: i8k_isa_name(build))) \(test.conv)")
+        #expect(test.run(on: build) == expected, "\(String(cString: cpu_isa_name(build))) \(test.conv)")
       }
     }
   }
@@ -259,7 +264,7 @@ private let builds = (0..<I8K_ISA_COUNT.rawValue).map { i8k_isa(rawValue: $0) }.
         test.reshape(kernel: kernel, stride: stride, dilation: dilation, size: size, using: &random)
         let expected = test.expected()
         for build in builds {
-          #expect(test.run(on: build) == expected, "\(String(cString: i8k_isa_name(build))) \(test.conv)")
+          #expect(test.run(on: build) == expected, "\(String(cString: cpu_isa_name(build))) \(test.conv)")
         }
       }
     }
@@ -272,11 +277,11 @@ private let builds = (0..<I8K_ISA_COUNT.rawValue).map { i8k_isa(rawValue: $0) }.
     var large = 0
     while large < 4 {
       let test = Case(depthwise: depthwise, channels: channels, batch: 12...60, using: &random)
-      guard test.conv.out_height * test.conv.out_width * test.conv.batch > 600 else { continue }
+      guard test.conv.out.height * test.conv.out.width * test.conv.in.batch > 600 else { continue }
       large += 1
       let expected = test.expected()
       for build in builds {
-        #expect(test.run(on: build) == expected, "\(String(cString: i8k_isa_name(build))) \(test.conv)")
+        #expect(test.run(on: build) == expected, "\(String(cString: cpu_isa_name(build))) \(test.conv)")
       }
     }
   }
@@ -288,7 +293,7 @@ private let builds = (0..<I8K_ISA_COUNT.rawValue).map { i8k_isa(rawValue: $0) }.
       let test = Case(depthwise: false, channels: groups * depth, groups: groups, batch: batch, using: &random)
       let expected = test.expected()
       for build in builds {
-        #expect(test.run(on: build) == expected, "\(String(cString: i8k_isa_name(build))) \(test.conv)")
+        #expect(test.run(on: build) == expected, "\(String(cString: cpu_isa_name(build))) \(test.conv)")
       }
     }
   }
@@ -296,8 +301,8 @@ private let builds = (0..<I8K_ISA_COUNT.rawValue).map { i8k_isa(rawValue: $0) }.
   /// Large enough to be divided: by rows, by output channels, with a padded copy, over images.
   @Test(arguments: [2, 3, 5])
   func threadsChangeNothing(count: Int) throws {
-    let threads = try #require(i8k_threads_create(count))
-    defer { i8k_threads_delete(threads) }
+    let threads = try #require(thr_pool_create(count))
+    defer { thr_pool_delete(threads) }
     var random = SplitMix(state: UInt64(count))
     for (depthwise, size, input, output, batch, groups) in [
       (false, 14, 64, 70, 1, 1), (false, 7, 130, 130, 1, 1), (false, 40, 3, 64, 2, 1), (true, 28, 96, 96, 1, 1),
@@ -323,6 +328,7 @@ private let builds = (0..<I8K_ISA_COUNT.rawValue).map { i8k_isa(rawValue: $0) }.
     let input = test.input
     for build in builds {
       test.conv.isa = build
+      #expect(i8k_conv_plan(&test.conv))
       let packed = UnsafeMutableRawPointer.allocate(byteCount: i8k_conv_packed_size(&test.conv), alignment: 64)
       defer { packed.deallocate() }
       i8k_conv_pack(&test.conv, test.filter, test.bias, test.scales, packed, nil)
@@ -335,7 +341,7 @@ private let builds = (0..<I8K_ISA_COUNT.rawValue).map { i8k_isa(rawValue: $0) }.
           for k in 0..<depth {
             sum += (Int32(input[row * depth + k]) - Int32(test.conv.in_zero_point)) * Int32(test.filter[c * depth + k])
           }
-          #expect(sums[row * stride + c] == sum, "\(String(cString: i8k_isa_name(build))) row \(row) channel \(c)")
+          #expect(sums[row * stride + c] == sum, "\(String(cString: cpu_isa_name(build))) row \(row) channel \(c)")
         }
       }
     }
@@ -343,12 +349,12 @@ private let builds = (0..<I8K_ISA_COUNT.rawValue).map { i8k_isa(rawValue: $0) }.
 
   @Test func refusesWhatIsTooLarge() {
     var conv = i8k_conv()
-    (conv.isa, conv.groups) = (I8K_PORTABLE, 1)
-    (conv.batch, conv.in_channels, conv.out_channels) = (1, 1 << 18, 1 << 18)
-    (conv.in_height, conv.in_width, conv.out_height, conv.out_width) = (1, 1, 1 << 14, 1 << 14)
-    (conv.kernel_height, conv.kernel_width) = (1 << 14, 1 << 14)
-    (conv.stride_height, conv.stride_width, conv.dilation_height, conv.dilation_width) = (1, 1, 1, 1)
-    (conv.pad_top, conv.pad_left) = (1 << 14, 1 << 14)
-    #expect(!i8k_conv_supports(&conv))
+    (conv.isa, conv.window.groupCount) = (CPU_PORTABLE, 1)
+    (conv.in.batch, conv.in.channels, conv.out.channels) = (1, 1 << 18, 1 << 18)
+    (conv.in.height, conv.in.width, conv.out.height, conv.out.width) = (1, 1, 1 << 14, 1 << 14)
+    conv.window.kernel = (1 << 14, 1 << 14)
+    (conv.window.stride, conv.window.dilation) = ((1, 1), (1, 1))
+    conv.window.padding = (1 << 14, 1 << 14)
+    #expect(!i8k_conv_plan(&conv))
   }
 }

@@ -1,5 +1,9 @@
+import DelegateSchema
 import Int8Kernels
+import Processor
+import TestSupport
 import Testing
+import Threads
 
 /// Packed filters are what kernels.h says, byte by byte: a file of packed weights outlives the build that wrote it.
 @Suite struct PackTests {
@@ -10,11 +14,11 @@ import Testing
   private func expected(
     _ conv: i8k_conv, inputOffset: Int32, filter: [Int8], bias: [Int32], scales: [Float]
   ) -> [UInt8] {
-    let (outputs, depth) = (conv.out_channels / conv.groups, conv.in_channels / conv.groups)
-    let taps = conv.kernel_height * conv.kernel_width
+    let (outputs, depth) = (conv.out.channels / conv.window.groupCount, conv.in.channels / conv.window.groupCount)
+    let taps = conv.window.kernel.height * conv.window.kernel.width
     let quads = (depth + 3) / 4
     var bytes: [UInt8] = []
-    for group in 0..<conv.groups {
+    for group in 0..<conv.window.groupCount {
       for first in stride(from: 0, to: outputs, by: PackTests.whole) {
         let count = min(PackTests.whole, outputs - first)
         let width = count > PackTests.half ? PackTests.whole : PackTests.half
@@ -48,23 +52,24 @@ import Testing
   ])
   func filtersAreLaidOutAsDefined(inputs: Int, outputs: Int, kernel: Int, groups: Int) throws {
     var random = SplitMix(state: UInt64(inputs * outputs))
-    let threads = try #require(i8k_threads_create(2))
-    defer { i8k_threads_delete(threads) }
+    let threads = try #require(thr_pool_create(2))
+    defer { thr_pool_delete(threads) }
     let count = outputs * inputs / groups * kernel * kernel
     for isExtreme in [false, true] {
       let filter = (0..<count).map { _ in isExtreme ? Int8.min : Int8.random(in: -128...127, using: &random) }
       let bias = (0..<outputs).map { _ in Int32.random(in: -1_000_000...1_000_000, using: &random) }
       let scales = (0..<outputs).map { _ in Float.random(in: 0.001...0.9, using: &random) }
-      for (isa, inputOffset) in [(I8K_PORTABLE, Int32(0)), (I8K_AVX2, 0), (I8K_AVX512_VNNI, 128)]
+      for (isa, inputOffset) in [(CPU_PORTABLE, Int32(0)), (CPU_AVX2, 0), (CPU_AVX512_VNNI, 128)]
       where i8k_isa_available(isa) {
         var conv = i8k_conv()
-        (conv.isa, conv.groups, conv.batch) = (isa, groups, 1)
-        (conv.in_height, conv.in_width, conv.in_channels) = (5, 5, inputs)
-        (conv.out_height, conv.out_width, conv.out_channels) = (5, 5, outputs)
-        (conv.kernel_height, conv.kernel_width) = (kernel, kernel)
-        (conv.stride_height, conv.stride_width, conv.dilation_height, conv.dilation_width) = (1, 1, 1, 1)
-        (conv.pad_top, conv.pad_left) = (kernel / 2, kernel / 2)
+        (conv.isa, conv.window.groupCount, conv.in.batch) = (isa, groups, 1)
+        (conv.in.height, conv.in.width, conv.in.channels) = (5, 5, inputs)
+        (conv.out.height, conv.out.width, conv.out.channels) = (5, 5, outputs)
+        conv.window.kernel = (kernel, kernel)
+        (conv.window.stride, conv.window.dilation) = ((1, 1), (1, 1))
+        conv.window.padding = (kernel / 2, kernel / 2)
         (conv.in_zero_point, conv.out_zero_point, conv.min, conv.max) = (-7, 3, -128, 127)
+        #expect(i8k_conv_plan(&conv))
         let definition = expected(conv, inputOffset: inputOffset, filter: filter, bias: bias, scales: scales)
         #expect(i8k_conv_packed_size(&conv) == definition.count)
         for threads in [nil, threads] {
@@ -73,7 +78,7 @@ import Testing
           packed.initializeMemory(as: UInt8.self, repeating: 0x5a, count: definition.count)
           i8k_conv_pack(&conv, filter, bias, scales, packed, threads)
           let bytes = UnsafeRawBufferPointer(start: packed, count: definition.count)
-          #expect(bytes.elementsEqual(definition), "\(String(cString: i8k_isa_name(isa)))")
+          #expect(bytes.elementsEqual(definition), "\(String(cString: cpu_isa_name(isa)))")
         }
       }
     }
@@ -83,13 +88,15 @@ import Testing
   @Test(arguments: [1, 3, 4, 7, 11, 16])
   func layoutsDifferInSize(channels: Int) {
     var conv = i8k_conv()
-    (conv.isa, conv.groups, conv.batch) = (i8k_isa(), 1, 1)
-    (conv.in_height, conv.in_width, conv.in_channels) = (9, 9, channels)
-    (conv.out_height, conv.out_width, conv.out_channels) = (3, 3, 24)
-    (conv.kernel_height, conv.kernel_width) = (3, 3)
-    (conv.stride_height, conv.stride_width, conv.dilation_height, conv.dilation_width) = (3, 3, 1, 1)
+    (conv.isa, conv.window.groupCount, conv.in.batch) = (i8k_isa(), 1, 1)
+    (conv.in.height, conv.in.width, conv.in.channels) = (9, 9, channels)
+    (conv.out.height, conv.out.width, conv.out.channels) = (3, 3, 24)
+    conv.window.kernel = (3, 3)
+    (conv.window.stride, conv.window.dilation) = ((3, 3), (1, 1))
+    #expect(i8k_conv_plan(&conv) && conv.shape.by_rows)
     let byRows = i8k_conv_packed_size(&conv)
-    (conv.dilation_width, conv.stride_width) = (2, 2)
+    (conv.window.dilation.width, conv.window.stride.width) = (2, 2)
+    #expect(i8k_conv_plan(&conv) && !conv.shape.by_rows)
     #expect(i8k_conv_packed_size(&conv) != byRows)
   }
 }

@@ -6,6 +6,7 @@
 #ifndef DELEGATE_SCHEMA_H
 #define DELEGATE_SCHEMA_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 // clang-format off
@@ -37,13 +38,23 @@ enum ds_kind { DS_NODE_KINDS(DS_KIND_MEMBER) DS_KIND_COUNT };
 
 enum { DS_MAX_INPUTS = 8, DS_NO_VALUE = -1 };
 
-// Window of a convolution or pooling; padding may differ on each side.
+// Window of a convolution or pooling, for nodes and kernels alike; padding may differ on each side.
 struct ds_window {
-  int32_t kernel_height, kernel_width;
-  int32_t stride_height, stride_width;
-  int32_t dilation_height, dilation_width;
-  int32_t pad_top, pad_right, pad_bottom, pad_left;
-  int32_t groups;  // convolution only
+  uint32_t kernel_height, kernel_width;
+  uint32_t stride_height, stride_width;
+  uint32_t dilation_height, dilation_width;
+  uint32_t pad_top, pad_right, pad_bottom, pad_left;
+  uint32_t groups;  // convolution only
+};
+
+// Of a product of matrices. A macro, to be used in initializers.
+#define DS_WINDOW_1X1                                                                                               \
+  {.kernel_height = 1, .kernel_width = 1, .stride_height = 1, .stride_width = 1, .dilation_height = 1,             \
+   .dilation_width = 1, .groups = 1}
+
+// Sizes of an activation that a window goes over; not part of a node.
+struct ds_image {
+  size_t batch, height, width, channels;
 };
 
 // A convolution (not depthwise) whose output, int8 with these parameters and bounds in quanta, is added to a tensor.

@@ -8,35 +8,44 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "Int8Threads.h"
+#include "DelegateSchema.h"
+#include "Processor.h"
+#include "Threads.h"
 
-// One build of the kernels for each. Packed weights belong to the build they were packed for. Builds differ in the last
-// bits.
-enum f32k_isa { F32K_PORTABLE, F32K_AVX2, F32K_AVX512, F32K_ISA_COUNT };
+// There are builds of the kernels for some instruction sets. Packed weights belong to the build they were packed for.
+// Builds differ in the last bits.
+bool f32k_isa_available(enum cpu_isa isa);
 
-// The best build that this processor runs.
-enum f32k_isa f32k_isa(void);
-bool f32k_isa_available(enum f32k_isa isa);
-const char *f32k_isa_name(enum f32k_isa isa);
+// Of the best build that this processor runs.
+enum cpu_isa f32k_isa(void);
 
-// A convolution of (N, H, W, C) with filter (O, H, W, I), in groups of channels, or depthwise (a group for each
-// channel, in_channels == out_channels; `groups` is not looked at). Sizes are at least 1 and consistent, channels are
-// multiples of `groups`; padding is filled with zeros. NaN stays NaN.
-struct f32k_conv {
-  enum f32k_isa isa;
-  bool depthwise;
-  size_t batch, in_height, in_width, in_channels, out_height, out_width, out_channels;
-  size_t groups, kernel_height, kernel_width, stride_height, stride_width, dilation_height, dilation_width;
-  size_t pad_top, pad_left;
-  float min, max;
+// The shape of a convolution as the kernels see it.
+struct f32k_shape {
+  size_t groups, outputs, packed_outputs;  // outputs of each; with whole vectors
+  size_t taps, depth;
+  bool direct;    // one tap, rows one after another
+  bool by_lines;  // few channels: a tap is a line of the window
+  // Winograd's F(2x2, 3x3), with 16 products for four outputs in place of 36: its error is a few times that of the sum
+  // of products. Depends on channels and window alone.
+  bool winograd;
+  size_t pixels;  // places of the output, over the batch
 };
 
-// Whether there is a kernel for it whose buffers are of reasonable size. The functions below require it.
-bool f32k_conv_supports(const struct f32k_conv *conv);
+// A convolution of (N, H, W, C) with filter (O, H, W, I), in groups of channels, or depthwise: a group for each channel,
+// whatever the window says. Sizes are at least 1 and consistent. Padding is filled with zeros; below and on the right it
+// reaches as far as the output's sizes say. NaN stays NaN.
+struct f32k_conv {
+  enum cpu_isa isa;
+  bool depthwise;
+  struct ds_image in, out;
+  struct ds_window window;
+  float min, max;
+  struct f32k_shape shape;  // f32k_conv_plan sets it
+};
 
-// Whether it is computed by Winograd's F(2x2, 3x3), with 16 products for four outputs in place of 36: its error is a
-// few times that of the sum of products. Depends on channels and window alone.
-bool f32k_conv_is_winograd(const struct f32k_conv *conv);
+// Whether there is a kernel for it whose buffers are of reasonable size; sets its shape. To be called before all others,
+// and again when sizes have changed.
+bool f32k_conv_plan(struct f32k_conv *conv);
 
 // Changes with what f32k_conv_pack writes, so that packed weights of an earlier build are told.
 enum { F32K_PACKED_LAYOUT = 1 };
@@ -59,6 +68,6 @@ void f32k_conv_setup(const struct f32k_conv *conv, void *scratch);
 // After setup with the same scratch memory, made for at least the number of `threads`. threads may be NULL.
 void f32k_conv_run(
     const struct f32k_conv *conv, const void *packed, const float *input, float *output, void *scratch,
-    struct i8k_threads *threads);
+    struct thr_pool *threads);
 
 #endif  // FLOAT_KERNELS_H

@@ -7,31 +7,45 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "Int8Threads.h"
+#include "DelegateSchema.h"
+#include "Processor.h"
+#include "Threads.h"
 
-// One build of the kernels for each. Packed weights belong to the build they were packed for.
-enum i8k_isa { I8K_PORTABLE, I8K_AVX2, I8K_AVX512_VNNI, I8K_ISA_COUNT };
+// There are builds of the kernels for some instruction sets. Packed weights belong to the build they were packed for.
+bool i8k_isa_available(enum cpu_isa isa);
 
-// The best build that this processor runs.
-enum i8k_isa i8k_isa(void);
-bool i8k_isa_available(enum i8k_isa isa);
-const char *i8k_isa_name(enum i8k_isa isa);
+// Of the best build that this processor runs.
+enum cpu_isa i8k_isa(void);
 
-// A convolution of (N, H, W, C) with filter (O, H, W, I), in groups of channels, or depthwise (a group for each channel,
-// in_channels == out_channels; `groups` is not looked at). Sizes are at least 1 and consistent, channels are multiples of
-// `groups`; padding is filled with the zero point.
-struct i8k_conv {
-  enum i8k_isa isa;
-  bool depthwise;
-  size_t batch, in_height, in_width, in_channels, out_height, out_width, out_channels;
-  size_t groups, kernel_height, kernel_width, stride_height, stride_width, dilation_height, dilation_width;
-  size_t pad_top, pad_left;
-  size_t out_stride;  // bytes between places of the output, at least out_channels; 0: out_channels. Not depthwise, nor with a sum
-  int8_t in_zero_point, out_zero_point, min, max;
+// The shape of a convolution as the kernels see it.
+struct i8k_shape {
+  size_t groups, outputs;  // outputs of each; depthwise: all in one
+  size_t taps, depth;
+  bool by_rows;   // a tap is a row of the window: its pixels are consecutive in the (padded) image
+  bool copied;    // by_rows, and the image needs padding
+  bool direct;    // one tap, rows one after another: no pointers
+  size_t pixels;  // places of the output, over the batch
+  size_t images;  // that there are pointers for; those of the others are `images` images further
+  size_t unit;    // places of the output in these images
+  size_t padded_height, padded_width;
 };
 
-// Whether there is a kernel for it whose buffers are of reasonable size. The functions below require it.
-bool i8k_conv_supports(const struct i8k_conv *conv);
+// A convolution of (N, H, W, C) with filter (O, H, W, I), in groups of channels, or depthwise: a group for each channel,
+// whatever the window says. Sizes are at least 1 and consistent. Padding is filled with the zero point; below and on the
+// right it reaches as far as the output's sizes say.
+struct i8k_conv {
+  enum cpu_isa isa;
+  bool depthwise;
+  struct ds_image in, out;
+  struct ds_window window;
+  size_t out_stride;  // bytes between places of the output, or 0: out.channels. Not depthwise, nor with a sum
+  int8_t in_zero_point, out_zero_point, min, max;
+  struct i8k_shape shape;  // i8k_conv_plan sets it
+};
+
+// Whether there is a kernel for it whose buffers are of reasonable size; sets its shape. To be called before all others,
+// and again when sizes have changed.
+bool i8k_conv_plan(struct i8k_conv *conv);
 
 // Changes with what i8k_conv_pack writes, so that packed weights of an earlier build are told.
 enum { I8K_PACKED_LAYOUT = 4 };
@@ -46,7 +60,7 @@ bool i8k_conv_packs_alike(const struct i8k_conv *a, const struct i8k_conv *b);
 // NULL.
 void i8k_conv_pack(
     const struct i8k_conv *conv, const int8_t *filter, const int32_t *bias, const float *scales, void *packed,
-    struct i8k_threads *threads);
+    struct thr_pool *threads);
 
 // Working memory of one convolution, aligned to 64 bytes: addresses of the input, and for few channels a padded copy.
 size_t i8k_conv_scratch_size(const struct i8k_conv *conv);
@@ -57,7 +71,7 @@ void i8k_conv_setup(const struct i8k_conv *conv, const int8_t *input, void *scra
 // After setup with the same input and scratch. threads may be NULL.
 void i8k_conv_run(
     const struct i8k_conv *conv, const void *packed, const int8_t *input, int8_t *output, void *scratch,
-    struct i8k_threads *threads);
+    struct thr_pool *threads);
 
 // The sum of two int8 tensors with parameters of their own, in the fixed point of XNNPACK's:
 // clamp(((bias + a * a_multiplier + b * b_multiplier) >> shift) + zero_point).
@@ -73,25 +87,19 @@ bool i8k_add_init(
 
 // The output may lie where an operand lies.
 void i8k_add_run(
-    enum i8k_isa isa, const struct i8k_add *add, const int8_t *a, const int8_t *b, int8_t *output, size_t count);
+    enum cpu_isa isa, const struct i8k_add *add, const int8_t *a, const int8_t *b, int8_t *output, size_t count);
 
 // i8k_conv_run, and the sum of its output, which is a, and `other` of the same sizes. The output may lie where `other`
 // lies, but not where the input does. Not depthwise.
 void i8k_conv_run_sum(
     const struct i8k_conv *conv, const void *packed, const int8_t *input, const struct i8k_add *add,
-    const int8_t *other, int8_t *output, void *scratch, struct i8k_threads *threads);
+    const int8_t *other, int8_t *output, void *scratch, struct thr_pool *threads);
 
 // i8k_conv_run up to the sums with bias, which nothing scales: `stride` int32 for each place of the output, a multiple of
 // I8K_SUMS_MULTIPLE that has room for the output channels; what is behind those is undefined. One group.
 enum { I8K_SUMS_MULTIPLE = 16 };
 void i8k_conv_sums(
     const struct i8k_conv *conv, const void *packed, const int8_t *input, int32_t *sums, size_t stride, void *scratch,
-    struct i8k_threads *threads);
-
-// Arithmetic as dense as an instruction set allows, from registers, and reading of memory, on the caller's thread: for
-// measuring what the processor can do. They return the multiply-adds done, and the bytes read of a buffer aligned to 64.
-uint64_t i8k_peak_int8(enum i8k_isa isa, size_t iterations);
-uint64_t i8k_peak_float(enum i8k_isa isa, size_t iterations);
-uint64_t i8k_peak_read(const void *buffer, size_t size);
+    struct thr_pool *threads);
 
 #endif  // INT8_KERNELS_H

@@ -17,8 +17,6 @@ enum __attribute__((enum_extensibility(closed))) xnx_status {
   XNX_LIBRARY_UNAVAILABLE // XNNPACK does not support this processor
 };
 
-struct pthreadpool;
-
 // Threads that delegates share. Must outlive every operator created with it.
 typedef struct xnx_threads xnx_threads;
 
@@ -107,14 +105,5 @@ void xnx_operator_delete(xnx_operator *op);
 
 // The library's version as far as it can be told ("2022-02" for Debian 12's), for reports.
 const char *xnx_library_version(void);
-
-// Dense work on all threads at once, for measuring what the processor can do: `amount` iterations for each thread, or
-// a buffer of `amount` bytes shared between them. Returns the multiply-adds done, or the bytes read. The threads are
-// this measurement's own; NULL, which creating gives when memory is lacking, is the caller's thread.
-enum __attribute__((enum_extensibility(closed))) xnx_peak { XNX_PEAK_INT8, XNX_PEAK_FLOAT, XNX_PEAK_READ };
-struct pthreadpool *xnx_peak_threads_create(size_t thread_count);
-void xnx_peak_threads_delete(struct pthreadpool *threads);
-size_t xnx_peak_threads_count(struct pthreadpool *threads);
-uint64_t xnx_peak_run(enum xnx_peak kind, const void *buffer, size_t amount, struct pthreadpool *threads);
 
 #endif  // XNN_EXECUTOR_H

@@ -1,5 +1,6 @@
+import Peak
+import Processor
 import Swiftlet
-import XNNExecutor
 
 #if canImport(Glibc)
   import Glibc
@@ -35,22 +36,22 @@ public struct MachinePeak: Codable, Sendable {
 
   /// Measures, in about a fifth of a second.
   public init(threadCount: Int) {
-    let pool = xnx_peak_threads_create(max(1, threadCount))
-    defer { xnx_peak_threads_delete(pool) }
-    threads = xnx_peak_threads_count(pool)
-    instructionSet = String(cString: xnx_kernel_isa())
-    int8 = MachinePeak.arithmetic(.XNX_PEAK_INT8, pool)
-    float = MachinePeak.arithmetic(.XNX_PEAK_FLOAT, pool)
+    let pool = peak_threads_create(max(1, threadCount))
+    defer { peak_threads_delete(pool) }
+    threads = peak_threads_count(pool)
+    instructionSet = String(cString: cpu_isa_name(peak_isa()))
+    int8 = MachinePeak.arithmetic(.PEAK_INT8, pool)
+    float = MachinePeak.arithmetic(.PEAK_FLOAT, pool)
     read = MachinePeak.memory(pool)
   }
 
-  private static func arithmetic(_ kind: xnx_peak, _ pool: OpaquePointer?) -> Double {
+  private static func arithmetic(_ kind: peak_kind, _ pool: OpaquePointer?) -> Double {
     let clock = ContinuousClock()
     let end = clock.now + duration
     var best = 0.0
     var repetition = 0
     while repetition < repetitions || clock.now < end {
-      best = max(best, rate { xnx_peak_run(kind, nil, iterations, pool) })
+      best = max(best, rate { peak_run(kind, nil, iterations, pool) })
       repetition += 1
     }
     return best
@@ -64,7 +65,7 @@ public struct MachinePeak: Codable, Sendable {
     buffer.initializeMemory(as: UInt8.self, repeating: 1)
     return stride(from: 0, to: size / chunk * chunk, by: chunk).reduce(0) { best, offset in
       let part = UnsafeRawBufferPointer(rebasing: buffer[offset..<offset + chunk])
-      return max(best, rate { xnx_peak_run(.XNX_PEAK_READ, part.baseAddress, part.count, pool) })
+      return max(best, rate { peak_run(.PEAK_READ, part.baseAddress, part.count, pool) })
     }
   }
 

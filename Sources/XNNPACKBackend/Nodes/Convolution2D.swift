@@ -86,8 +86,8 @@ extension ds_window {
     var pads = try call.ints("padding")
     if pads.count == 1 { pads = [Int](repeating: pads[0], count: 4) }
     try call.check(pads.count == 4, "'padding' must have four integers")
-    func narrow(_ value: Int) throws(OperatorError) -> Int32 {
-      guard let narrow = Int32(exactly: value) else { throw call.error("\(value) is out of range") }
+    func narrow(_ value: Int) throws(OperatorError) -> UInt32 {
+      guard let narrow = UInt32(exactly: value) else { throw call.error("\(value) is out of range") }
       return narrow
     }
     self.init(

@@ -4,7 +4,7 @@
 #include <immintrin.h>
 #include <string.h>
 
-#include "kernels.h"
+#include "../kernels.h"
 
 #define VNNI __attribute__((target("avx512f,avx512bw,avx512vl,avx512vnni")))
 #define VNNI_INLINE static inline __attribute__((always_inline, target("avx512f,avx512bw,avx512vl,avx512vnni")))
@@ -220,5 +220,5 @@ VNNI static void row(const struct i8k_tile *tile) {
 
 const struct i8k_kernels i8k_avx512_vnni = {
     .max_rows = MAX_ROWS, .input_offset = 128, .interleaved = true, .gemm = gemm, .row = row,
-    .depthwise = i8k_avx512_vnni_depthwise};
+    .depthwise = i8k_avx512_vnni_depthwise, .add = i8k_avx512_vnni_add};
 #endif

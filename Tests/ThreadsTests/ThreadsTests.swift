@@ -1,7 +1,7 @@
 import Foundation
-import Int8Kernels
 import Synchronization
 import Testing
+import Threads
 
 /// How often each index was called.
 private final class Calls: Sendable {
@@ -17,15 +17,15 @@ private final class Calls: Sendable {
       guard let context else { return }
       Unmanaged<Calls>.fromOpaque(context).takeUnretainedValue().counts.withLock { $0[index] += 1 }
     }
-    i8k_parallelize(threads, count, task, Unmanaged.passUnretained(self).toOpaque())
+    thr_parallelize(threads, count, task, Unmanaged.passUnretained(self).toOpaque())
   }
 }
 
 /// Threads of the kernels; a pool ends with the last reference.
 private final class Pool: @unchecked Sendable {
   let threads: OpaquePointer?
-  init(_ count: Int) { threads = i8k_threads_create(count) }
-  deinit { i8k_threads_delete(threads) }
+  init(_ count: Int) { threads = thr_pool_create(count) }
+  deinit { thr_pool_delete(threads) }
 }
 
 @Suite struct ThreadsTests {

@@ -11,7 +11,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "Int8Threads.h"
+#include "Threads.h"
 
 enum {
   CACHE_LINE = 64,
@@ -28,12 +28,12 @@ struct range {
 };
 
 struct helper {
-  struct i8k_threads *threads;
+  struct thr_pool *threads;
   size_t index;  // of its range; the caller has 0
   pthread_t thread;
 };
 
-struct i8k_threads {
+struct thr_pool {
   _Alignas(CACHE_LINE) _Atomic uint32_t job;  // a number, odd while the job is open
   _Atomic uint32_t sleepers;
   atomic_bool stopping;
@@ -82,7 +82,7 @@ static bool take(struct range *range, bool first, uint32_t *index) {
   }
 }
 
-static void work(struct i8k_threads *threads, size_t self) {
+static void work(struct thr_pool *threads, size_t self) {
   uint32_t index;
   for (size_t i = 0; i < threads->count; i++) {
     struct range *range = &threads->ranges[(self + i) % threads->count];
@@ -91,7 +91,7 @@ static void work(struct i8k_threads *threads, size_t self) {
 }
 
 // The number of an open job other than `done`; an even one when the threads are to end.
-static uint32_t next_job(struct i8k_threads *threads, uint32_t done) {
+static uint32_t next_job(struct thr_pool *threads, uint32_t done) {
   int64_t limit = nanoseconds() + HELPER_SPIN;
   for (;;) {
     const uint32_t job = atomic_load(&threads->job);
@@ -111,7 +111,7 @@ static uint32_t next_job(struct i8k_threads *threads, uint32_t done) {
 
 static void *help(void *argument) {
   struct helper *helper = argument;
-  struct i8k_threads *threads = helper->threads;
+  struct thr_pool *threads = helper->threads;
   uint32_t job = 0;
   while ((job = next_job(threads, job)) % 2 == 1) {
     // Active before looking again: a job that is still open then is not closed behind this thread's back.
@@ -125,7 +125,7 @@ static void *help(void *argument) {
 // A helper that lost its core within a call holds up the caller until it has it back. It will happen again while
 // the machine is busy, and costs more than helpers save: the caller then does without them for a while. `began` is when
 // the job did: a helper's last call takes no longer than all that the caller has done.
-static void wait_for_helpers(struct i8k_threads *threads, int64_t began) {
+static void wait_for_helpers(struct thr_pool *threads, int64_t began) {
   if (atomic_load(&threads->active) == 0) return;
   const int64_t start = nanoseconds(), limit = start + CALLER_SPIN;
   while (atomic_load(&threads->active) != 0) {
@@ -143,7 +143,7 @@ static void wait_for_helpers(struct i8k_threads *threads, int64_t began) {
   if (waited > CALLER_SPIN && waited > start - began) threads->alone_until = end + alone;
 }
 
-static void deal(struct i8k_threads *threads, size_t count) {
+static void deal(struct thr_pool *threads, size_t count) {
   for (size_t i = 0; i < threads->count; i++) {
     const uint64_t begin = count * i / threads->count, end = count * (i + 1) / threads->count;
     atomic_store_explicit(&threads->ranges[i].bounds, end << 32 | begin, memory_order_relaxed);
@@ -151,7 +151,7 @@ static void deal(struct i8k_threads *threads, size_t count) {
 }
 
 static void share(
-    struct i8k_threads *threads, size_t count, void (*task)(void *context, size_t index), void *context,
+    struct thr_pool *threads, size_t count, void (*task)(void *context, size_t index), void *context,
     int64_t began) {
   threads->task = task;
   threads->context = context;
@@ -163,8 +163,8 @@ static void share(
   wait_for_helpers(threads, began);
 }
 
-void i8k_parallelize(
-    struct i8k_threads *threads, size_t count, void (*task)(void *context, size_t index), void *context) {
+void thr_parallelize(
+    struct thr_pool *threads, size_t count, void (*task)(void *context, size_t index), void *context) {
   const bool divisible = threads != NULL && threads->count > 1 && count > 1 && count <= UINT32_MAX / MAX_THREADS;
   if (divisible && !atomic_flag_test_and_set(&threads->taken)) {
     const int64_t now = nanoseconds();
@@ -176,9 +176,9 @@ void i8k_parallelize(
   for (size_t i = 0; i < count; i++) task(context, i);
 }
 
-struct i8k_threads *i8k_threads_create(size_t count) {
+struct thr_pool *thr_pool_create(size_t count) {
   if (count > MAX_THREADS) count = MAX_THREADS;
-  struct i8k_threads *threads = aligned_alloc(CACHE_LINE, sizeof *threads);
+  struct thr_pool *threads = aligned_alloc(CACHE_LINE, sizeof *threads);
   struct range *ranges = aligned_alloc(CACHE_LINE, count * sizeof *ranges);
   struct helper *helpers = calloc(count, sizeof *helpers);
   if (threads == NULL || ranges == NULL || helpers == NULL) {
@@ -187,21 +187,21 @@ struct i8k_threads *i8k_threads_create(size_t count) {
     free(helpers);
     return NULL;
   }
-  *threads = (struct i8k_threads){.taken = ATOMIC_FLAG_INIT, .count = count, .ranges = ranges, .helpers = helpers};
+  *threads = (struct thr_pool){.taken = ATOMIC_FLAG_INIT, .count = count, .ranges = ranges, .helpers = helpers};
   for (size_t i = 1; i < count; i++) {
     helpers[i] = (struct helper){threads, i, 0};
     if (pthread_create(&helpers[i].thread, NULL, help, &helpers[i]) != 0) {
       threads->count = i;
-      i8k_threads_delete(threads);
+      thr_pool_delete(threads);
       return NULL;
     }
   }
   return threads;
 }
 
-size_t i8k_threads_count(const struct i8k_threads *threads) { return threads == NULL ? 1 : threads->count; }
+size_t thr_pool_count(const struct thr_pool *threads) { return threads == NULL ? 1 : threads->count; }
 
-void i8k_threads_delete(struct i8k_threads *threads) {
+void thr_pool_delete(struct thr_pool *threads) {
   if (threads == NULL) return;
   atomic_store(&threads->stopping, true);
   atomic_fetch_add(&threads->job, 2);

@@ -1,12 +1,13 @@
-import Int8Kernels
+import Peak
+import Processor
 import Testing
 
 @Suite struct PeakTests {
   /// Work that the compiler removed would still be counted, hence only the counts are tested here.
-  @Test(arguments: [I8K_PORTABLE, I8K_AVX2, I8K_AVX512_VNNI].filter(i8k_isa_available).map(\.rawValue))
+  @Test(arguments: [CPU_PORTABLE, CPU_AVX2, CPU_AVX512_VNNI].filter(cpu_isa_available).map(\.rawValue))
   func loopsCountTheirWork(_ number: UInt32) {
-    let isa = i8k_isa(rawValue: number)
-    for peak in [i8k_peak_int8, i8k_peak_float] {
+    let isa = cpu_isa(rawValue: number)
+    for peak in [peak_int8, peak_float] {
       #expect(peak(isa, 1) > 0)
       #expect(peak(isa, 1000) == 1000 * peak(isa, 1))
       #expect(peak(isa, 0) == 0)
@@ -18,7 +19,7 @@ import Testing
     defer { buffer.deallocate() }
     buffer.initializeMemory(as: UInt8.self, repeating: 1)
     for (size, read) in [(0, 0), (511, 0), (512, 512), (1030, 1024), (4096, 4096)] {
-      #expect(i8k_peak_read(buffer.baseAddress, size) == UInt64(read))
+      #expect(peak_read(buffer.baseAddress, size) == UInt64(read))
     }
   }
 }

@@ -4,7 +4,7 @@
 #if defined(__x86_64__)
 #include <immintrin.h>
 
-#include "kernels.h"
+#include "../kernels.h"
 
 #define VNNI __attribute__((target("avx512f,avx512bw,avx512vl,avx512vnni")))
 #define VNNI_INLINE static inline __attribute__((always_inline, target("avx512f,avx512bw,avx512vl,avx512vnni")))
@@ -197,7 +197,7 @@ VNNI_INLINE void line5(const struct line *line, const int stride, const int fold
 
 // The same windows of any stride and dilation: each place has columns of its own.
 VNNI_INLINE void line_of_columns(const struct line *line, const int side, const int fold, const bool whole) {
-  const size_t stride = line->conv->stride_width, dilation = line->conv->dilation_width;
+  const size_t stride = line->conv->window.stride_width, dilation = line->conv->window.dilation_width;
   for (size_t x = 0; x < line->out_width; x++) {
     __m512i sums[4], columns[2][4];
     load_bias(line, sums);
@@ -218,30 +218,31 @@ VNNI_INLINE void line_of_columns(const struct line *line, const int side, const 
 
 // Any other window, four taps after another.
 VNNI_INLINE void line_of_taps(const struct line *line, const int fold, const bool whole) {
-  const struct i8k_conv conv = *line->conv;
-  const size_t taps = conv.kernel_height * conv.kernel_width, pitch = line->in_width * line->image_channels;
+  const struct ds_window window = line->conv->window;
+  const size_t taps = line->conv->shape.taps, in_height = line->conv->in.height;
+  const size_t pitch = line->in_width * line->image_channels;
   for (size_t x = 0; x < line->out_width; x++) {
     __m512i sums[4];
     load_bias(line, sums);
     const int8_t *rows[MAX_FOLD];
-    size_t kx = conv.kernel_width, ky = 0;
+    size_t kx = window.kernel_width, ky = 0;
     const char *w = line->block + 512;
     for (size_t tap = 0; tap < taps; tap += 4, w += 256) {
       __m512i bytes[4], groups[4];
       UNROLL for (int i = 0; i < 4; i++) {
-        if (kx == conv.kernel_width) {
-          if (ky == conv.kernel_height) {  // weights are zero from here on
+        if (kx == window.kernel_width) {
+          if (ky == window.kernel_height) {  // weights are zero from here on
             bytes[i] = _mm512_setzero_si512();
             continue;
           }
           UNROLL for (int f = 0; f < fold; f++) {
             const size_t y = line->y + ((size_t)f < line->lines ? (size_t)f : 0);
-            const size_t iy = y * conv.stride_height + ky * conv.dilation_height - conv.pad_top;
-            rows[f] = iy < conv.in_height ? line->image + iy * pitch : line->zero;
+            const size_t iy = y * window.stride_height + ky * window.dilation_height - window.pad_top;
+            rows[f] = iy < in_height ? line->image + iy * pitch : line->zero;
           }
           kx = 0, ky++;
         }
-        const size_t ix = x * conv.stride_width + kx * conv.dilation_width - line->pad_left;
+        const size_t ix = x * window.stride_width + kx * window.dilation_width - line->pad_left;
         kx++;
         if (ix < line->in_width) {
           bytes[i] = load(rows, 1, ix * line->image_channels, fold, whole, line->mask);
@@ -286,27 +287,29 @@ static line_function *function_of(const struct i8k_conv *conv, size_t channels) 
    line_##side##_##stride##_4},
   static line_function *const functions[][4] = {WINDOWS(ENTRY)};
   const size_t fold = i8k_depthwise_fold(channels);
-  const size_t stride = conv->stride_width > 2 || conv->dilation_width > 1 ? 0 : conv->stride_width;
-  const size_t window = !i8k_by_columns(conv) ? 6 : conv->kernel_width == 3 ? stride : 3 + stride;
+  const struct ds_window *w = &conv->window;
+  const size_t stride = w->stride_width > 2 || w->dilation_width > 1 ? 0 : w->stride_width;
+  const size_t window = !i8k_by_columns(conv) ? 6 : w->kernel_width == 3 ? stride : 3 + stride;
   return functions[window][channels == I8K_DEPTHWISE_BLOCK ? 0 : fold == 4 ? 3 : fold];
 }
 
 void i8k_avx512_vnni_depthwise(const struct i8k_depthwise_tile *t) {
   const struct i8k_conv *conv = t->conv;
-  const size_t height = conv->kernel_height, row_bytes = conv->in_width * conv->in_channels;
+  const struct ds_window *window = &conv->window;
+  const size_t height = window->kernel_height, row_bytes = conv->in.width * conv->in.channels;
   struct line line = {
       .conv = conv,
-      .output_pitch = conv->out_width * conv->out_channels,
-      .in_width = conv->in_width,
-      .out_width = conv->out_width,
-      .pad_left = conv->pad_left,
-      .image_channels = conv->in_channels,
+      .output_pitch = conv->out.width * conv->out.channels,
+      .in_width = conv->in.width,
+      .out_width = conv->out.width,
+      .pad_left = window->pad_left,
+      .image_channels = conv->in.channels,
       .pad = (int8_t)(conv->in_zero_point ^ -128),
       .zero_point = conv->out_zero_point,
       .min = conv->min,
       .max = conv->max};
   for (size_t c0 = t->first_channel; c0 < t->end_channel; c0 += I8K_DEPTHWISE_BLOCK) {
-    const size_t channels = i8k_min(I8K_DEPTHWISE_BLOCK, conv->out_channels - c0);
+    const size_t channels = i8k_min(I8K_DEPTHWISE_BLOCK, conv->out.channels - c0);
     line.mask = ~UINT64_C(0) >> (I8K_DEPTHWISE_BLOCK - channels);
     line.block = (const char *)t->packed + c0 * i8k_depthwise_bytes(conv, true);
     line.image = t->input + c0;
@@ -319,8 +322,8 @@ void i8k_avx512_vnni_depthwise(const struct i8k_depthwise_tile *t) {
       for (size_t f = 0; f < fold && height <= MAX_SIDE; f++) {
         const size_t y = line.y + (f < line.lines ? f : 0);
         for (size_t ky = 0; ky < height; ky++) {
-          const size_t iy = y * conv->stride_height + ky * conv->dilation_height - conv->pad_top;
-          line.rows[f * height + ky] = iy < conv->in_height ? line.image + iy * row_bytes : line.zero;
+          const size_t iy = y * window->stride_height + ky * window->dilation_height - window->pad_top;
+          line.rows[f * height + ky] = iy < conv->in.height ? line.image + iy * row_bytes : line.zero;
         }
       }
       function(&line);

@@ -1,5 +1,8 @@
 // The densest arithmetic of this processor, from registers: what the kernels' speed is compared with.
-#include "kernels.h"
+#include "Peak.h"
+
+#include <pthreadpool.h>
+#include <stdatomic.h>
 
 #define UNROLL _Pragma("clang loop unroll(full)")
 // The compiler must not know a value: else equal products, or those of every iteration, become one.
@@ -110,19 +113,24 @@ static uint64_t float_portable(size_t iterations) {
   return (uint64_t)iterations * PORTABLE;
 }
 
-uint64_t i8k_peak_int8(enum i8k_isa isa, size_t iterations) {
+enum cpu_isa peak_isa(void) {
+  if (cpu_isa_available(CPU_AVX512_VNNI)) return CPU_AVX512_VNNI;
+  return cpu_isa_available(CPU_AVX2) ? CPU_AVX2 : CPU_PORTABLE;
+}
+
+uint64_t peak_int8(enum cpu_isa isa, size_t iterations) {
 #if defined(__x86_64__)
-  if (isa == I8K_AVX512_VNNI) return int8_avx512(iterations);
-  if (isa == I8K_AVX2) return int8_avx2(iterations);
+  if (isa == CPU_AVX512_VNNI) return int8_avx512(iterations);
+  if (isa == CPU_AVX2) return int8_avx2(iterations);
 #endif
   (void)isa;
   return int8_portable(iterations);
 }
 
-uint64_t i8k_peak_float(enum i8k_isa isa, size_t iterations) {
+uint64_t peak_float(enum cpu_isa isa, size_t iterations) {
 #if defined(__x86_64__)
-  if (isa == I8K_AVX512_VNNI) return float_avx512(iterations);
-  if (isa == I8K_AVX2 && __builtin_cpu_supports("fma")) return float_avx2(iterations);
+  if (isa == CPU_AVX512_VNNI) return float_avx512(iterations);
+  if (isa == CPU_AVX2) return float_avx2(iterations);
 #endif
   (void)isa;
   return float_portable(iterations);
@@ -132,7 +140,7 @@ uint64_t i8k_peak_float(enum i8k_isa isa, size_t iterations) {
 __attribute__((target_clones("avx512f", "avx2", "default")))
 #endif
 uint64_t
-i8k_peak_read(const void *buffer, size_t size) {
+peak_read(const void *buffer, size_t size) {
   enum { WORDS = 64 };
   const uint64_t *words = buffer;
   uint64_t sums[WORDS] = {0};
@@ -143,4 +151,38 @@ i8k_peak_read(const void *buffer, size_t size) {
   for (int i = 1; i < WORDS; i++) sums[0] ^= sums[i];
   sink = (int32_t)sums[0];
   return (uint64_t)lines * sizeof sums;
+}
+
+struct peak {
+  enum peak_kind kind;
+  const char *buffer;
+  size_t amount;
+  _Atomic uint64_t done;
+};
+
+static void run(void *context, size_t thread) {
+  struct peak *peak = context;
+  uint64_t done = 0;
+  switch (peak->kind) {
+    case PEAK_INT8: done = peak_int8(peak_isa(), peak->amount); break;
+    case PEAK_FLOAT: done = peak_float(peak_isa(), peak->amount); break;
+    case PEAK_READ: done = peak_read(peak->buffer + thread * peak->amount, peak->amount); break;
+  }
+  atomic_fetch_add(&peak->done, done);
+}
+
+struct pthreadpool *peak_threads_create(size_t thread_count) {
+  return thread_count > 1 ? pthreadpool_create(thread_count) : NULL;
+}
+
+void peak_threads_delete(struct pthreadpool *threads) { pthreadpool_destroy(threads); }
+
+size_t peak_threads_count(struct pthreadpool *threads) { return pthreadpool_get_threads_count(threads); }
+
+uint64_t peak_run(enum peak_kind kind, const void *buffer, size_t amount, struct pthreadpool *threads) {
+  const size_t count = pthreadpool_get_threads_count(threads);
+  // Each thread's part of the buffer stays aligned.
+  struct peak peak = {kind, buffer, kind == PEAK_READ ? amount / count / 64 * 64 : amount, 0};
+  pthreadpool_parallelize_1d(threads, run, &peak, count, 0);
+  return atomic_load(&peak.done);
 }
