@@ -15,10 +15,10 @@ public struct BatchNormNotFolded: Hashable, Sendable {
 /// twice with different BatchNorms gets a weight for each. Linear layers are folded for 2-D inputs only: for others
 /// BatchNorm's channel is not the linear layer's last dimension.
 @discardableResult
-public func foldBatchNorms(in program: inout ExportedProgram) -> [BatchNormNotFolded] {
+public func foldBatchNorms(in program: inout ExportedProgram) throws(GraphError) -> [BatchNormNotFolded] {
   guard program.graph.nodes.contains(where: { batchNormOperators.contains($0.operatorName) }) else { return [] }
   var folder = BatchNormFolder(program)
-  folder.run()
+  try folder.run()
   program = folder.program
   return folder.notFolded
 }
@@ -32,7 +32,6 @@ private struct BatchNormFolder {
   /// Folded weight and bias of each (weight, bias, BatchNorm) that occurs.
   private var folded: [FoldKey: (weight: ValueID, bias: ValueID)] = [:]
   private var replacements: [ValueID: ValueID] = [:]
-  private var removed: Set<Int> = []
 
   private struct FoldKey: Hashable {
     let weight: ValueID
@@ -48,14 +47,13 @@ private struct BatchNormFolder {
     self.producers = program.graph.producers()
   }
 
-  mutating func run() {
+  mutating func run() throws(GraphError) {
     for index in program.graph.nodes.indices {
       let node = program.graph.nodes[index]
       guard batchNormOperators.contains(node.operatorName) else { continue }
       if let reason = fold(index) { notFolded.append(BatchNormNotFolded(node: node.name, reason: reason)) }
     }
-    program.graph.nodes = program.graph.nodes.indices.filter { !removed.contains($0) }.map { program.graph.nodes[$0] }
-    program.graph.replaceUses(replacements)
+    try program.removeNodes(forwarding: replacements)
     program.removeUnusedConstants()
   }
 
@@ -106,7 +104,6 @@ private struct BatchNormFolder {
     program.graph.nodes[layerIndex].setInput("weight", result.weight)
     program.graph.nodes[layerIndex].setInput("bias", result.bias)
     replacements[norm.output] = input
-    removed.insert(index)
     return nil
   }
 

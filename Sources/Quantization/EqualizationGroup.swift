@@ -81,6 +81,7 @@ private struct EqualizationSearch {
   private mutating func visitLayer(_ index: Int, _ node: Node) -> String? {
     let activations = node.inputs.filter { constants[$0] == nil }
     guard node.outputs.count == 1, graph.spec(node.output).shape.rank >= 2 else { return "'\(node.name)' reads it" }
+    guard !activations.isEmpty else { return "'\(node.name)' computes it from constants alone" }
     switch node.operatorName {
     case "aten.conv2d.default", "aten.linear.default":
       guard let input = node.value("input"), activations == [input] else {
@@ -103,7 +104,7 @@ private struct EqualizationSearch {
       }
     case "aten.flatten.using_ints", "aten.view.default", "aten.reshape.default":
       let (from, to) = (graph.spec(activations[0]).shape, graph.spec(node.output).shape)
-      guard from[0] == to[0], from.rank >= 2, from[1] == to[1], from.elementCount == from[0] * from[1] else {
+      guard from.rank >= 2, from[0] == to[0], from[1] == to[1], from.elementCount == from[0] * from[1] else {
         return "'\(node.name)' changes its channels"
       }
     case let name where name == "aten.relu.default" || EqualizationSearch.pools.contains(name): break
