@@ -16,10 +16,10 @@ public struct BatchNormNotFolded: Hashable, Sendable {
 /// twice with different BatchNorms gets a weight for each. Linear layers are folded for 2-D inputs only: for others
 /// BatchNorm's channel is not the linear layer's last dimension.
 @discardableResult
-public func foldBatchNorms(in program: inout ExportedProgram) -> [BatchNormNotFolded] {
+public func foldBatchNorms(in program: inout ExportedProgram) throws(GraphError) -> [BatchNormNotFolded] {
   guard program.graph.nodes.contains(where: { $0.op == .batchNorm }) else { return [] }
   var folder = BatchNormFolder(program)
-  folder.run()
+  try folder.run()
   program = folder.program
   return folder.notFolded
 }
@@ -33,7 +33,6 @@ private struct BatchNormFolder {
   /// Folded weight and bias of each (weight, bias, BatchNorm) that occurs.
   private var folded: [FoldKey: (weight: ValueID, bias: ValueID)] = [:]
   private var replacements: [ValueID: ValueID] = [:]
-  private var removed: Set<Int> = []
 
   private struct FoldKey: Hashable {
     let weight: ValueID
@@ -49,14 +48,13 @@ private struct BatchNormFolder {
     self.producers = program.graph.producers()
   }
 
-  mutating func run() {
+  mutating func run() throws(GraphError) {
     for index in program.graph.nodes.indices {
       let node = program.graph.nodes[index]
       guard node.op == .batchNorm else { continue }
       if let reason = fold(index) { notFolded.append(BatchNormNotFolded(node: node.name, reason: reason)) }
     }
-    program.graph.nodes = program.graph.nodes.indices.filter { !removed.contains($0) }.map { program.graph.nodes[$0] }
-    program.graph.replaceUses(replacements)
+    try program.removeNodes(forwarding: replacements)
     program.removeUnusedConstants()
   }
 
@@ -107,7 +105,6 @@ private struct BatchNormFolder {
     program.graph.nodes[layerIndex].setInput("weight", result.weight)
     program.graph.nodes[layerIndex].setInput("bias", result.bias)
     replacements[norm.output] = input
-    removed.insert(index)
     return nil
   }
 

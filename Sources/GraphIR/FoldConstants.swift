@@ -10,7 +10,6 @@ import TensorCore
 public func foldConstantMovements(in program: inout ExportedProgram) throws(GraphError) {
   var constants = program.storedConstants()
   var replacements: [ValueID: ValueID] = [:]
-  var removed: Set<String> = []
   var budget = 32 << 20
   let (shapes, graph) = (program.dynamicShapes, program.graph)
   func isVarying(_ id: ValueID) -> Bool { shapes?.symbolicSizes(of: graph[id].name) != nil }
@@ -33,10 +32,8 @@ public func foldConstantMovements(in program: inout ExportedProgram) throws(Grap
       constants[id] = result
       replacements[output] = id
     }
-    removed.insert(node.name)
   }
-  guard !removed.isEmpty else { return }
-  program.graph.nodes.removeAll { removed.contains($0.name) }
-  program.graph.replaceUses(replacements)
+  guard !replacements.isEmpty else { return }
+  try program.removeNodes(forwarding: replacements)
   program.removeUnusedConstants()
 }

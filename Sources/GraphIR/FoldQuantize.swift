@@ -21,7 +21,6 @@ public func foldQuantize(in program: inout ExportedProgram) throws(GraphError) {
     do { integers = try op.execute(call, inputs: inputs) } catch { throw GraphError(error, program: program.name) }
     replacements[node.output] = program.addBuffer("_frozen_param\(replacements.count)", integers[0])
   }
-  program.graph.nodes.removeAll { replacements[$0.output] != nil }
-  program.graph.replaceUses(replacements)
+  try program.removeNodes(forwarding: replacements)
   program.removeUnusedConstants()
 }

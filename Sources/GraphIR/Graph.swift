@@ -148,40 +148,4 @@ public struct Graph: Hashable, Sendable {
     }
     return result
   }
-
-  // MARK: Edits
-
-  /// Makes every reader of a value, and the graph's outputs, read another.
-  public mutating func replaceUses(_ replacements: [ValueID: ValueID]) {
-    func resolve(_ id: ValueID) -> ValueID {
-      var id = id
-      while let next = replacements[id], next != id { id = next }
-      return id
-    }
-    for index in nodes.indices { nodes[index].mapInputs(resolve) }
-    outputs = outputs.map(resolve)
-  }
-
-  /// Removes nodes whose outputs nothing reads.
-  public mutating func removeDeadNodes() {
-    var live = Set(outputs)
-    var kept: [Node] = []
-    for node in nodes.reversed() where node.outputs.contains(where: live.contains) {
-      live.formUnion(node.inputs)
-      kept.append(node)
-    }
-    nodes = kept.reversed()
-  }
-}
-
-extension Node {
-  public mutating func mapInputs(_ transform: (ValueID) -> ValueID) {
-    for index in arguments.indices {
-      switch arguments[index].operand {
-      case .value(let id): arguments[index].operand = .value(transform(id))
-      case .values(let ids): arguments[index].operand = .values(ids.map(transform))
-      case .attribute: break
-      }
-    }
-  }
 }

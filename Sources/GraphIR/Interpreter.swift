@@ -17,8 +17,11 @@ public struct Interpreter: Sendable {
   private let steps: [Step]
   private let constants: [ValueID: Tensor]
 
-  /// Prepares every node. Throws a `GraphError` for a node that its operator refuses.
+  /// Verifies the program and prepares every node. Throws a `GraphError` for a broken rule and for a node that its operator
+  /// refuses.
   public init(_ program: ExportedProgram) throws(GraphError) {
+    // Kernels rely on the recorded shapes: one larger than its tensor would let them read what lies behind it.
+    try Verifier.verify(program, as: Dialect(of: program.graph))
     self.program = program
     let constants = program.constants().mapValues { $0.aligned() }
     self.constants = constants

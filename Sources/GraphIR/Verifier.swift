@@ -11,6 +11,12 @@ public enum Dialect: String, Sendable {
   case quantizeDequantize = "Q/DQ"
   /// Fused operators with quantization parameters on their values, ATen operators elsewhere.
   case lowered
+
+  /// The one that a graph's operators belong to.
+  public init(of graph: Graph) {
+    func has(_ traits: Operator.Traits) -> Bool { graph.nodes.contains { $0.op.isAny(traits) } }
+    self = has(.fused) ? .lowered : has(.observes) ? .observed : has(.quantizeDequantize) ? .quantizeDequantize : .float
+  }
 }
 
 /// Checks that a graph is well formed; runs after every stage. A graph that passes can be interpreted and lowered.
@@ -24,6 +30,35 @@ public struct Verifier {
     try Verifier(program: program, dialect: dialect).run()
   }
 
+  /// Throws unless every value is given or computed once, and before anything reads it.
+  static func verifyDefinitions(_ program: ExportedProgram) throws(GraphError) {
+    let graph = program.graph
+    var defined = [Bool](repeating: false, count: graph.values.count)
+    func define(_ id: ValueID) -> Bool {
+      guard defined.indices.contains(id.index) else { return false }
+      defer { defined[id.index] = true }
+      return !defined[id.index]
+    }
+    func isDefined(_ id: ValueID) -> Bool { defined.indices.contains(id.index) && defined[id.index] }
+    func error(_ node: Node, _ reason: String) -> GraphError {
+      GraphError(program: program.name, node: node.name, operatorName: node.op.name, reason: reason)
+    }
+    for id in graph.inputs where !define(id) {
+      throw GraphError(program: program.name, reason: "input '\(graph.name(id))' is given twice")
+    }
+    for node in graph.nodes {
+      for id in node.inputs where !isDefined(id) {
+        throw error(node, "reads '\(graph.name(id))' before it is computed")
+      }
+      for id in node.outputs where !define(id) {
+        throw error(node, "computes '\(graph.name(id))', which is already defined")
+      }
+    }
+    for id in graph.outputs where !isDefined(id) {
+      throw GraphError(program: program.name, reason: "output '\(graph.name(id))' is never computed")
+    }
+  }
+
   private func run() throws(GraphError) {
     let graph = program.graph
     guard graph.inputs.count == program.inputKinds.count else {
@@ -31,32 +66,16 @@ public struct Verifier {
         program: program.name, reason: "has \(graph.inputs.count) inputs, \(program.inputKinds.count) kinds")
     }
     guard !graph.outputs.isEmpty else { throw GraphError(program: program.name, reason: "has no outputs") }
-    var defined = [Bool](repeating: false, count: graph.values.count)
-    func define(_ id: ValueID) -> Bool {
-      defer { defined[id.index] = true }
-      return !defined[id.index]
-    }
+    try Verifier.verifyDefinitions(program)
     for (id, kind) in zip(graph.inputs, program.inputKinds) {
-      guard define(id) else {
-        throw GraphError(program: program.name, reason: "input '\(graph[id].name)' is given twice")
-      }
       if let target = kind.target { try verifyConstant(target, graph[id]) }
     }
     try program.dynamicShapes?.verify(program)
     let constants = program.storedConstants()
     var names: Set<String> = []
     for node in graph.nodes {
-      for id in node.inputs where !defined[id.index] {
-        throw error(node, "reads '\(graph[id].name)' before it is computed")
-      }
-      for id in node.outputs where !define(id) {
-        throw error(node, "computes '\(graph[id].name)', which is already defined")
-      }
       guard names.insert(node.name).inserted else { throw error(node, "two nodes have this name") }
       try verifyCall(node, constants)
-    }
-    for id in graph.outputs where !defined[id.index] {
-      throw GraphError(program: program.name, reason: "output '\(graph[id].name)' is never computed")
     }
   }
 
@@ -140,5 +159,12 @@ public struct Verifier {
         throw error(node, "its weight has zero point \(quantization.zeroPoint); only symmetric weights can be run")
       }
     }
+  }
+}
+
+extension Graph {
+  /// A value's name; its number where another graph's value got in.
+  fileprivate func name(_ id: ValueID) -> String {
+    values.indices.contains(id.index) ? values[id.index].name : id.description
   }
 }

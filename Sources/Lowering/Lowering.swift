@@ -39,7 +39,7 @@ private func fuseAll(
   var folded = exported
   try foldQuantize(in: &folded)
   try foldConstantMovements(in: &folded)
-  foldBatchNorms(in: &folded)
+  try foldBatchNorms(in: &folded)
   if let shapes = folded.dynamicShapes { return try DynamicFusion.fuse(folded, shapes) }
   return (try fuse(folded, forCalibration: false).program, [])
 }

@@ -22,7 +22,7 @@ public func convert(
   guard foldQuantize || !useReferenceRepresentation else {
     throw .invalidConfiguration(reason: "the reference representation has integer weights; leave foldQuantize true")
   }
-  var conversion = Conversion(observed, foldQuantize: foldQuantize)
+  var conversion = try Conversion(observed, foldQuantize: foldQuantize)
   try conversion.run()
   try verify(conversion.result, as: .quantizeDequantize)
   guard useReferenceRepresentation else { return conversion.result }
@@ -33,15 +33,14 @@ private struct Conversion {
   private(set) var result: ExportedProgram
   private let observed: ObservedProgram
   private let foldQuantize: Bool
+  /// The observed program without observe nodes that repeat the one before.
   private let source: ExportedProgram
   private let constants: [ValueID: Tensor]
   private let producers: [ValueID: Int]
-  /// Values of the observed program → values of the result.
+  /// Values of the source → values of the result.
   private var values: [ValueID: ValueID] = [:]
   /// What each reader, by its first output, reads instead of an observed value.
   private var privateValues: [ValueID: [ValueID: ValueID]] = [:]
-  /// Observe nodes that repeat the one before: the same observer, nothing in between.
-  private var repeats: [ValueID: ValueID] = [:]
   private var parameters: [Int: QParams] = [:]
   private var channelBuffers: [ValueID: (scales: ValueID, zeroPoints: ValueID)] = [:]
   private var integers: [ValueID: ValueID] = [:]
@@ -49,10 +48,12 @@ private struct Conversion {
   /// Nodes so far that choose parameters at run time.
   private var choiceCount = 0
 
-  init(_ observed: ObservedProgram, foldQuantize: Bool) {
+  init(_ observed: ObservedProgram, foldQuantize: Bool) throws(QuantizationError) {
     self.observed = observed
     self.foldQuantize = foldQuantize
-    self.source = observed.program
+    var source = observed.program
+    do { try source.removeNodes(forwarding: source.graph.repeatedObservers()) } catch { throw .invalidGraph(error) }
+    self.source = source
     self.constants = source.constants()
     self.producers = source.graph.producers()
     self.result = ExportedProgram(
@@ -70,11 +71,11 @@ private struct Conversion {
     }
     try computeParameters()
     findReaders()
-    let observeNodes = source.graph.nodes.filter { $0.isObserver && repeats[$0.output] == nil }
+    let observeNodes = source.graph.nodes.filter(\.isObserver)
     for node in observeNodes { addChannelBuffers(node) }
     for node in observeNodes where foldQuantize { try addIntegers(node) }
-    for node in source.graph.nodes { if node.isObserver { try emitPair(node) } else { emitCopy(node) } }
-    result.graph.outputs = source.graph.outputs.map { values[repeats[$0] ?? $0] ?? $0 }
+    for node in source.graph.nodes { if node.isObserver { try emitPair(node) } else { try emitCopy(node) } }
+    for id in source.graph.outputs { result.graph.outputs.append(try converted(id)) }
     result.graph.removeDeadNodes()
     result.removeUnusedConstants()
   }
@@ -88,21 +89,20 @@ private struct Conversion {
     }
   }
 
-  /// Readers of each observe node's output, those of its repeats included.
   private mutating func findReaders() {
     for node in source.graph.nodes {
-      if node.isObserver, let input = node.value("input"), let producer = producers[input],
-        source.graph.nodes[producer].observerIndex == node.observerIndex
-      {
-        repeats[node.output] = repeats[input] ?? input
-        continue
-      }
       var seen: Set<ValueID> = []
-      for id in node.inputs {
-        let id = repeats[id] ?? id
-        if seen.insert(id).inserted { readers[id, default: []].append(node) }
-      }
+      for id in node.inputs where seen.insert(id).inserted { readers[id, default: []].append(node) }
     }
+  }
+
+  /// The result's value for one of the source, as `reader` reads it.
+  private func converted(_ id: ValueID, for reader: Node? = nil) throws(QuantizationError) -> ValueID {
+    if let value = reader.flatMap({ privateValues[$0.output]?[id] }) ?? values[id] { return value }
+    throw .invalidGraph(
+      GraphError(
+        program: source.name, node: reader?.name ?? "", operatorName: reader?.op.name ?? "",
+        reason: "'\(source.graph[id].name)' is read before it is converted"))
   }
 
   // MARK: Constants
@@ -146,13 +146,9 @@ private struct Conversion {
 
   // MARK: Nodes
 
-  private mutating func emitCopy(_ node: Node) {
+  private mutating func emitCopy(_ node: Node) throws(QuantizationError) {
     var copy = node
-    let own = privateValues[node.output] ?? [:]
-    copy.mapInputs { id in
-      let id = repeats[id] ?? id
-      return own[id] ?? values[id] ?? id
-    }
+    try copy.mapInputs { id throws(QuantizationError) in try converted(id, for: node) }
     copy.outputs = node.outputs.map { id in
       let value = result.graph.addValue(source.graph[id].name, source.graph.spec(id))
       values[id] = value
@@ -162,11 +158,11 @@ private struct Conversion {
   }
 
   private mutating func emitPair(_ node: Node) throws(QuantizationError) {
-    guard repeats[node.output] == nil, let index = node.observerIndex, let input = node.value("input") else { return }
+    guard let index = node.observerIndex, let input = node.value("input") else { return }
     let all = readers[node.output] ?? []
     let producer = producers[input].map { source.graph.nodes[$0] }
     if observed.specs[index].isDynamic {
-      values[node.output] = try emitDynamic(node, observed.specs[index], values[input] ?? input, all.first ?? producer)
+      values[node.output] = try emitDynamic(node, observed.specs[index], converted(input), all.first ?? producer)
     } else if let parameters = parameters[index] {
       try emitStatic(node, index, parameters, all, producer)
     }
@@ -194,10 +190,10 @@ private struct Conversion {
     if let folded = integers[node.output] {
       quantized = folded
     } else {
-      quantized = try emitted(quantize, values[input] ?? input, isWeight ? all.first : producer)
+      quantized = try emitted(quantize, converted(input), isWeight ? all.first : producer)
     }
     let quantizedReaders = all.filter { !$0.isObserver && observed.annotations.isQuantized($0.output) }
-    let isOutput = source.graph.outputs.contains { (repeats[$0] ?? $0) == node.output }
+    let isOutput = source.graph.outputs.contains(node.output)
     if quantizedReaders.count < all.count || isOutput || all.isEmpty {
       let reader = all.first { reader in !quantizedReaders.contains { $0.name == reader.name } }
       values[node.output] = try emitted(dequantize, quantized, reader ?? producer)
@@ -269,6 +265,21 @@ private struct Conversion {
     }
     result.graph.nodes.append(node)
     return node.outputs
+  }
+}
+
+extension Graph {
+  /// Observe nodes that repeat the one before, the same observer and nothing in between, and what that gave.
+  fileprivate func repeatedObservers() -> [ValueID: ValueID] {
+    let producers = producers()
+    var repeats: [ValueID: ValueID] = [:]
+    for node in nodes where node.isObserver {
+      guard let input = node.value("input"), let producer = producers[input],
+        nodes[producer].observerIndex == node.observerIndex
+      else { continue }
+      repeats[node.output] = input
+    }
+    return repeats
   }
 }
 

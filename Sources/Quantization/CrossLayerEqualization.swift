@@ -21,10 +21,12 @@ public struct CrossLayerEqualization {
   private let groups: [EqualizationGroup]
   private let skipped: [EqualizationReport.Skipped]
 
-  public init(_ program: ExportedProgram) {
+  /// Throws when the program is no valid float graph.
+  public init(_ program: ExportedProgram) throws(GraphError) {
+    try Verifier.verify(program, as: .float)
     var folded = program
-    foldBatchNorms(in: &folded)
-    removeInferenceDropouts(in: &folded)
+    try foldBatchNorms(in: &folded)
+    try removeInferenceDropouts(in: &folded)
     self.program = folded
     (groups, skipped) = EqualizationGroup.find(in: folded)
   }
@@ -174,10 +176,11 @@ public struct EqualizationReport: Hashable, Sendable, Codable {
 
 /// Equalizes a float program by its weights alone: between layers with ReLU, additions or nothing in between.
 ///
-/// BatchNorms are folded first. Layers that a clamp with an upper bound follows are skipped, with that reason.
+/// BatchNorms are folded first. Layers that a clamp with an upper bound follows are skipped, with that reason. Throws when
+/// the program is no valid float graph.
 @discardableResult
-public func equalizeCrossLayer(_ program: inout ExportedProgram) -> EqualizationReport {
-  var equalization = CrossLayerEqualization(program)
+public func equalizeCrossLayer(_ program: inout ExportedProgram) throws(GraphError) -> EqualizationReport {
+  var equalization = try CrossLayerEqualization(program)
   let report = equalization.run()
   program = equalization.program
   return report

@@ -82,6 +82,7 @@ private struct EqualizationSearch {
   private mutating func visitLayer(_ index: Int, _ node: Node) -> String? {
     let activations = node.inputs.filter { constants[$0] == nil }
     guard node.outputs.count == 1, graph.spec(node.output).shape.rank >= 2 else { return "'\(node.name)' reads it" }
+    guard !activations.isEmpty else { return "'\(node.name)' computes it from constants alone" }
     switch node.op {
     case .conv2d, .linear:
       guard let input = node.value("input"), activations == [input] else {
@@ -104,7 +105,7 @@ private struct EqualizationSearch {
       }
     case .flatten, .view, .reshape:
       let (from, to) = (graph.spec(activations[0]).shape, graph.spec(node.output).shape)
-      guard from[0] == to[0], from.rank >= 2, from[1] == to[1], from.elementCount == from[0] * from[1] else {
+      guard from.rank >= 2, from[0] == to[0], from[1] == to[1], from.elementCount == from[0] * from[1] else {
         return "'\(node.name)' changes its channels"
       }
     case .relu, .maxPool2d, .avgPool2d, .adaptiveAvgPool2d: break

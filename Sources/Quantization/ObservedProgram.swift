@@ -119,12 +119,13 @@ public final class ObservedProgram: @unchecked Sendable {
 
   /// The program without observe nodes; its values have the same IDs.
   public var floatProgram: ExportedProgram {
-    var result = program
-    var replacements: [ValueID: ValueID] = [:]
-    for node in program.graph.nodes where node.isObserver { replacements[node.output] = node.value("input") }
-    result.graph.nodes.removeAll(where: \.isObserver)
-    result.graph.replaceUses(replacements)
-    return result
+    get throws(GraphError) {
+      var result = program
+      var replacements: [ValueID: ValueID] = [:]
+      for node in program.graph.nodes where node.isObserver { replacements[node.output] = node.value("input") }
+      try result.removeNodes(forwarding: replacements)
+      return result
+    }
   }
 }
 

@@ -16,8 +16,11 @@ public func prepare(
   try checkIsFloat(program)
   try verify(program, as: .float)
   var float = program
-  do { try foldConstantMovements(in: &float) } catch { throw .invalidGraph(error) }
-  let notFolded = foldBatchNorms(in: &float)
+  let notFolded: [BatchNormNotFolded]
+  do throws(GraphError) {
+    try foldConstantMovements(in: &float)
+    notFolded = try foldBatchNorms(in: &float)
+  } catch { throw .invalidGraph(error) }
   let inputs = Set(float.graph.inputs)
   try quantizer.transformForAnnotation(&float)
   var annotations = Annotations()
@@ -30,7 +33,7 @@ public func prepare(
   try quantizer.assignObservers(&assignment, of: float)
   var observed = ObserverInsertion.run(
     float, annotations, assignment, lifted: Set(float.graph.inputs).subtracting(inputs))
-  removeInferenceDropouts(in: &observed)
+  do { try removeInferenceDropouts(in: &observed) } catch { throw .invalidGraph(error) }
   observed.graph.removeDeadNodes()
   observed.removeUnusedConstants()
   try verify(observed, as: .observed)

@@ -10,12 +10,8 @@ extension Node {
 }
 
 /// Drops dropouts that pass their input through; those in training mode stay.
-public func removeInferenceDropouts(in program: inout ExportedProgram) {
+public func removeInferenceDropouts(in program: inout ExportedProgram) throws(GraphError) {
   var replacements: [ValueID: ValueID] = [:]
-  for node in program.graph.nodes where node.isInferenceDropout {
-    if let input = node.value("input") { replacements[node.output] = input }
-  }
-  guard !replacements.isEmpty else { return }
-  program.graph.nodes.removeAll(where: \.isInferenceDropout)
-  program.graph.replaceUses(replacements)
+  for node in program.graph.nodes where node.isInferenceDropout { replacements[node.output] = node.value("input") }
+  try program.removeNodes(forwarding: replacements)
 }

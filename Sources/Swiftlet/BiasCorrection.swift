@@ -86,14 +86,16 @@ private struct BiasCorrector {
       return outputs.count - 1
     }
     let steps = method == .isolated ? 1 : layers.count + 1
-    let means = try channelMeans(graph.program, outputs, data) { done, count in progress(done, count * steps) }
+    var axes = layers.map { models.quantized.channelAxis(of: $0.node) }
+    axes += zip(copies, axes).compactMap { $0 == nil ? nil : $1 }
+    let means = try channelMeans(graph.program, outputs, axes, data) { done, count in progress(done, count * steps) }
     var corrected: [CorrectedBias] = []
     for (index, layer) in layers.enumerated() {
       let actual: [Float]
       if method == .sequential {
         var program = result
         let copy = program.appendInReals(layer.node)
-        actual = try channelMeans(program, [copy], data) { done, count in
+        actual = try channelMeans(program, [copy], [axes[index]], data) { done, count in
           progress((index + 1) * count + done, count * steps)
         }[0]
       } else if let copy = copies[index] {
@@ -113,20 +115,21 @@ private struct BiasCorrector {
     return (result, corrected)
   }
 
-  /// The mean of each channel of each output over samples and positions.
+  /// The mean of each channel of each output over samples and positions; `axes` has the outputs' dimensions of channels.
   private func channelMeans(
-    _ program: ExportedProgram, _ outputs: [ValueID], _ data: any Dataset, progress: (Int, Int) -> Void
+    _ program: ExportedProgram, _ outputs: [ValueID], _ axes: [Int], _ data: any Dataset,
+    progress: (Int, Int) -> Void
   ) throws -> [[Float]] {
     let method = try loadMethod(program, giving: outputs, execution.pool, delegate: execution.delegate)
     let shapes = outputs.map { program.graph.spec($0).shape }
-    var sums = shapes.map { [Double](repeating: 0, count: $0.rank == 4 ? $0[1] : $0.dimensions.last ?? 1) }
+    var sums = zip(shapes, axes).map { [Double](repeating: 0, count: $0[$1]) }
     let pass = try execution.loading.forEachSample(
       of: data, besideThreads: execution.pool.threadCount, progress: progress
     ) { sample in
       try method.setInputs([sample.inputs])
       try method.execute()
       for output in outputs.indices {
-        let inner = shapes[output].rank == 4 ? shapes[output][2] * shapes[output][3] : 1
+        let inner = shapes[output].dimensions[(axes[output] + 1)...].reduce(1, *)
         let channels = sums[output].count
         method.withFloats(output) { values in
           for run in 0..<values.count / max(1, inner) {
@@ -144,6 +147,12 @@ private struct BiasCorrector {
 }
 
 extension ExportedProgram {
+  /// The dimension of a layer's result that has its channels, one for each element of its bias: a linear layer's last one,
+  /// and of a 2-D convolution's, with or without a batch, the one before height and width.
+  fileprivate func channelAxis(of layer: Node) -> Int {
+    graph.spec(layer.output).shape.rank - (layer.op == .linear ? 1 : 3)
+  }
+
   /// Appends a copy of a layer that computes in float on its dequantized inputs and weights; returns its result.
   fileprivate mutating func appendInReals(_ node: Node) -> ValueID {
     var copy = node

@@ -13,7 +13,7 @@ public func equalizeCrossLayer(
   threads: Int = ThreadPool.physicalCoreCount, delegate: Bool = true
 ) throws -> EqualizationReport {
   guard data.count > 0 else { throw UsageError("\(program.name): no samples to equalize with") }
-  var equalization = CrossLayerEqualization(program)
+  var equalization = try CrossLayerEqualization(program)
   let values = equalization.values
   guard !values.isEmpty else {
     let report = equalization.run()
@@ -67,7 +67,7 @@ extension ExportedProgram {
     do { report = try JSONDecoder().decode(EqualizationReport.self, from: Data(stored)) } catch {
       throw UsageError("\(quantized.name): extra/\(equalizationFileName) is not a report on equalization")
     }
-    var equalization = CrossLayerEqualization(self)
+    var equalization = try CrossLayerEqualization(self)
     equalization.repeatRun(report)
     self = equalization.program
   }

@@ -11,7 +11,7 @@ import Testing
     let norm = model.batchNorm("norm", model.convolution("conv", x, channels: 2))
     model.program.graph.outputs = [norm]
     var program = model.program
-    #expect(foldBatchNorms(in: &program).isEmpty)
+    #expect(try foldBatchNorms(in: &program).isEmpty)
     #expect(program.operatorNames == ["aten.conv2d.default"])
     #expect(Set(program.stateDict.keys) == ["conv.weight", "conv.bias"])
     #expect(program.graph[program.graph.outputs[0]].name == "conv")
@@ -31,7 +31,7 @@ import Testing
       model.batchNorm("c", model.convolution("conv", x, channels: 2), training: true), model.batchNorm("d", linear),
     ]
     var program = model.program
-    let reasons = foldBatchNorms(in: &program)
+    let reasons = try foldBatchNorms(in: &program)
     #expect(reasons.map(\.node) == ["a", "b", "c", "d"])
     #expect(reasons[0].reason.contains("does not follow"))
     #expect(reasons[1].reason.contains("also read by others"))
@@ -52,7 +52,7 @@ import Testing
     }
     model.program.graph.outputs = outputs
     var program = model.program
-    #expect(foldBatchNorms(in: &program).isEmpty)
+    #expect(try foldBatchNorms(in: &program).isEmpty)
     let weights = program.graph.nodes.compactMap { $0.value("weight") }
     #expect(Set(weights).count == 2)
     let tensors = program.constants()
@@ -60,12 +60,12 @@ import Testing
     try Verifier.verify(program, as: .float)
   }
 
-  @Test func statisticsOfAnotherSizeAreRefused() {
+  @Test func statisticsOfAnotherSizeAreRefused() throws {
     var model = TestModel()
     let x = model.input("x", [1, 3, 4, 4])
     let norm = model.batchNorm("norm", model.convolution("conv", x, channels: 2))
     model.program.graph.outputs = [norm]
     model.program.stateDict["norm.running_var"] = Tensor([Float](repeating: 1, count: 5), shape: [5])
-    #expect(foldBatchNorms(in: &model.program).first?.reason.contains("channels") == true)
+    #expect(try foldBatchNorms(in: &model.program).first?.reason.contains("channels") == true)
   }
 }

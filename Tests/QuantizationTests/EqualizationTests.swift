@@ -48,7 +48,7 @@ import Testing
   func rowsAndColumnsBecomeProportionalAndTheModelStaysTheSame(_ between: Between) throws {
     let float = Self.pair(between)
     var equalized = float
-    let report = equalizeCrossLayer(&equalized)
+    let report = try equalizeCrossLayer(&equalized)
     #expect(report.equalized.map(\.layers) == [["first"]] && report.equalized.map(\.readers) == [["second"]])
     #expect(report.skipped.map(\.layers) == [["second"]])
     try Verifier.verify(equalized, as: .float)
@@ -78,7 +78,7 @@ import Testing
     for withData in [false, true] {
       var equalized = model.program
       let report =
-        withData ? try equalizeCrossLayer(&equalized, with: Self.data, threads: 1) : equalizeCrossLayer(&equalized)
+        withData ? try equalizeCrossLayer(&equalized, with: Self.data, threads: 1) : try equalizeCrossLayer(&equalized)
       #expect(report.equalized.map(\.layers) == [["expand"], ["depthwise"]])
       #expect(try largestDifference(model.program, equalized, on: Self.data) < 1e-4)
       #expect(report.equalized.allSatisfy { Set($0.factors).count > 4 })
@@ -90,7 +90,7 @@ import Testing
     for withData in [false, true] {
       var equalized = float
       let report =
-        withData ? try equalizeCrossLayer(&equalized, with: Self.data, threads: 1) : equalizeCrossLayer(&equalized)
+        withData ? try equalizeCrossLayer(&equalized, with: Self.data, threads: 1) : try equalizeCrossLayer(&equalized)
       #expect(report.equalized.map(\.layers) == [["stem", "middle"]])
       #expect(report.equalized.map(\.readers) == [["middle", "head"]])
       #expect(try largestDifference(float, equalized, on: Self.data) < 1e-4)
@@ -108,7 +108,7 @@ import Testing
   @Test func relu6IsSkippedWithoutData() throws {
     let float = Self.relu6Model(scales: Self.skewed)
     var equalized = float
-    let report = equalizeCrossLayer(&equalized)
+    let report = try equalizeCrossLayer(&equalized)
     #expect(report.equalized.isEmpty)
     #expect(report.skipped.contains { $0.layers == ["first"] && $0.reason.contains("clamp with an upper bound") })
     #expect(try largestDifference(float, equalized, on: Self.data) == 0)
@@ -141,7 +141,7 @@ import Testing
     model.program.graph.outputs = [again]
     try Verifier.verify(model.program, as: .float)
     var equalized = model.program
-    let report = equalizeCrossLayer(&equalized)
+    let report = try equalizeCrossLayer(&equalized)
     #expect(report.equalized.isEmpty)
     #expect(report.skipped.contains { $0.layers == ["read"] && $0.reason.contains("'gate'") })
     #expect(try largestDifference(model.program, equalized, on: Self.data) == 0)
@@ -154,7 +154,7 @@ import Testing
     let relu = model.unary("aten.relu.default", "relu", model.batchNorm("norm", first))
     model.program.graph.outputs = [model.randomConvolution("second", relu, channels: 4)]
     var equalized = model.program
-    #expect(equalizeCrossLayer(&equalized).equalized.map(\.layers) == [["first"]])
+    #expect(try equalizeCrossLayer(&equalized).equalized.map(\.layers) == [["first"]])
     #expect(try largestDifference(model.program, equalized, on: Self.data) < 1e-4)
   }
 
@@ -169,5 +169,45 @@ import Testing
     #expect(try #require(equalized.layers.last).cumulative.sqnr > #require(plain.layers.last).cumulative.sqnr)
     // Compared with the float model equalized alike: otherwise channels would be off by their factors.
     for layer in equalized.layers { #expect(layer.cumulative.sqnr > 20, "\(layer.name)") }
+  }
+
+  /// A weight, or a factor, that is computed from parameters alone is nothing that could be scaled.
+  @Test(arguments: ["aten.mean.dim", "aten.view.default", "aten.reshape.default"])
+  func whatIsComputedFromParametersIsLeftAlone(_ op: String) throws {
+    var model = TestModel()
+    let x = model.input("x", [1, 3, 8, 8])
+    let first = model.unary("aten.relu.default", "relu", model.randomConvolution("first", x, channels: 4))
+    let isMean = op == "aten.mean.dim"
+    let parameter = model.parameter("p", isMean ? [1, 4, 2, 2] : [4])
+    let argument = isMean ? "dim" : op == "aten.view.default" ? "size" : "shape"
+    var factor = model.call(
+      op, "computed", ["self": .value(parameter), argument: .attribute(.ints(isMean ? [2, 3] : [1, 4, 1, 1]))],
+      isMean ? [1, 4] : [1, 4, 1, 1])
+    if isMean {
+      factor = model.call(
+        "aten.view.default", "view", ["self": .value(factor), "size": .attribute(.ints([1, 4, 1, 1]))], [1, 4, 1, 1])
+    }
+    let sum = model.call("aten.add.Tensor", "sum", ["self": .value(first), "other": .value(factor)], [1, 4, 8, 8])
+    let weight = model.call(
+      "aten.view.default", "weight",
+      ["self": .value(model.parameter("w", [8])), "size": .attribute(.ints([2, 4, 1, 1]))],
+      [2, 4, 1, 1])
+    model.program.graph.outputs = [
+      model.call("aten.conv2d.default", "second", ["input": .value(sum), "weight": .value(weight)], [1, 2, 8, 8])
+    ]
+    try Verifier.verify(model.program, as: .float)
+    var equalized = model.program
+    let report = try equalizeCrossLayer(&equalized, with: Self.data, threads: 1)
+    #expect(report.equalized.isEmpty && report.skipped.contains { $0.layers == ["first"] })
+    #expect(try largestDifference(model.program, equalized, on: Self.data) == 0)
+  }
+
+  @Test func aGraphIsVerifiedFirst() {
+    var model = TestModel()
+    let x = model.input("x", [1, 3, 8, 8])
+    let first = model.randomConvolution("first", x, channels: 4)
+    model.program.graph.outputs = [model.randomConvolution("second", first, channels: 4)]
+    model.program.graph.setSpec(TensorSpec(.float32, [4]), of: first)
+    #expect(throws: GraphError.self) { try equalizeCrossLayer(&model.program) }
   }
 }

@@ -59,4 +59,44 @@ import Testing
     #expect(node.value("bias") != nil)
     #expect(try largestDifference(corrected, loaded, on: Self.data) == 0)
   }
+
+  /// A linear layer on [1, 8, 8, 3], whose channels are the last dimension, and a convolution without a batch.
+  static let unusualShapes: [(name: String, program: ExportedProgram, input: Shape)] = {
+    var rows = TestModel()
+    let image = rows.randomConvolution("conv", rows.input("x", [1, 3, 8, 8]), channels: 3)
+    let last = rows.call(
+      "aten.permute.default", "permute", ["self": .value(image), "dims": .attribute(.ints([0, 2, 3, 1]))], [1, 8, 8, 3])
+    let (weight, bias) = (rows.parameter("linear.weight", [5, 3]), rows.parameter("linear.bias", [5]))
+    rows.program.graph.outputs = [
+      rows.call(
+        "aten.linear.default", "linear",
+        ["input": .value(last), "weight": .value(weight), "bias": .value(bias)], [1, 8, 8, 5])
+    ]
+    var single = TestModel()
+    let x = single.input("x", [3, 8, 8])
+    let (kernel, offset) = (single.parameter("conv.weight", [5, 3, 1, 1]), single.parameter("conv.bias", [5]))
+    single.program.graph.outputs = [
+      single.call(
+        "aten.conv2d.default", "conv",
+        ["input": .value(x), "weight": .value(kernel), "bias": .value(offset)], [5, 8, 8])
+    ]
+    return [("permute, linear", rows.program, [1, 3, 8, 8]), ("without batch", single.program, [3, 8, 8])]
+  }()
+
+  @Test(arguments: unusualShapes.indices, BiasCorrection.allCases)
+  func channelsAreWhereTheLayerHasThem(_ index: Int, _ method: BiasCorrection) throws {
+    let (name, float, shape) = Self.unusualShapes[index]
+    let (small, data) = (
+      RandomSamples(shape: shape, count: 4, scale: 0.3), RandomSamples(shape: shape, count: 4)
+    )
+    var corrected = try quantize(float, small, threads: 1).program
+    let first = try correctBiases(of: &corrected, float: float, data: data, method: method, threads: 1)
+    #expect(first.allSatisfy { $0.largest > 1e-3 } && !first.isEmpty, "\(name)")
+    try Verifier.verify(corrected, as: .quantizeDequantize)
+    for (target, tensor) in corrected.stateDict where target.hasSuffix("bias") {
+      #expect(tensor.shape == float.stateDict[target]?.shape)
+    }
+    let second = try correctBiases(of: &corrected, float: float, data: data, method: method, threads: 1)
+    #expect(second.allSatisfy { $0.largest < 1e-5 }, "\(name): \(second)")
+  }
 }

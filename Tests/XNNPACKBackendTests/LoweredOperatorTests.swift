@@ -110,6 +110,8 @@ struct LoweredCase: Sendable, CustomTestStringConvertible {
     convolution("aten.linear.default", [3, 5, 8], [6, 8], outputs: 6),
     convolution("aten.linear.default", [3, 5, 8], [6, 8], outputs: 6, isDynamic: true),
     convolution("aten.linear.default", [1, 67], [35, 67], outputs: 35, isDynamic: true),
+    convolution("aten.linear.default", [1, 2, 3, 6], [4, 6], outputs: 4),
+    convolution("aten.linear.default", [1, 2, 3, 6], [4, 6], outputs: 4, isDynamic: true),
     convolution("aten.linear.default", [2, 150, 132], [70, 132], outputs: 70, isDynamic: true),
     convolution(
       "aten.conv2d.default", [2, 3, 6, 5], [4, 3, 3, 3], outputs: 4, ["padding": ints(1, 1)], isDynamic: true),
@@ -308,7 +310,7 @@ struct LoweredCase: Sendable, CustomTestStringConvertible {
     let wanted = observed.observedValues.map(\.value)
     try observed.calibrate(samples) { sample in
       var seen: [ValueID: Tensor] = [:]
-      for (id, tensor) in zip(observed.floatProgram.userInputs, sample) { seen[id] = tensor }
+      for (id, tensor) in zip(try observed.floatProgram.userInputs, sample) { seen[id] = tensor }
       _ = try interpreter.run(sample) { seen[$0] = $1 }
       return wanted.compactMap { seen[$0] }
     }

@@ -116,25 +116,33 @@ extension Fuser {
       tensor = tensor.permutedColumns(channels: channels, height: height, width: width)
       activation.flattened = nil
     }
-    var value = convert(try settle(activation), to: .contiguous)
+    let value = convert(try settle(activation), to: .contiguous)
     guard case .constant(let bias) = try addBias(node, weight, isQuantized ? spec(value).quantization : nil) else {
       return .refused("its bias is not a constant")
     }
-    var output = outputSpec(chain)
+    let weightValue = addWeight(source.graph[weightID].name, weight, tensor)
+    finishLinear(
+      chain, .fusedLinear, value,
+      [("weight", .value(weightValue))] + (bias.map { [("bias", .value($0))] } ?? []) + chain.bounds())
+    return .fused
+  }
+
+  /// Emits a linear layer on a contiguous input. Delegates take 4-D tensors for images: what has other meanings is given
+  /// as rows.
+  mutating func finishLinear(
+    _ chain: OutputChain, _ op: Operator, _ input: ValueID, _ rest: [(String, Operand)]
+  ) {
+    var (value, output) = (input, outputSpec(chain))
     output.dimOrder = .contiguous
-    let (shape, sizes) = (output.shape, spec(value).shape)
-    // Delegates take 4-D tensors for images: what has other meanings is given as rows.
+    let shape = output.shape
     if shape.rank == 4 {
       let rows = shape.dimensions.dropLast().reduce(1, *)
-      value = emitView(value, name: chain.name + "_rows", [rows, sizes[3]])
+      value = emitView(value, name: chain.name + "_rows", [rows, spec(value).shape[3]])
       output.shape = [rows, shape[3]]
     }
-    let arguments: [(String, Operand)] =
-      [("input", .value(value)), ("weight", .value(addWeight(source.graph[weightID].name, weight, tensor)))]
-      + (bias.map { [("bias", .value($0))] } ?? []) + chain.bounds()
-    let result = emit(.fusedLinear, name: chain.name, arguments, output: output, sources: chain.nodes)
+    let result = emit(
+      op, name: chain.name, [("input", .value(value))] + rest, output: output, sources: chain.nodes)
     finish(chain, shape.rank == 4 ? emitView(result, name: chain.name + "_view", shape) : result)
-    return .fused
   }
 
   /// Whether input, weight and output are all int8. Otherwise the chain's quantization is dropped: the operator gives

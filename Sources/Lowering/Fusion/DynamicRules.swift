@@ -98,7 +98,9 @@ extension Fuser {
     _ node: Node, _ dynamic: DynamicInput, _ weight: Weight
   ) throws(GraphError) -> FusionOutcome {
     let input = try real(dynamic.value, .contiguous)
-    return try emitDynamic(node, .fusedDynamicLinear, input, weight, weight.tensor, dynamic.arguments)
+    let (chain, weights) = try dynamicOperands(node, weight, weight.tensor)
+    finishLinear(chain, .fusedDynamicLinear, input, weights + dynamic.arguments + chain.bounds())
+    return .fused
   }
 
   mutating func fuseDynamicConvolution(
@@ -114,28 +116,29 @@ extension Fuser {
       ("dilation", .attribute(.ints(geometry.dilation))), ("groups", .attribute(.int(geometry.groups))),
     ]
     let input = try real(dynamic.value, .channelsLast)
-    return try emitDynamic(
-      node, .fusedDynamicConv2d, input, weight, weight.tensor.channelsLast(), window + dynamic.arguments)
+    let (chain, weights) = try dynamicOperands(node, weight, weight.tensor.channelsLast())
+    finish(
+      chain,
+      emit(
+        .fusedDynamicConv2d, name: chain.name,
+        [("input", .value(input))] + weights + window + dynamic.arguments + chain.bounds(), output: outputSpec(chain),
+        sources: chain.nodes))
+    return .fused
   }
 
-  private mutating func emitDynamic(
-    _ node: Node, _ op: Operator, _ input: ValueID, _ weight: Weight, _ tensor: Tensor,
-    _ rest: [(String, Operand)]
-  ) throws(GraphError) -> FusionOutcome {
+  /// Where a dynamic layer's reals go, and its weight and bias as arguments.
+  private mutating func dynamicOperands(
+    _ node: Node, _ weight: Weight, _ tensor: Tensor
+  ) throws(GraphError) -> (OutputChain, [(String, Operand)]) {
     guard let weightID = node.value("weight") else { throw error(node, "has no weight") }
     var chain = try outputChain(of: node)
     chain.quantization = nil
     var arguments: [(String, Operand)] = [
-      ("input", .value(input)), ("weight", .value(addWeight(source.graph[weightID].name, weight, tensor))),
+      ("weight", .value(addWeight(source.graph[weightID].name, weight, tensor)))
     ]
     if let id = node.value("bias"), let bias = try self.weight(id) {
       arguments.append(("bias", .value(addConstant(source.graph[id].name, bias.tensor))))
     }
-    finish(
-      chain,
-      emit(
-        op, name: chain.name, arguments + rest + chain.bounds(), output: outputSpec(chain),
-        sources: chain.nodes))
-    return .fused
+    return (chain, arguments)
   }
 }

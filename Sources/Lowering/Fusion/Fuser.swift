@@ -127,14 +127,7 @@ struct Fuser {
   /// The node as it stands, on contiguous tensors.
   mutating func emitUnfused(_ node: Node, reason: String) throws(GraphError) {
     var copy = node
-    var failure: GraphError?
-    copy.mapInputs { id in
-      do throws(GraphError) { return try plain(id) } catch {
-        failure = failure ?? error
-        return id
-      }
-    }
-    if let failure { throw failure }
+    try copy.mapInputs { id throws(GraphError) in try plain(id) }
     copy.outputs = node.outputs.map { lowered.graph.addValue(source.graph[$0].name, source.graph.spec($0)) }
     copy.metadata["reason"] = reason
     copy.metadata["source_nodes"] = node.name

@@ -91,9 +91,8 @@ struct ReferenceRewriter {
   /// The node as it stands.
   private mutating func emitCopy(_ node: Node, reason: String) throws(GraphError) {
     notRewritten.append(NotRewritten(node: node.name, operatorName: node.op.name, reason: reason))
-    for id in node.inputs { _ = try value(id) }
     var copy = node
-    copy.mapInputs { values[$0] ?? $0 }
+    try copy.mapInputs { id throws(GraphError) in try value(id) }
     copy.outputs = node.outputs.map { result.graph.addValue(source.program.graph[$0].name, source.spec($0)) }
     result.graph.nodes.append(copy)
     for (old, new) in zip(node.outputs, copy.outputs) { values[old] = new }

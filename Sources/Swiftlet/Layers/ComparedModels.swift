@@ -22,8 +22,8 @@ package struct ComparedModels {
     var programs = [float, quantized]
     try programs[0].equalize(like: quantized)
     for index in programs.indices {
-      foldBatchNorms(in: &programs[index])
-      removeInferenceDropouts(in: &programs[index])
+      try foldBatchNorms(in: &programs[index])
+      try removeInferenceDropouts(in: &programs[index])
     }
     self.float = programs[0]
     self.quantized = programs[1]

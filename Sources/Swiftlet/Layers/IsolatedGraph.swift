@@ -86,8 +86,8 @@ package struct IsolatedGraph {
   /// - Precondition: `inputs` are parallel to `node.inputs`.
   private mutating func appendCopy(_ node: Node, reading inputs: [ValueID]) -> [ValueID] {
     var copy = node
-    let substitutes = Dictionary(zip(node.inputs, inputs), uniquingKeysWith: { first, _ in first })
-    copy.mapInputs { substitutes[$0] ?? $0 }
+    var remaining = inputs[...]
+    copy.mapInputs { _ in remaining.removeFirst() }
     copy.outputs = node.outputs.map {
       program.graph.addValue("isolated_" + quantized.graph[$0].name, quantized.graph.spec($0))
     }
