@@ -1,7 +1,7 @@
 # make demo | test | bench | benchmarks | interop | format | lint: each does all of its own set-up, and can be run again at any time.
 SWIFT ?= swift
 FLAGS = -c release -Xswiftc -enable-testing --explicit-target-dependency-import-check error
-SWIFT_SOURCES = Package.swift Sources Examples Tests
+SWIFT_SOURCES = Package.swift Sources Examples Benchmarks/Scale Tests
 DATA ?= ../shared/data
 
 .PHONY: demo test build bench benchmarks interop format lint sizes system

@@ -64,6 +64,8 @@ let package = Package(
       name: "ResNet18Tutorial",
       dependencies: ["Swiftlet", "SwiftletTools", .product(name: "ArgumentParser", package: "swift-argument-parser")],
       path: "Examples/ResNet18Tutorial", swiftSettings: swift),
+    .executableTarget(
+      name: "ScaleBenchmark", dependencies: ["Swiftlet"], path: "Benchmarks/Scale", swiftSettings: swift),
 
     // MARK: - C
     .target(name: "DelegateSchema", path: "CRuntime/DelegateSchema", cSettings: strictC),

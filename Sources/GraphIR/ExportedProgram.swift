@@ -105,7 +105,8 @@ public struct ExportedProgram: Sendable {
     stateDict[unique] = tensor
     let name = "b_" + identifier(unique)
     let id = graph.addValue(name, tensor.spec)
-    let position = inputKinds.firstIndex(of: .userInput) ?? inputKinds.count
+    // From the end: there are few user inputs, and many buffers may be added.
+    let position = (inputKinds.lastIndex { $0 != .userInput } ?? -1) + 1
     graph.inputs.insert(id, at: position)
     inputKinds.insert(.buffer(unique, isPersistent: true), at: position)
     return id
@@ -120,49 +121,6 @@ public struct ExportedProgram: Sendable {
     inputKinds = kept.map(\.1)
     let targets = Set(inputKinds.compactMap(\.target))
     stateDict = stateDict.filter { targets.contains($0.key) }
-  }
-
-  /// The call that a node makes. Throws a `GraphError` when the operator or one of its arguments is unknown.
-  public func call(of node: Node, constants: [ValueID: Tensor]) throws(GraphError) -> (Operator, OperatorCall) {
-    let op = node.op
-    guard op.isKnown else {
-      let reason =
-        op.functionalName == nil
-        ? "unknown operator"
-        : "changes in place memory that the model owns or reads through another view; export it without in-place operators"
-      throw GraphError(
-        program: name, node: node.name, operatorName: node.op.name,
-        reason: reason + (node.modulePath.isEmpty ? "" : " (in module '\(node.modulePath)')"))
-    }
-    var arguments = CallArguments()
-    arguments.reserveCapacity(node.arguments.count)
-    var inputs: [ValueID] = []
-    for parameter in op.schema.parameters {
-      guard let operand = node.operand(parameter.name) else { continue }
-      switch operand {
-      case .value(let id):
-        arguments[parameter.name] = .tensor(inputs.count)
-        inputs.append(id)
-      case .values(let ids):
-        arguments[parameter.name] = .tensors(Array(inputs.count..<inputs.count + ids.count))
-        inputs += ids
-      case .attribute(let attribute): arguments[parameter.name] = .attribute(attribute)
-      }
-    }
-    for argument in node.arguments where arguments[argument.name] == nil {
-      throw GraphError(
-        program: name, node: node.name, operatorName: node.op.name, reason: "has no argument '\(argument.name)'")
-    }
-    let call = OperatorCall(
-      op: op, node: node.name, arguments: arguments, inputs: inputs.map { graph.spec($0) },
-      constants: inputs.map { constants[$0] }, outputs: node.outputs.map { graph.spec($0) })
-    return (op, call)
-  }
-
-  /// The values a node reads, in the order of `OperatorCall.inputs`.
-  public func callInputs(of node: Node) -> [ValueID] {
-    guard node.op.isKnown else { return node.inputs }
-    return node.op.schema.parameters.flatMap { node.operand($0.name)?.valueIDs ?? [] }
   }
 }
 

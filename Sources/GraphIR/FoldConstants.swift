@@ -18,7 +18,7 @@ public func foldConstantMovements(in program: inout ExportedProgram) throws(Grap
     node.mapInputs { replacements[$0] ?? $0 }
     guard node.inputs.allSatisfy({ constants[$0] != nil }), !node.outputs.contains(where: isVarying) else { continue }
     let (op, call) = try program.call(of: node, constants: constants)
-    let inputs = program.callInputs(of: node).compactMap { constants[$0]?.rowMajor() }
+    let inputs = node.callInputs.compactMap { constants[$0]?.rowMajor() }
     // Sizes in a damaged file may be anything; the verifier has bounded those of each tensor.
     let growth = (call.outputs.map(\.byteCount) + inputs.map { -$0.spec.byteCount }).reduce(0, +)
     guard growth <= budget else { continue }

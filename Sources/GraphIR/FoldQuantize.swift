@@ -16,7 +16,7 @@ public func foldQuantize(in program: inout ExportedProgram) throws(GraphError) {
   var replacements: [ValueID: ValueID] = [:]
   for node in foldable {
     let (op, call) = try program.call(of: node, constants: constants)
-    let inputs = program.callInputs(of: node).compactMap { constants[$0] }
+    let inputs = node.callInputs.compactMap { constants[$0] }
     let integers: [Tensor]
     do { integers = try op.execute(call, inputs: inputs) } catch { throw GraphError(error, program: program.name) }
     replacements[node.output] = program.addBuffer("_frozen_param\(replacements.count)", integers[0])

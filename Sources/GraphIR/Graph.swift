@@ -44,12 +44,13 @@ public struct Node: Hashable, Sendable {
 
   /// Unique in its graph.
   public var name: String
-  public var op: Operator
+  public var op: Operator { didSet { record = CallRecord() } }
   /// Only those given; the schema's defaults stand for the rest.
-  public var arguments: [Argument]
+  public var arguments: [Argument] { didSet { record = CallRecord() } }
   public var outputs: [ValueID]
   /// PyTorch's node metadata (`nn_module_stack`, `torch_fn`, …), carried along unread but for the module stack.
   public var metadata: [String: String]
+  private(set) var record = CallRecord()
 
   public init(
     name: String, op: Operator, arguments: [Argument], outputs: [ValueID], metadata: [String: String] = [:]
@@ -59,6 +60,13 @@ public struct Node: Hashable, Sendable {
     self.arguments = arguments
     self.outputs = outputs
     self.metadata = metadata
+  }
+
+  /// Sets arguments that differ from those before in the values alone.
+  mutating func setArguments(_ renamed: [Argument]) {
+    let record = record
+    arguments = renamed
+    self.record = record
   }
 
   public func operand(_ name: String) -> Operand? { arguments.first { $0.name == name }?.operand }
@@ -99,7 +107,8 @@ public struct Graph: Hashable, Sendable {
   public var inputs: [ValueID] = []
   public var nodes: [Node] = []
   public var outputs: [ValueID] = []
-  private var names: Set<String> = []
+  /// The names that are taken, each with the first number that may still be free behind it.
+  private var names: [String: Int] = [:]
 
   public init() {}
 
@@ -112,11 +121,14 @@ public struct Graph: Hashable, Sendable {
   /// Adds a value; a name that is taken gets a numbered suffix.
   public mutating func addValue(_ name: String, _ spec: TensorSpec) -> ValueID {
     var unique = name
-    var suffix = 1
-    while !names.insert(unique).inserted {
-      unique = "\(name)_\(suffix)"
-      suffix += 1
+    if var suffix = names[name] {
+      repeat {
+        unique = "\(name)_\(suffix)"
+        suffix += 1
+      } while names[unique] != nil
+      names[name] = suffix
     }
+    names[unique] = 1
     values.append(Value(name: unique, spec: spec))
     return ValueID(index: values.count - 1)
   }

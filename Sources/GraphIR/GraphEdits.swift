@@ -1,15 +1,17 @@
 extension Node {
   /// Makes the node read other values.
   public mutating func mapInputs<E: Error>(_ transform: (ValueID) throws(E) -> ValueID) throws(E) {
-    for index in arguments.indices {
-      switch arguments[index].operand {
-      case .value(let id): arguments[index].operand = .value(try transform(id))
+    var changed = arguments
+    for index in changed.indices {
+      switch changed[index].operand {
+      case .value(let id): changed[index].operand = .value(try transform(id))
       case .values(var ids):
         for position in ids.indices { ids[position] = try transform(ids[position]) }
-        arguments[index].operand = .values(ids)
+        changed[index].operand = .values(ids)
       case .attribute: break
       }
     }
+    setArguments(changed)
   }
 }
 

@@ -35,7 +35,7 @@ public struct Interpreter: Sendable {
       let (op, call) = try program.call(of: node, constants: constants)
       let kernel: PreparedKernel
       do { kernel = try op.prepare(call) } catch { throw GraphError(error, program: program.name) }
-      let inputs = program.callInputs(of: node)
+      let inputs = node.callInputs
       steps.append(
         Step(
           kernel: kernel, inputs: inputs, outputs: node.outputs,

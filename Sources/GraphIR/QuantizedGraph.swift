@@ -5,12 +5,14 @@ import TensorCore
 public struct QuantizedGraph: Sendable {
   public let program: ExportedProgram
   public let users: [ValueID: [Int]]
+  private let outputs: Set<ValueID>
   /// In the dim order that each is stored in.
   public let constants: [ValueID: Tensor]
 
   public init(_ program: ExportedProgram) {
     self.program = program
     users = program.graph.users()
+    outputs = Set(program.graph.outputs)
     constants = program.storedConstants()
   }
 
@@ -18,7 +20,7 @@ public struct QuantizedGraph: Sendable {
 
   /// The only reader of a value, if there is one and the value is no output of the graph.
   public func onlyUser(of id: ValueID) -> Node? {
-    guard let indices = users[id], indices.count == 1, !program.graph.outputs.contains(id) else { return nil }
+    guard let indices = users[id], indices.count == 1, !outputs.contains(id) else { return nil }
     return program.graph.nodes[indices[0]]
   }
 

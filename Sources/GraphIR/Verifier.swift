@@ -99,18 +99,21 @@ public struct Verifier {
   private func verifyCall(_ node: Node, _ constants: [ValueID: Tensor]) throws(GraphError) {
     let (op, call) = try program.call(of: node, constants: constants)
     try verifyDialect(node, call)
+    let recorded = try program.recorded(node)
+    if recorded.isVerified { return }
     let inferred: [TensorSpec]
-    do { inferred = try op.infer(call) } catch { throw GraphError(error, program: program.name) }
+    do { inferred = try op.infer(recorded.call) } catch { throw GraphError(error, program: program.name) }
     guard inferred.count == call.outputs.count else {
       throw error(node, "has \(call.outputs.count) outputs; the operator has \(inferred.count)")
     }
-    for (expected, recorded) in zip(inferred, call.outputs) {
-      var recorded = recorded
-      if expected.quantization == nil { recorded.quantization = nil }
-      guard expected == recorded else {
-        throw error(node, "is recorded as \(recorded), but its inputs make it \(expected)")
+    for (expected, given) in zip(inferred, call.outputs) {
+      var given = given
+      if expected.quantization == nil { given.quantization = nil }
+      guard expected == given else {
+        throw error(node, "is recorded as \(given), but its inputs make it \(expected)")
       }
     }
+    node.record.store(recorded.call, isVerified: true)
   }
 
   // MARK: Rules of the dialects

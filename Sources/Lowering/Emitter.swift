@@ -37,7 +37,7 @@ struct Emitter {
       nodeCount = 0
     }
     for step in schedule.steps where !step.isView {
-      let inputs = source.callInputs(of: step.node).map { index[$0]! }
+      let inputs = step.node.callInputs.map { index[$0]! }
       let outputs = step.node.outputs.map { index[$0]! }
       var delegateCall: Program.DelegateCall?
       if step.reason == nil, let partitioner {

@@ -28,6 +28,15 @@ public struct OperatorCall: Sendable {
 
   public var schema: Schema { op.schema }
 
+  /// The same call under another name, with other data, or with other results.
+  public func with(
+    node: String? = nil, constants: [Tensor?]? = nil, outputs: [TensorSpec]? = nil
+  ) -> OperatorCall {
+    OperatorCall(
+      op: op, node: node ?? self.node, arguments: arguments, inputs: inputs, constants: constants ?? self.constants,
+      outputs: outputs ?? self.outputs)
+  }
+
   public func error(_ reason: String) -> OperatorError {
     OperatorError(operatorName: op.name, node: node, inputs: inputs, reason: reason)
   }

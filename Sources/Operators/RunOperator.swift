@@ -7,9 +7,7 @@ extension Operator {
   public func execute(_ call: OperatorCall, inputs: [Tensor]) throws(OperatorError) -> [Tensor] {
     var call = call
     if call.outputs.isEmpty {
-      call = OperatorCall(
-        op: call.op, node: call.node, arguments: call.arguments, inputs: call.inputs,
-        constants: call.constants, outputs: try infer(call))
+      call = call.with(outputs: try infer(call))
     }
     try call.check(inputs.map(\.spec) == call.inputs, "the tensors do not match the call's specs")
     let outputs = call.outputs.map { spec in Tensor(unsafeUninitialized: spec) { _ in } }

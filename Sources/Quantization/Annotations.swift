@@ -86,7 +86,16 @@ public struct NotQuantized: Hashable, Sendable, CustomStringConvertible {
 public struct Annotations: Hashable, Sendable {
   private var byNode: [ValueID: QuantizationAnnotation] = [:]
   /// The operators on real numbers that stay in float, in execution order, each with its reason.
-  public var notQuantized: [NotQuantized] = []
+  public var notQuantized: [NotQuantized] {
+    get { reasons }
+    set {
+      reasons = newValue
+      positions = Dictionary(newValue.enumerated().map { ($1.node, $0) }, uniquingKeysWith: { first, _ in first })
+    }
+  }
+  private var reasons: [NotQuantized] = []
+  /// Where each node stands in `reasons`.
+  private var positions: [String: Int] = [:]
 
   public init() {}
 
@@ -101,11 +110,12 @@ public struct Annotations: Hashable, Sendable {
 
   /// Records that a node stays in float, and why; what another quantizer said of it before is kept.
   public mutating func keepInFloat(_ node: Node, reason: String) {
-    if let index = notQuantized.firstIndex(where: { $0.node == node.name }) {
-      guard notQuantized[index].reason != reason else { return }
-      notQuantized[index] = NotQuantized(node, reason: "\(notQuantized[index].reason); \(reason)")
+    if let index = positions[node.name] {
+      guard reasons[index].reason != reason else { return }
+      reasons[index] = NotQuantized(node, reason: "\(reasons[index].reason); \(reason)")
     } else {
-      notQuantized.append(NotQuantized(node, reason: reason))
+      positions[node.name] = reasons.count
+      reasons.append(NotQuantized(node, reason: reason))
     }
   }
 

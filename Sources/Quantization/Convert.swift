@@ -1,5 +1,7 @@
+import Dispatch
 import GraphIR
 import Operators
+import Synchronization
 import TensorCore
 
 /// Turns a calibrated program into a Q/DQ graph (PT2E's `convert_pt2e`).
@@ -45,6 +47,9 @@ private struct Conversion {
   private var channelBuffers: [ValueID: (scales: ValueID, zeroPoints: ValueID)] = [:]
   private var integers: [ValueID: ValueID] = [:]
   private var readers: [ValueID: [Node]] = [:]
+  /// Numbers used so far of the buffers that are called after a prefix.
+  private var targetCounts: [String: Int] = [:]
+  private let outputs: Set<ValueID>
   /// Nodes so far that choose parameters at run time.
   private var choiceCount = 0
 
@@ -55,6 +60,7 @@ private struct Conversion {
     do { try source.removeNodes(forwarding: source.graph.repeatedObservers()) } catch { throw .invalidGraph(error) }
     self.source = source
     self.constants = source.constants()
+    self.outputs = Set(source.graph.outputs)
     self.producers = source.graph.producers()
     self.result = ExportedProgram(
       name: source.name, stateDict: source.stateDict, extraFiles: source.extraFiles,
@@ -80,10 +86,24 @@ private struct Conversion {
     result.removeUnusedConstants()
   }
 
+  /// The search for a range is most of a conversion's work. Observers are independent, but for derived ones, whose sources
+  /// are asked a second time.
   private mutating func computeParameters() throws(QuantizationError) {
-    for (index, observer) in observed.observers.enumerated()
-    where !observed.observedNames[index].isEmpty && !observed.specs[index].isDynamic {
-      do { parameters[index] = try observer.calculateQParams() } catch {
+    let indices = observed.observers.indices.filter {
+      !self.observed.observedNames[$0].isEmpty && !self.observed.specs[$0].isDynamic
+    }
+    let observed = observed
+    let results = Mutex<[Int: Result<QParams, ObserverError>]>([:])
+    @Sendable func calculate(_ index: Int) {
+      let result = Result { () throws(ObserverError) in try observed.observers[index].calculateQParams() }
+      results.withLock { $0[index] = result }
+    }
+    let independent = indices.filter { observed.specs[$0].derived == nil }
+    DispatchQueue.concurrentPerform(iterations: independent.count) { calculate(independent[$0]) }
+    for index in indices where observed.specs[index].derived != nil { calculate(index) }
+    let found = results.withLock { $0 }
+    for index in indices {
+      do { parameters[index] = try found[index]?.get() } catch {
         throw .observer(program: source.name, value: observed.observedNames[index], error)
       }
     }
@@ -138,10 +158,12 @@ private struct Conversion {
     integers[node.output] = result.addBuffer(unusedTarget("_frozen_param"), quantized)
   }
 
-  private func unusedTarget(_ prefix: String) -> String {
-    var number = 0
-    while result.stateDict["\(prefix)\(number)"] != nil { number += 1 }
-    return "\(prefix)\(number)"
+  private mutating func unusedTarget(_ prefix: String) -> String {
+    while true {
+      let target = "\(prefix)\(targetCounts[prefix, default: 0])"
+      targetCounts[prefix, default: 0] += 1
+      if result.stateDict[target] == nil { return target }
+    }
   }
 
   // MARK: Nodes
@@ -193,9 +215,9 @@ private struct Conversion {
       quantized = try emitted(quantize, converted(input), isWeight ? all.first : producer)
     }
     let quantizedReaders = all.filter { !$0.isObserver && observed.annotations.isQuantized($0.output) }
-    let isOutput = source.graph.outputs.contains(node.output)
+    let isOutput = outputs.contains(node.output)
     if quantizedReaders.count < all.count || isOutput || all.isEmpty {
-      let reader = all.first { reader in !quantizedReaders.contains { $0.name == reader.name } }
+      let reader = all.first { $0.isObserver || !observed.annotations.isQuantized($0.output) }
       values[node.output] = try emitted(dequantize, quantized, reader ?? producer)
     }
     for reader in quantizedReaders.reversed() {
@@ -280,13 +302,5 @@ extension Graph {
       repeats[node.output] = input
     }
     return repeats
-  }
-}
-
-extension ExportedProgram {
-  /// The specs that a node's operator gives its outputs. Throws when it refuses the call.
-  fileprivate func inferOutputs(of node: Node) throws(GraphError) -> [TensorSpec] {
-    let (op, call) = try call(of: node, constants: constants())
-    do { return try op.infer(call) } catch { throw GraphError(error, program: name) }
   }
 }

@@ -76,6 +76,8 @@ private struct SharingBuilder {
   private var parents: [QuantizedPlace: QuantizedPlace] = [:]
   /// The first outputs of the nodes that read each value, in execution order.
   private var readers: [ValueID: [ValueID]] = [:]
+  /// The specs of a value's edges that were united with those like them; nil for a value with shared specs.
+  private var united: [ValueID: [QuantizationSpec]?] = [:]
 
   init(_ program: ExportedProgram, _ annotations: Annotations) {
     self.program = program
@@ -105,10 +107,13 @@ private struct SharingBuilder {
       program: program.name, node: node?.name ?? "\(id)", operatorName: node?.op.name ?? "", reason: reason)
   }
 
-  func root(of place: QuantizedPlace) -> QuantizedPlace {
-    var place = place
-    while let parent = parents[place], parent != place { place = parent }
-    return place
+  /// Shortens the path to it, so that long chains stay cheap.
+  mutating func root(of place: QuantizedPlace) -> QuantizedPlace {
+    var root = place
+    while let parent = parents[root], parent != root { root = parent }
+    var step = place
+    while step != root, let next = parents.updateValue(root, forKey: step) { step = next }
+    return root
   }
 
   /// Implicit sharing comes before what the place itself asks for: first with the other readers of the same value,
@@ -117,8 +122,10 @@ private struct SharingBuilder {
     for place in places {
       if case .edge(let value, let reader) = place, annotations[reader]?.allowImplicitSharing == true {
         let spec = try resolvedSpec(of: place)
-        for other in readers[value] ?? [] where other != reader {
-          try unite(place, with: .edge(from: value, to: other), ifSpecIs: spec)
+        if !isUnited(value, spec) {
+          for other in readers[value] ?? [] where other != reader {
+            try unite(place, with: .edge(from: value, to: other), ifSpecIs: spec)
+          }
         }
         try unite(place, with: .output(value), ifSpecIs: spec)
       }
@@ -131,6 +138,21 @@ private struct SharingBuilder {
     }
   }
 
+  /// Whether the readers of a value whose edges have that spec are one group already, as they are once the first of them
+  /// was united with all others. Edges that share another place's spec may get another one as groups grow: of a value that
+  /// has such, no answer is kept.
+  private mutating func isUnited(_ value: ValueID, _ spec: QuantizationSpec) -> Bool {
+    if united[value] == nil {
+      let edges = (readers[value] ?? []).map { QuantizedPlace.edge(from: value, to: $0) }
+      let areFixed = edges.allSatisfy { if case .shared? = specs[$0] { false } else { true } }
+      united[value] = areFixed ? .some([]) : .some(nil)
+    }
+    guard let known = united[value] ?? nil else { return false }
+    if known.contains(where: { $0.matches(spec) }) { return true }
+    united[value] = .some(known + [spec])
+    return false
+  }
+
   private mutating func unite(
     _ place: QuantizedPlace, with other: QuantizedPlace, ifSpecIs spec: QuantizationSpec
   ) throws(QuantizationError) {
@@ -139,7 +161,7 @@ private struct SharingBuilder {
   }
 
   /// The spec at the end of the chain of shared ones.
-  private func resolvedSpec(of place: QuantizedPlace) throws(QuantizationError) -> QuantizationSpec {
+  private mutating func resolvedSpec(of place: QuantizedPlace) throws(QuantizationError) -> QuantizationSpec {
     var current = place
     var visited: Set<QuantizedPlace> = []
     while true {

@@ -207,7 +207,7 @@ struct Fuser {
   /// Computes a dequantize node of constants ahead of time: running it would take the same memory, and time besides. Nil
   /// when an operand is computed.
   mutating func dequantizedConstant(_ node: Node) throws(GraphError) -> Form? {
-    let inputs = source.callInputs(of: node).compactMap { sourceConstants[$0]?.rowMajor() }
+    let inputs = node.callInputs.compactMap { sourceConstants[$0]?.rowMajor() }
     guard inputs.count == node.inputs.count, node.op.has(.dequantizes)
     else { return nil }
     let call = try call(node)

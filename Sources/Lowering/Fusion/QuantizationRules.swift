@@ -34,7 +34,7 @@ extension Fuser {
   /// Whether it dequantizes constants for layers that read them as their bias: those take the integers as they stand, or ask
   /// for the reals (`constantReals`).
   private func isBias(_ node: Node) -> Bool {
-    guard let readers = users[node.output], source.callInputs(of: node).allSatisfy({ sourceConstants[$0] != nil })
+    guard let readers = users[node.output], node.callInputs.allSatisfy({ sourceConstants[$0] != nil })
     else {
       return false
     }
