@@ -83,7 +83,7 @@ let package = Package(
       name: "TestSupport", dependencies: ["TensorCore", "GraphIR", "TorchFormats"], path: "Tests/TestSupport",
       swiftSettings: swift),
     .target(
-      name: "PipelineTesting", dependencies: ["TestSupport", "Swiftlet"], path: "Tests/PipelineTesting",
+      name: "PipelineTesting", dependencies: ["TestSupport", "NN", "Swiftlet"], path: "Tests/PipelineTesting",
       swiftSettings: swift),
     tests("TensorCoreTests", of: ["TensorCore"]),
     tests("SymbolicSizesTests", of: ["TensorCore", "SymbolicSizes"]),
