@@ -99,7 +99,7 @@ let package = Package(
     tests(
       "ExecuTorchFormatTests", of: ["TensorCore", "Operators", "GraphIR", "Lowering", "ExecuTorchFormat", "Swiftlet"]),
     tests("XNNPACKBackendTests", of: ["PipelineTesting", "TensorCore", "XNNPACKBackend", "Swiftlet"]),
-    tests("RuntimeTests", of: ["PipelineTesting", "Runtime", "Swiftlet"]),
+    tests("RuntimeTests", of: ["PipelineTesting", "NN", "Runtime", "Swiftlet"]),
     tests("VisionTests", of: ["TensorCore", "Vision"]),
     tests("SwiftletTests", of: ["PipelineTesting", "Swiftlet", "SwiftletTools"]),
     tests("SwiftletToolsTests", of: ["PipelineTesting", "Swiftlet", "SwiftletTools"]),
