@@ -22,15 +22,15 @@ import Testing
 
   /// Changes to a valid program, and what is said about each.
   private static let damages: [(String, @Sendable (inout Parts) -> Void)] = [
-    ("bytes are not 2 nodes", { $0.delegates[0] = .init(backend: "xnnpack", nodeCount: 2, processed: [1, 2, 3]) }),
-    ("refers to no delegate node", { $0.delegates = [] }),
+    ("bytes do not hold 2 nodes", { $0.delegates[0] = .init(backend: "xnnpack", nodeCount: 2, processed: [1, 2, 3]) }),
+    ("refers to a delegate node that does not exist", { $0.delegates = [] }),
     ("outside the arena of 64 bytes", { $0.arenaByteCount = 64 }),
     ("refers to value 1000", { $0.outputs = [1000] }),
     ("refers to value -1", { $0.inputs = [-1] }),
-    ("unknown operator no.such.operator", { $0.replaceOperator("no.such.operator") }),
+    ("the operator no.such.operator is unknown", { $0.replaceOperator("no.such.operator") }),
     ("fused.add", { $0.replaceOperator("fused.add.Tensor") }),
-    ("is a view of a value of another size", { $0.makeView(of: 0) }),
-    ("is a view of a value of another size", { $0.makeView(of: 1000) }),
+    ("of a value of another size", { $0.makeView(of: 0) }),
+    ("of a value of another size", { $0.makeView(of: 1000) }),
     ("the machine has", { $0.arenaByteCount = 1 << 60 }),
   ]
 
@@ -55,7 +55,7 @@ import Testing
         .int8, shape, dimOrder: .channelsLast, quantization: QuantizationParameters(scale: 1025, zeroPoint: 0)))
     let forced = try node.method(delegate: true, force: true)
     #expect(forced.operations.map(\.backend) == [.portable] && forced.delegated.nodes == 0)
-    #expect(forced.operations[0].reason == "XNNPACK refuses the operator")
+    #expect(forced.operations[0].reason == "XNNPACK does not support the operator with these parameters")
     #expect(try node.run(forced) == node.run(node.method(delegate: false)))
   }
 

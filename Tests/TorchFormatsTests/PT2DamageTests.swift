@@ -100,7 +100,7 @@ struct PT2DamageTests {
 
   @Test(arguments: [
     ("Symbol('s77', positive=True, integer=True)", "Symbol('u0', integer=True)", "unbacked symbol u0"),
-    ("Symbol('s77', positive=True, integer=True)", "exec('s77')", "is no expression that can be read"),
+    ("Symbol('s77', positive=True, integer=True)", "exec('s77')", "is not an expression that can be read"),
     (#""as_name": "sym_size_int_1"}, {"as_int": -1}"#, #""as_name": "other"}, {"as_int": -1}"#, "'other' is not"),
     (#""hint": {"as_int": 2}"#, #""hint": null"#, "depend on data"),
   ])

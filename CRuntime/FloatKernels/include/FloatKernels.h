@@ -38,7 +38,7 @@ bool f32k_conv_supports(const struct f32k_conv *conv);
 // few times that of the sum of products. Depends on channels and window alone.
 bool f32k_conv_is_winograd(const struct f32k_conv *conv);
 
-// Changes with what f32k_conv_pack writes, so that packed weights of an earlier build are told.
+// Changes with what f32k_conv_pack writes, so that weights packed by an older build are not used.
 enum { F32K_PACKED_LAYOUT = 1 };
 
 // Packed weights in bytes: position independent, to be aligned to 64 bytes.

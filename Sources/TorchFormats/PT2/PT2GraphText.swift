@@ -44,7 +44,7 @@ struct PT2GraphText {
       guard value.spec.dimOrder == .contiguous, value.spec.quantization == nil else {
         throw FormatError(
           path: path, place: "value '\(value.name)'",
-          reason: "\(value.spec) belongs to a lowered graph, not into a .pt2")
+          reason: "\(value.spec) is a value of a lowered graph, which a .pt2 cannot hold")
       }
       tensorValues[value.name] = PT2GraphText.meta(
         value.spec, requiresGrad: parameters.contains(id) && value.spec.dataType.isFloatingPoint,
@@ -169,7 +169,7 @@ struct PT2GraphText {
     let words = node.operatorName.split(separator: ".", omittingEmptySubsequences: false)
     guard words.count == 3, words[0] != "fused", words[0] != "quantization" else {
       throw FormatError(
-        path: path, place: "node '\(node.name)' (\(node.operatorName))", reason: "is no operator that PyTorch knows")
+        path: path, place: "node '\(node.name)' (\(node.operatorName))", reason: "is not an operator of PyTorch's")
     }
     let schema = OperatorSet.named(node.operatorName)?.schema
     var isPositional = schema != nil
@@ -202,7 +202,7 @@ struct PT2GraphText {
     } catch {
       throw FormatError(
         path: path, place: "node '\(node.name)' (\(node.operatorName)), argument '\(argument.name)'",
-        reason: "the size \(error.size) cannot be computed from sizes that values before it have")
+        reason: "the size \(error.size) cannot be computed from the sizes of earlier values")
     }
     return json(argument)
   }
