@@ -61,7 +61,7 @@ extension StateDict {
     case .foreign:
       if isSafeTensors { return .safetensors }
       throw FormatError(
-        path: path, reason: "is not a file of tensors: it is none of torch.save's, safetensors or NumPy")
+        path: path, reason: "is not a file of tensors: its content is not that of torch.save, safetensors or NumPy")
     }
   }
 
