@@ -95,7 +95,7 @@ let package = Package(
       path: "Tests/TestSupport",
       swiftSettings: swift),
     .target(
-      name: "PipelineTesting", dependencies: ["TestSupport", "Swiftlet"], path: "Tests/PipelineTesting",
+      name: "PipelineTesting", dependencies: ["TestSupport", "NN", "Swiftlet"], path: "Tests/PipelineTesting",
       swiftSettings: swift),
     tests("TensorCoreTests", of: ["TensorCore"]),
     tests("SymbolicSizesTests", of: ["TensorCore", "SymbolicSizes"]),
@@ -111,7 +111,7 @@ let package = Package(
     tests(
       "ExecuTorchFormatTests", of: ["TensorCore", "Operators", "GraphIR", "Lowering", "ExecuTorchFormat", "Swiftlet"]),
     tests("XNNPACKBackendTests", of: ["PipelineTesting", "TensorCore", "XNNPACKBackend", "Swiftlet"]),
-    tests("RuntimeTests", of: ["PipelineTesting", "Runtime", "Swiftlet"]),
+    tests("RuntimeTests", of: ["PipelineTesting", "NN", "Runtime", "Swiftlet"]),
     tests("VisionTests", of: ["TensorCore", "Vision"]),
     tests("SwiftletTests", of: ["PipelineTesting", "Swiftlet", "SwiftletTools"]),
     tests("SwiftletToolsTests", of: ["PipelineTesting", "Swiftlet", "SwiftletTools"]),

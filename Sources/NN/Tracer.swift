@@ -49,7 +49,7 @@ final class Tracer {
   ) throws(ExportError) -> R {
     guard let path = paths[ObjectIdentifier(module)] else {
       throw error(
-        "calls a \(type(of: module)) that is no part of the model: no stored property of a module, or array or dictionary in one, holds it",
+        "calls a \(type(of: module)) that is not part of the model: no stored property of a module, or array or dictionary in one, holds it",
         at: location)
     }
     stack.append((path, Tracer.plain(type(of: module).typeName)))
@@ -85,7 +85,7 @@ final class Tracer {
 
   func moduleTensor(_ tensor: ModuleTensor) throws(ExportError) -> SymbolicTensor {
     guard let value = moduleValues[tensor.identity] else {
-      throw error("uses a parameter or buffer that is no part of the model; make it a stored property of a module")
+      throw error("uses a parameter or buffer that is not part of the model; make it a stored property of a module")
     }
     return value
   }

@@ -11,7 +11,7 @@ extension Program {
   /// other, and a size outside its range.
   public func symbols(forInputs shapes: [Int: Shape]) throws(ProgramError) -> [String: Int] {
     if let position = shapes.keys.first(where: { !inputs.indices.contains($0) }) {
-      throw ProgramError(program: name, reason: "has \(inputs.count) inputs, no input \(position)")
+      throw ProgramError(program: name, reason: "has no input \(position); it has \(inputs.count)")
     }
     let sizes = InputSizes(
       inputs.map { index in

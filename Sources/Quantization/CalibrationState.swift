@@ -38,7 +38,7 @@ extension ObservedProgram {
     let indices = calibratedObservers
     guard indices.count == state.observers.count else {
       throw .calibrationMismatch(
-        program: program.name, reason: "it has \(state.observers.count) observers, the model \(indices.count)")
+        program: program.name, reason: "it has \(state.observers.count) observers; the model has \(indices.count)")
     }
     for (index, entry) in zip(indices, state.observers) {
       let (value, observer) = (observedNames[index], specs[index].observer.name)

@@ -22,7 +22,7 @@ public func convert(
   _ observed: ObservedProgram, foldQuantize: Bool = true, useReferenceRepresentation: Bool = false
 ) throws(QuantizationError) -> ExportedProgram {
   guard foldQuantize || !useReferenceRepresentation else {
-    throw .invalidConfiguration(reason: "the reference representation has integer weights; leave foldQuantize true")
+    throw .invalidConfiguration(reason: "the reference representation needs integer weights; foldQuantize must be true")
   }
   var conversion = try Conversion(observed, foldQuantize: foldQuantize)
   try conversion.run()
@@ -153,7 +153,8 @@ private struct Conversion {
     case .uint8: quantized = tensor.quantized(parameters, low: spec.quantMin, high: spec.quantMax, as: UInt8.self)
     case .int16: quantized = tensor.quantized(parameters, low: spec.quantMin, high: spec.quantMax, as: Int16.self)
     case .int32: quantized = tensor.quantized(parameters, low: spec.quantMin, high: spec.quantMax, as: Int32.self)
-    case let other: throw .invalidConfiguration(reason: "weights cannot be quantized to \(other)")
+    case let other:
+      throw .invalidConfiguration(reason: "weights can be quantized to int8, uint8, int16 or int32, not to \(other)")
     }
     integers[node.output] = result.addBuffer(unusedTarget("_frozen_param"), quantized)
   }

@@ -46,7 +46,8 @@ public struct CrossLayerEqualization {
       if group.upperBound != nil, maxima == nil {
         report.skipped.append(
           .init(
-            layers: names, reason: "a clamp with an upper bound follows; it can be scaled only with observed maxima"))
+            layers: names,
+            reason: "a clamp with an upper bound follows, which can be scaled only where samples show the maxima"))
         continue
       }
       let factors = factors(group, maxima)

@@ -90,7 +90,7 @@ private struct EqualizationSearch {
       }
       guard node.isScalable(graph, constants) else { return "'\(node.name)' has groups, or an input that is not 2-D" }
       for id in [node.value("weight"), node.value("bias")].compactMap({ $0 }) where users[id]?.count != 1 {
-        return "'\(graph[id].name)' is used more than once"
+        return "'\(graph[id].name)' has several readers"
       }
       producers[node.output] = [index]
       consumers[input, default: []].append(index)

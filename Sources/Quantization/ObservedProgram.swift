@@ -171,7 +171,7 @@ private struct ObserverFactory {
     var sources: [any Observer] = []
     for place in spec.derived?.derivedFrom ?? [] {
       guard let source = assignment[place] else {
-        throw error(index, "its parameters are derived from a place that has none")
+        throw error(index, "its parameters are derived from a place that is not quantized")
       }
       sources.append(try make(source))
     }

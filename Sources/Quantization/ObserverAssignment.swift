@@ -30,7 +30,7 @@ public struct ObserverAssignment: Sendable {
   /// - Precondition: `observer` is an index into `specs`.
   public mutating func replace(_ observer: Int, with spec: QuantizationSpec) { specs[observer] = spec }
 
-  /// Throws `invalidAnnotation` when a spec is shared with a place that has none, or specs are shared in a cycle.
+  /// Throws `invalidAnnotation` when a spec is shared with a place that has none, or its spec is shared in a cycle.
   init(_ program: ExportedProgram, _ annotations: Annotations) throws(QuantizationError) {
     var builder = SharingBuilder(program, annotations)
     try builder.unite()
@@ -49,7 +49,8 @@ public struct ObserverAssignment: Sendable {
     }
     for place in builder.places {
       guard let group = observers[place], specOfGroup[group] == nil else { continue }
-      throw builder.error(place, "all places of its sharing group refer to each other, and none has a spec")
+      throw builder.error(
+        place, "all places of its sharing group refer to each other; one of them needs a spec of its own")
     }
     specs = specOfGroup.compactMap { $0 }
   }
@@ -131,7 +132,7 @@ private struct SharingBuilder {
       }
       if case .shared(let shared)? = specs[place] {
         guard specs[shared.place] != nil else {
-          throw error(place, "it shares quantization parameters with a place that has none")
+          throw error(place, "it shares the quantization parameters of a place that is not quantized")
         }
         union(parent: shared.place, child: place)
       }
@@ -166,12 +167,12 @@ private struct SharingBuilder {
     var visited: Set<QuantizedPlace> = []
     while true {
       switch specs[current] {
-      case nil: throw error(place, "it shares quantization parameters with a place that has none")
+      case nil: throw error(place, "it shares the quantization parameters of a place that is not quantized")
       case .own(let spec): return spec
       case .fixed(let spec): return QuantizationSpec(spec)
       case .derived(let spec): return QuantizationSpec(spec)
       case .shared(let shared):
-        guard visited.insert(current).inserted else { throw error(place, "specs are shared in a cycle") }
+        guard visited.insert(current).inserted else { throw error(place, "its spec is shared in a cycle") }
         let next = specs[shared.place] == nil ? shared.place : root(of: shared.place)
         // The root may be what we came from, where an edge was turned round; then the target's own spec decides.
         current = visited.contains(next) ? shared.place : next

@@ -34,7 +34,7 @@ extension QuantizationError: CustomStringConvertible {
     case .invalidConfiguration(let reason): "the quantization configuration is invalid: \(reason)"
     case .observer(let program, let value, let error): "\(program): value '\(value)': \(error)"
     case .calibrationMismatch(let program, let reason):
-      "\(program): the saved calibration is of another model or configuration: \(reason)"
+      "\(program): the saved calibration belongs to another model or configuration: \(reason)"
     case .wrongObservationCount(let program, let observer, let expected, let actual):
       "\(program): observer \(observer) watches \(expected) values of a sample, not \(actual)"
     }

@@ -129,7 +129,7 @@ struct DelegateLoader {
     guard delegate.processed.count == delegate.nodeCount * size else {
       throw ProgramError(
         program: program.name, place: "delegate \(delegate.backend)",
-        reason: "\(delegate.processed.count) bytes are not \(delegate.nodeCount) nodes of \(size)")
+        reason: "its \(delegate.processed.count) bytes do not hold \(delegate.nodeCount) nodes of \(size) bytes")
     }
     return delegate.processed.withUnsafeBytes { bytes in
       (0..<delegate.nodeCount).map { bytes.loadUnaligned(fromByteOffset: $0 * size, as: ds_node.self) }

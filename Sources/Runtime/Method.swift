@@ -107,7 +107,7 @@ public final class Method {
   /// An input that shares a size with a resized one must be set again: it is filled with zeros.
   public func setInput(_ index: Int, to tensor: Tensor) throws(ProgramError) {
     guard program.inputs.indices.contains(index) else {
-      throw ProgramError(program: program.name, reason: "has \(program.inputs.count) inputs, no input \(index)")
+      throw ProgramError(program: program.name, reason: "has no input \(index); it has \(program.inputs.count)")
     }
     if tensor.spec != program.values[program.inputs[index]].spec { try resize(input: index, to: tensor.spec) }
     guard case .arena(let offset) = program.values[program.inputs[index]].location else { return }
@@ -120,7 +120,7 @@ public final class Method {
     _ index: Int, _ body: (UnsafeMutableRawBufferPointer) throws -> R
   ) throws -> R? {
     guard program.inputs.indices.contains(index) else {
-      throw ProgramError(program: program.name, reason: "has \(program.inputs.count) inputs, no input \(index)")
+      throw ProgramError(program: program.name, reason: "has no input \(index); it has \(program.inputs.count)")
     }
     let value = program.values[program.inputs[index]]
     guard case .arena(let offset) = value.location else { return nil }

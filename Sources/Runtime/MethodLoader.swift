@@ -44,12 +44,13 @@ struct MethodLoader {
       guard program.values.indices.contains(owner), program.values[owner].spec.byteCount == value.spec.byteCount else {
         throw ProgramError(
           program: program.name, place: "value '\(value.name)'",
-          reason: "of \(value.spec) is a view of a value of another size")
+          reason: "is a view (\(value.spec)) of a value of another size")
       }
     }
     let all = program.inputs + program.outputs + program.instructions.flatMap { $0.inputs + $0.outputs }
     if let bad = all.first(where: { !program.values.indices.contains($0) }) {
-      throw ProgramError(program: program.name, reason: "refers to value \(bad) of \(program.values.count)")
+      throw ProgramError(
+        program: program.name, reason: "refers to value \(bad), but has only \(program.values.count) values")
     }
   }
 
@@ -62,7 +63,8 @@ struct MethodLoader {
       var reason = instruction.reason
       if let call = instruction.delegateCall {
         guard nodes.indices.contains(call.delegate), nodes[call.delegate].indices.contains(call.node) else {
-          throw ProgramError(program: program.name, place: instruction.node, reason: "refers to no delegate node")
+          throw ProgramError(
+            program: program.name, place: instruction.node, reason: "refers to a delegate node that does not exist")
         }
         let node = nodes[call.delegate][call.node]
         if operators.indices.contains(index), let known = operators[index], loader.resize(known, node) {
@@ -115,7 +117,7 @@ struct MethodLoader {
     let op = instruction.op
     guard op.isKnown else {
       throw ProgramError(
-        program: program.name, place: instruction.node, reason: "unknown operator \(op)")
+        program: program.name, place: instruction.node, reason: "the operator \(op) is unknown")
     }
     var tensors: [Tensor?] = []
     for index in instruction.inputs {

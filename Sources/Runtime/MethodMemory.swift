@@ -73,8 +73,8 @@ final class MethodMemory {
     guard let installed, needed.overflow || needed.partialValue > installed else { return }
     throw ProgramError(
       program: program.name,
-      reason: "needs \(program.arenaByteCount) bytes for activations and \(scratchByteCount) for scratch;"
-        + " the machine has \(installed)")
+      reason: "needs \(program.arenaByteCount) bytes for activations and \(scratchByteCount) for scratch memory;"
+        + " the machine has \(installed) bytes")
   }
 
   /// Whether so many bytes may be set aside before they are needed.

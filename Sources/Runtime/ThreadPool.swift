@@ -69,7 +69,7 @@ extension xnx_status {
     switch self {
     case .XNX_OK: "no error"
     case .XNX_OUT_OF_MEMORY: "out of memory"
-    case .XNX_UNSUPPORTED: "XNNPACK refuses the operator"
+    case .XNX_UNSUPPORTED: "XNNPACK does not support the operator with these parameters"
     case .XNX_INVALID_NODE: "the node contradicts its tensors"
     case .XNX_LIBRARY_UNAVAILABLE: "XNNPACK does not support this processor"
     }

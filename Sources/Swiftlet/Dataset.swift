@@ -130,7 +130,7 @@ public func openDataset(
     throw UsageError("\(path): has no array '\(name)', only \(archive.names.sorted().joined(separator: ", "))")
   }
   let array = try archive.tensor(name)
-  guard array.shape.rank > 0 else { throw UsageError("\(path): '\(name)' is a single number") }
+  guard array.shape.rank > 0 else { throw UsageError("\(path): '\(name)' is a single number, not an array of samples") }
   var labels: [Int]?
   if role == .evaluation {
     guard archive.names.contains("labels") else { throw UsageError("\(path): has no array 'labels'") }
@@ -142,7 +142,7 @@ public func openDataset(
 func readLabels(_ archive: NumPyArchive, path: String, count: Int) throws -> [Int] {
   let tensor = try archive.tensor("labels")
   guard tensor.dataType == .int64, tensor.shape.dimensions == [count] else {
-    throw UsageError("\(path): 'labels' is \(tensor.spec), not int64[\(count)]")
+    throw UsageError("\(path): 'labels' must be int64[\(count)], not \(tensor.spec)")
   }
   return tensor.elements(as: Int64.self).map { Int(clamping: $0) }
 }

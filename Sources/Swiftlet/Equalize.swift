@@ -65,7 +65,8 @@ extension ExportedProgram {
     guard let stored = quantized.extraFiles[equalizationFileName] else { return }
     let report: EqualizationReport
     do { report = try JSONDecoder().decode(EqualizationReport.self, from: Data(stored)) } catch {
-      throw UsageError("\(quantized.name): extra/\(equalizationFileName) is not a report on equalization")
+      throw UsageError(
+        "\(quantized.name): its extra/\(equalizationFileName) cannot be read as a report on equalization")
     }
     var equalization = try CrossLayerEqualization(self)
     equalization.repeatRun(report)

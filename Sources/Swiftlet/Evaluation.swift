@@ -49,12 +49,13 @@ public func evaluate(
   var (top1, top5) = (AverageMeter("Acc@1"), AverageMeter("Acc@5"))
   let pass = try loading.forEachSample(of: dataset, besideThreads: method.threadCount, progress: progress) { sample in
     let index = sample.indices[0]
-    guard let label = sample.labels[0] else { throw UsageError("\(dataset.name(index)) has no label") }
+    guard let label = sample.labels[0] else { throw UsageError("\(dataset.name(index)): has no label") }
     let output = try method.run([sample.inputs])[0]
     let classes = output.shape.elementCount
     guard (0..<classes).contains(label) else {
       throw UsageError(
-        "\(dataset.name(index)) is of class \(label), but the model has \(classes) classes; see --classes")
+        "\(dataset.name(index)) is of class \(label), but the model has \(classes) classes; check the order of the classes"
+      )
     }
     let percent = accuracy(output, [label], topK: [1, 5])
     top1.update(percent[0])

@@ -66,7 +66,7 @@ extension CalibrationState {
     do {
       self = try JSONDecoder().decode(CalibrationState.self, from: Data(contentsOf: URL(fileURLWithPath: path)))
     } catch let error as DecodingError {
-      throw UsageError("\(path): is no saved calibration: \(error)")
+      throw UsageError("\(path): is not a saved calibration: \(error)")
     } catch {
       throw UsageError("\(path): cannot be read: \(error.localizedDescription)")
     }

@@ -75,11 +75,11 @@ public func quantize(
   threads: Int = ThreadPool.physicalCoreCount, delegate: Bool = true, progress: (Int, Int) -> Void = { _, _ in }
 ) throws -> QuantizationResult {
   if let headroom = options.headroom, !(1...1e6).contains(headroom) {
-    throw UsageError("a headroom of \(headroom) is not between 1 and 1e6")
+    throw UsageError("the headroom must be from 1 to 1e6, not \(headroom)")
   }
   func samples(for purpose: String) throws -> any Dataset {
     guard let data, data.count > 0 else {
-      throw UsageError("\(program.name): no samples to \(purpose) with (--calibrate; --dynamic needs none)")
+      throw UsageError("\(program.name): no samples to \(purpose) with")
     }
     return data
   }

@@ -61,7 +61,7 @@ public struct QuantizerConfiguration: Sendable {
   /// Reads JSON text. Throws a `UsageError` that names the key and what it may be.
   public init(json: Data) throws {
     guard let object = try? JSONSerialization.jsonObject(with: json) as? [String: Any] else {
-      throw UsageError("is not a JSON object")
+      throw UsageError("is not a JSON object, such as {\"global\": {}}")
     }
     for (key, value) in object {
       switch key {

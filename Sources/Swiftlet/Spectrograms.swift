@@ -20,7 +20,7 @@ public struct SpectrogramDataset: Dataset {
     guard tensor.dataType == .float32, tensor.shape.rank == 3, tensor.shape[1] >= SpectrogramDataset.framesPerWindow,
       tensor.shape[0] > 0
     else {
-      throw UsageError("\(path): 'spectrograms' is \(tensor.spec), not float32 [files, frames ≥ 5, bands]")
+      throw UsageError("\(path): 'spectrograms' must be float32 [files, 5 or more frames, bands], not \(tensor.spec)")
     }
     self.role = role
     let labels = try readLabels(archive, path: path, count: tensor.shape[0])

@@ -95,7 +95,9 @@ private struct TargetDropSearch {
       try attempt(middle)
       if holds(middle, maximumDrop) { high = middle } else { low = middle }
     }
-    guard let chosen = tried[high] else { throw UsageError("\(program.name): nothing was tried") }
+    guard let chosen = tried[high] else {
+      throw UsageError("\(program.name): the search for a target drop ended without a result")
+    }
     return TradeOff(
       floatAccuracy: floatAccuracy, floatWeightBytes: bytes(program),
       points: tried.sorted { $0.key < $1.key }.map(\.value.point), chosen: chosen.point, result: chosen.result)

@@ -28,7 +28,7 @@ package final class AtomicFile {
     var status = stat()
     guard stat(path, &status) == 0 else { return path }
     guard status.st_mode & S_IFMT == S_IFREG else {
-      throw FormatError(path: path, reason: "is there and is not a regular file")
+      throw FormatError(path: path, reason: "exists and is not a regular file")
     }
     guard let resolved = realpath(path, nil) else { throw error(path, "resolve") }
     defer { free(resolved) }

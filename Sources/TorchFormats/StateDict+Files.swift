@@ -56,12 +56,12 @@ extension StateDict {
       let isExported = { ZipArchive.isAtRoot($0, "archive_format") || $0 == "serialized_exported_program.json" }
       if names.contains(where: isExported) { return .exportedProgram }
       if names.contains(where: { $0.hasSuffix(".npy") }) { return .npz }
-      throw FormatError(path: path, reason: "is a zip archive of neither PyTorch nor NumPy")
+      throw FormatError(path: path, reason: "is a zip archive, but not one of PyTorch's or NumPy's")
     case .legacy, .tar: return .torchSave
     case .foreign:
       if isSafeTensors { return .safetensors }
       throw FormatError(
-        path: path, reason: "holds no tensors: its first bytes are not those of torch.save, safetensors or NumPy")
+        path: path, reason: "is not a file of tensors: its content is not that of torch.save, safetensors or NumPy")
     }
   }
 
@@ -81,7 +81,7 @@ extension StateDict {
   public func write(to path: String) throws(FormatError) {
     if path.hasSuffix(".safetensors") { return try SafeTensorsFile.write(self, to: path) }
     guard path.hasSuffix(".npz") else {
-      throw FormatError(path: path, reason: "ends in neither .safetensors nor .npz, which can be written")
+      throw FormatError(path: path, reason: "must end in .safetensors or .npz to be written")
     }
     for (name, tensor) in entries where tensor.dataType == .bfloat16 {
       throw FormatError(

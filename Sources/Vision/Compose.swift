@@ -21,7 +21,7 @@ public struct Compose: Hashable, Sendable {
       if let objection = transform.objection { throw .transform(transform.name, reason: objection) }
     }
     guard let border = transforms.firstIndex(of: .toTensor), transforms.lastIndex(of: .toTensor) == border else {
-      throw .transform(Transform.toTensor.name, reason: "must be among the transforms exactly once")
+      throw .transform(Transform.toTensor.name, reason: "must occur exactly once among the transforms")
     }
     for (index, transform) in transforms.enumerated() where index != border {
       guard transform.isForTensors == (index > border) else {

@@ -147,7 +147,7 @@ public enum DatasetError: Error, Hashable, Sendable, CustomStringConvertible {
     switch self {
     case .unreadable(let error): error.description
     case .noImages(let path): "\(path): no .jpg, .jpeg or .png file in any folder inside"
-    case .unknownClass(let folder, let list): "\(folder): the folder's name is not in \(list)"
+    case .unknownClass(let folder, let list): "\(folder): the folder's name is not listed in \(list)"
     }
   }
 }

@@ -5,7 +5,7 @@ import CTurboJPEG
 enum JPEGDecoder {
   static func decode(_ bytes: UnsafeRawBufferPointer, name: String) throws(ImageError) -> Image {
     guard let handle = tjInitDecompress() else {
-      throw .damaged(name: name, format: .jpeg, reason: "the decoder cannot start")
+      throw .damaged(name: name, format: .jpeg, reason: "the JPEG decoder could not be started")
     }
     defer { tjDestroy(handle) }
     let header = try readHeader(bytes, handle, name: name)

@@ -40,7 +40,7 @@ public struct Preprocess: Codable, Hashable, Sendable {
     for (key, size) in [("resize", resize), ("crop", crop)] {
       guard let size else { continue }
       guard (1...Preprocess.maximumSize).contains(size) else {
-        throw .invalid(key: key, reason: "\(size) is not in 1...\(Preprocess.maximumSize)")
+        throw .invalid(key: key, reason: "must be from 1 to \(Preprocess.maximumSize), not \(size)")
       }
     }
     for (key, values) in [("mean", mean), ("std", std)] {

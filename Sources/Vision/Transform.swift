@@ -49,7 +49,7 @@ public enum Transform: Hashable, Sendable {
     case .randomResizedCrop(let size, let scale, let ratio, _):
       size.objection ?? Transform.objection(to: scale, "scale") ?? Transform.objection(to: ratio, "ratio")
     case .randomHorizontalFlip(let p), .randomVerticalFlip(let p):
-      (0...1).contains(p) ? nil : "a probability of \(p) is not in 0...1"
+      (0...1).contains(p) ? nil : "the probability must be from 0 to 1, not \(p)"
     case .toTensor, .flipChannels: nil
     case .normalize(let mean, let std):
       if mean.count != 3 || std.count != 3 || !(mean + std).allSatisfy({ Float($0).isFinite }) {
@@ -94,6 +94,6 @@ public enum TransformSize: Hashable, Sendable, ExpressibleByIntegerLiteral {
   fileprivate var objection: String? {
     let sides = [crop.height, crop.width]
     guard let wrong = sides.first(where: { !(1...Preprocess.maximumSize).contains($0) }) else { return nil }
-    return "a size of \(wrong) is not in 1...\(Preprocess.maximumSize)"
+    return "the size must be from 1 to \(Preprocess.maximumSize), not \(wrong)"
   }
 }

@@ -7,47 +7,57 @@ struct Bench: ParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "Measure latency, load time and memory of models, and compare them.",
     discussion: """
-      Several models, thread counts or kernels are measured in turns, in an order that is shuffled in every round, and
-      compared with the first: ratio of medians with its 95 % confidence interval (bootstrap over rounds).
+      Several models, thread counts or kernels are measured in turns, in an order that is shuffled in every round, and \
+      compared with the first: the ratio of medians with its 95 % confidence interval (bootstrap over rounds).
 
       Example: swiftlet bench model_int8.pt2 --threads 1 --profile
       Example: swiftlet bench model.pt2 model_int8.pt2 --threads 1,2 --kernels auto,xnnpack --html report.html
       """)
 
-  @Argument(help: "A .pt2 or .pte file, float or Q/DQ; several are compared.")
+  @Argument(help: "One or more .pt2 or .pte files, float or Q/DQ.")
   var models: [String]
 
-  @Option(help: "Timed inferences of each variant, over all rounds.")
+  @Option(help: "Timed inferences of each variant, in all rounds together.")
   var runs = 50
 
-  @Option(help: "Inferences before the timed ones.")
+  @Option(help: "Untimed inferences before the timed ones.")
   var warmup = 5
 
-  @Option(help: "Turns that the timed inferences of each variant are taken in.")
+  @Option(help: "Rounds that the timed inferences are spread over.")
   var rounds = 10
 
-  @Option(help: "Decides the order within rounds and the confidence intervals.")
+  @Option(help: "Seed of the order in each round and of the confidence intervals.")
   var seed: UInt64 = 1
 
-  @Option(help: ArgumentHelp("Inputs in one inference, for a model exported with a dynamic batch.", valueName: "n"))
+  @Option(help: ArgumentHelp("Batch size, for a model exported with a dynamic batch.", valueName: "n"))
   var batch: Int?
 
-  @Flag(help: "Time, multiply-adds and bytes of each operation, against the measured peak of this machine.")
+  @Flag(
+    help: "Also show each operation's time, multiply-adds and bytes, compared with the measured peak of this machine.")
   var profile = false
 
-  @Option(help: ArgumentHelp("Write a page with plots, which needs no network.", valueName: "file"))
+  @Option(help: ArgumentHelp("Write an HTML page with plots, which works offline.", valueName: "file"))
   var html: String?
 
-  @Option(help: "Threads that delegated operators run on, several to compare (default: physical cores).")
-  var threads = CommaSeparated([ThreadPool.physicalCoreCount])
+  @Option(
+    name: .customLong("threads"),
+    help: ArgumentHelp(
+      "Numbers of threads to compare, as 1,2 (default: one for each physical core).", valueName: "list"))
+  var threadCounts: CommaSeparated<Int>?
 
-  @Option(help: "Whose kernels run convolutions: auto, xnnpack or native, several to compare.")
+  private var threads: CommaSeparated<Int> { threadCounts ?? CommaSeparated([ThreadPool.physicalCoreCount]) }
+
+  @Option(
+    help: ArgumentHelp(
+      "Whose kernels run convolutions and linear layers, as auto,xnnpack,native to compare.", valueName: "list"))
   var kernels = CommaSeparated([MethodOptions.Kernels.auto])
 
-  @Flag(help: "Run everything on the portable interpreter.")
+  @Flag(help: "Run everything on portable kernels, without XNNPACK.")
   var noDelegate = false
 
-  @Option(help: ArgumentHelp("Keep packed weights in this folder, and take them from there.", valueName: "folder"))
+  @Option(
+    help: ArgumentHelp(
+      "Keep packed weights in this folder, so that the model loads faster the next time.", valueName: "folder"))
   var weightsCache: String?
 
   @OptionGroup var output: OutputOptions
@@ -69,7 +79,7 @@ struct Bench: ParsableCommand {
     guard batch.map({ $0 > 0 }) ?? true else { throw ValidationError("--batch must be at least 1") }
     for count in threads.values { try RuntimeOptions.check(threads: count) }
     guard variants.count <= Bench.variantLimit else {
-      throw ValidationError("\(variants.count) variants are more than \(Bench.variantLimit)")
+      throw ValidationError("these are \(variants.count) variants; at most \(Bench.variantLimit) can be compared")
     }
   }
 
@@ -82,7 +92,7 @@ struct Bench: ParsableCommand {
       options.cache = try weightsCache.map(WeightsCache.init(folder:))
       if let load = loadAverage(), load > 0.5 {
         Terminal.note(
-          "note: load average \(Terminal.number(load)) per processor: others take time from what is measured")
+          "note: the load average is \(Terminal.number(load)) per processor; other programs slow down what is measured")
       }
       let comparison = try benchmark(variants, options)
       if let html { try comparison.writePage(to: html) }

@@ -7,7 +7,7 @@ struct Compare: ParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "Show where a quantized model loses accuracy, layer by layer.",
     discussion: """
-      For every layer the signal-to-quantization-noise ratio (SQNR, dB) of its result against the float model's:
+      For every layer the signal-to-quantization-noise ratio (SQNR, dB) of its result against the float model's: \
       isolated, with this layer alone quantized, and cumulative, as the whole quantized model computes it.
 
       Example: swiftlet compare model.pt2 model_int8.pt2 --data photos --limit 20 --html report.html
@@ -22,19 +22,21 @@ struct Compare: ParsableCommand {
   @Option(help: "An image folder or an .npz with samples (array 'calibration').")
   var data: String
 
-  @Option(help: "Use the first samples only.")
+  @Option(help: "Use only the first samples.")
   var limit: Int?
 
-  @Option(help: ArgumentHelp("Show the worst layers only.", valueName: "n"))
+  @Option(help: ArgumentHelp("Show only so many layers, the worst first.", valueName: "n"))
   var top: Int?
 
-  @Option(help: "What layers are ranked by: isolated or cumulative SQNR.")
+  @Option(help: "Which SQNR the layers are sorted by.")
   var sort: ModelComparison.Order = .isolated
 
-  @Option(help: ArgumentHelp("Write a page with plots, which needs no network.", valueName: "file"))
+  @Option(help: ArgumentHelp("Write an HTML page with plots, which works offline.", valueName: "file"))
   var html: String?
 
-  @Option(help: ArgumentHelp("How inputs are made (JSON; default: from the model's file).", valueName: "file"))
+  @Option(
+    help: ArgumentHelp(
+      "JSON file that says how images become inputs (default: the one stored with the model).", valueName: "file"))
   var preprocess: String?
 
   @OptionGroup var runtime: RuntimeOptions

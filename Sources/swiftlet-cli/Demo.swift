@@ -23,10 +23,10 @@ struct Demo: ParsableCommand {
     var resavedFileIsIdentical: Bool
   }
 
-  @Option(help: ArgumentHelp("The folder that has efficientnet-lite0/.", valueName: "folder"))
+  @Option(help: ArgumentHelp("The folder that contains efficientnet-lite0/.", valueName: "folder"))
   var models = "models"
 
-  @Option(help: "Timed inferences of each variant.")
+  @Option(help: "Timed inferences of each of the two models.")
   var runs = 30
 
   @OptionGroup var runtime: RuntimeOptions

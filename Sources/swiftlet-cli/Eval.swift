@@ -11,21 +11,23 @@ struct Eval: ParsableCommand {
       Example: swiftlet eval model_int8.pt2 --data photos/val --classes photos/wnids.txt
       """)
 
-  @Argument(help: "A .pt2 file, float or Q/DQ.")
+  @Argument(help: "A .pt2 or .pte file, float or Q/DQ.")
   var model: String
 
-  @Option(help: "An image folder or an .npz.")
+  @Option(help: "The image folder or .npz.")
   var data: String
 
   @Option(
     help: ArgumentHelp(
-      "File whose lines name the classes in order (default: wnids.txt by the data).", valueName: "file"))
+      "Text file that names the classes in order, one a line (default: wnids.txt beside the data).", valueName: "file"))
   var classes: String?
 
-  @Option(help: "Use the first samples only.")
+  @Option(help: "Use only the first samples.")
   var limit: Int?
 
-  @Option(help: ArgumentHelp("How inputs are made (JSON; default: from the model's file).", valueName: "file"))
+  @Option(
+    help: ArgumentHelp(
+      "JSON file that says how images become inputs (default: the one stored with the model).", valueName: "file"))
   var preprocess: String?
 
   @OptionGroup var loading: LoadingOptions

@@ -8,7 +8,8 @@ struct Export: ParsableCommand {
     commandName: "export",
     abstract: "Capture a model that comes with Swiftlet, with your weights, as a .pt2.",
     discussion: """
-      Weights have the names of torchvision's models. Without --weights they are drawn, for measuring speed.
+      The weights' names are those of torchvision's models. Without --weights they are random, which is enough to measure \
+      speed.
 
       Example: swiftlet export resnet18 --weights resnet18.pth --batch 1...32 -o resnet18.pt2
       """)
@@ -22,19 +23,19 @@ struct Export: ParsableCommand {
     var inputs: [String]
   }
 
-  @Argument(help: ArgumentHelp("One of --list.", valueName: "model"))
+  @Argument(help: ArgumentHelp("The name of a model; see --list.", valueName: "model"))
   var model: String?
 
   @Flag(help: "List the models.")
   var list = false
 
-  @Option(help: ArgumentHelp("State dict: .pth, .safetensors, .npz or .pt2.", valueName: "file"))
+  @Option(help: ArgumentHelp("State dict (.pth, .safetensors, .npz or .pt2).", valueName: "file"))
   var weights: String?
 
   @Option(name: .customLong("classes"), help: ArgumentHelp("Number of classes (default: the model's).", valueName: "n"))
   var classCount: Int?
 
-  @Option(help: ArgumentHelp("Batch sizes that the program takes: n, or n...m (default: 1).", valueName: "range"))
+  @Option(help: ArgumentHelp("Batch size that the program takes, or a range of them, as 1...32.", valueName: "range"))
   var batch = "1"
 
   @Option(name: .shortAndLong, help: ArgumentHelp("The .pt2 to write.", valueName: "out.pt2"))
@@ -57,14 +58,14 @@ struct Export: ParsableCommand {
       guard !list, let model, let output else { return try printList() }
       guard let entry = ModelZoo.entry(named: model) else {
         throw UsageError(
-          "there is no model '\(model)', but \(ModelZoo.all.map(\.name).joined(separator: ", "))")
+          "there is no model '\(model)'; there are \(ModelZoo.all.map(\.name).joined(separator: ", "))")
       }
       try checkFolder(of: output)
       let module = entry.make(numClasses: classCount)
       if let weights {
         try module.loadStateDict(StateDict.read(weights))
       } else {
-        Terminal.note("note: no --weights: they are drawn, and the model knows nothing")
+        Terminal.note("note: the weights are random, since there is no --weights; the results mean nothing")
       }
       let range = try batchRange()
       let spec = TensorSpec(.float32, Shape([range.lowerBound] + entry.inputShape.dimensions.dropFirst()))

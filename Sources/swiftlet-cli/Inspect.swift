@@ -9,7 +9,7 @@ struct Inspect: ParsableCommand {
     discussion: """
       Of a model: inputs, outputs, operators, the file's bytes by kind and by layer, multiply-adds, the delegated \
       subgraphs node by node, and what is left to portable operators, with reasons. Of a file of tensors: names, types, \
-      shapes, ranges. The file's content tells what it is, not its name.
+      shapes, ranges. The kind of file is told by its content, not by its name.
 
       Example: swiftlet inspect models/resnet8/resnet8.pt2 --layers 5 --svg resnet8.svg
       """)
@@ -20,13 +20,13 @@ struct Inspect: ParsableCommand {
   @Flag(help: "Print the graph, one node a line.")
   var graph = false
 
-  @Option(help: ArgumentHelp("List so many layers, the largest first.", valueName: "n"))
+  @Option(help: ArgumentHelp("Number of layers to list, the largest first.", valueName: "n"))
   var layers = 10
 
-  @Option(help: ArgumentHelp("Draw the lowered program.", valueName: "file"))
+  @Option(help: ArgumentHelp("Write a drawing of the lowered program.", valueName: "file"))
   var svg: String?
 
-  @Flag(help: "Print what the quantizer can quantize; takes no file.")
+  @Flag(help: "Show what the quantizer can quantize, instead of a file.")
   var capabilities = false
 
   @OptionGroup var output: OutputOptions
@@ -54,7 +54,9 @@ struct Inspect: ParsableCommand {
         if let text = report.graph { print("\n" + text) }
         if let svg { print("\n\(svg): the lowered program, drawn") }
       case .tensors(let report):
-        guard svg == nil, !graph else { throw UsageError("\(file): is a \(report.format.rawValue), it has no graph") }
+        guard svg == nil, !graph else {
+          throw UsageError("\(file): is a \(report.format.rawValue) and has no graph to show")
+        }
         if output.json { return try Terminal.printJSON(report) }
         print("\(file): \(report.format.rawValue), \(Terminal.bytes(report.fileBytes))")
         Self.show(report.sections())

@@ -3,12 +3,13 @@ import Swiftlet
 
 /// How the commands that go through many samples read them.
 struct LoadingOptions: ParsableArguments {
-  @Flag(help: "Leave out images that cannot be read, and list them, instead of failing at the first.")
+  @Flag(help: "Skip images that cannot be read and list them, instead of failing at the first.")
   var skipCorrupt = false
 
   @Option(
     help: ArgumentHelp(
-      "Threads that decode ahead, 0 for none (default: the cores that --threads leaves free).", valueName: "n"))
+      "Threads that decode images ahead, 0 for none (default: as many as cores are left by --threads).", valueName: "n")
+  )
   var workers: Int?
 
   func validate() throws {

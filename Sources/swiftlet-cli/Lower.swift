@@ -7,8 +7,8 @@ struct Lower: ParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "Write a model as an ExecuTorch program (.pte).",
     discussion: """
-      What ExecuTorch's XNNPACK backend can run becomes a delegate, the rest calls of its portable kernels. The file runs \
-      in ExecuTorch's runtime, and here with run, eval and bench.
+      What ExecuTorch's XNNPACK backend can run becomes a delegate, and the rest calls of portable kernels. The file runs \
+      in ExecuTorch's runtime, and in the commands run, eval and bench.
 
       Example: swiftlet lower model_int8.pt2 -o model_int8.pte
       """)
@@ -41,13 +41,15 @@ struct Lower: ParsableCommand {
   @Option(name: .shortAndLong, help: ArgumentHelp("The .pte to write.", valueName: "file"))
   var output: String
 
-  @Option(help: ArgumentHelp("How inputs are made (JSON; default: from the model's file).", valueName: "file"))
+  @Option(
+    help: ArgumentHelp(
+      "JSON file that says how images become inputs (default: the one stored with the model).", valueName: "file"))
   var preprocess: String?
 
-  @Flag(help: "Write a model with dynamic shapes for its example's sizes alone.")
+  @Flag(help: "Fix dynamic shapes to the sizes of the example inputs.")
   var fixedSizes = false
 
-  @Flag(help: "Fail when a node is left to a portable kernel.")
+  @Flag(help: "Fail if a node is left to a portable kernel.")
   var strict = false
 
   @OptionGroup(title: "Output") var format: OutputOptions
@@ -64,7 +66,12 @@ struct Lower: ParsableCommand {
       if fixedSizes { program.dynamicShapes = nil }
       let recipe = try findPreprocess(preprocess, model: model, program)
       let nothing = Preprocess()
-      let written = try PTEArchive.write(recipe == nothing ? program : program.storing(recipe), to: output)
+      let written: PTEReport
+      do {
+        written = try PTEArchive.write(recipe == nothing ? program : program.storing(recipe), to: output)
+      } catch let error as GraphError where error.reason.contains("dynamicShapes") {
+        throw UsageError("\(error) (--fixed-sizes does that)")
+      }
       let report = Report(
         output: output, readMilliseconds: (read - start).seconds * 1e3,
         lowerMilliseconds: (ContinuousClock.now - read).seconds * 1e3, fileBytes: written.byteCount,

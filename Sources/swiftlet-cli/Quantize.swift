@@ -7,7 +7,7 @@ struct Quantize: ParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "Quantize a float model to int8 after training.",
     discussion: """
-      The input samples come from an image folder (in sorted order) or the array 'calibration' of an .npz.
+      The samples are the images of a folder, in sorted order, or the array 'calibration' of an .npz.
 
       Example: swiftlet quantize model.pt2 -o model_int8.pt2 --calibrate photos --limit 50
       """)
@@ -39,60 +39,66 @@ struct Quantize: ParsableCommand {
   @Argument(help: "A float .pt2 file.")
   var model: String
 
-  @Option(help: ArgumentHelp("Take the weights of this .pth, .safetensors or .npz.", valueName: "file"))
+  @Option(help: ArgumentHelp("Take the weights from this .pth, .safetensors or .npz.", valueName: "file"))
   var weights: String?
 
-  @Option(name: .shortAndLong, help: "Where to write the Q/DQ .pt2 file.")
+  @Option(name: .shortAndLong, help: "The Q/DQ .pt2 file to write.")
   var output: String
 
   @Option(
     help: ArgumentHelp(
-      "An image folder or an .npz with samples; not needed for dynamic quantization.", valueName: "data"))
+      "Image folder or .npz with samples; --dynamic needs none.", valueName: "data"))
   var calibrate: String?
 
-  @Option(help: "Use the first samples only. (Of spectrograms 100 windows are used, or as many as given here.)")
+  @Option(help: "Use only the first samples (default: all; of spectrograms 100 windows).")
   var limit: Int?
 
   @Option(
     help: ArgumentHelp(
-      "Widen the ranges of activations by a factor, for samples that show less than what is met later.",
+      "Widen the ranges of activations by this factor, for inputs that exceed the samples.",
       valueName: "factor"))
   var headroom: Double?
 
   @Option(
-    help: ArgumentHelp("Write what the observers saw (JSON), for --resume-calibration.", valueName: "file"))
+    help: ArgumentHelp("Write what calibration saw (JSON), for --resume-calibration.", valueName: "file"))
   var saveCalibration: String?
 
   @Option(
     help: ArgumentHelp(
-      "Count a saved calibration of the same model as well; can be repeated, and --calibrate left out.",
+      "Add a calibration of the same model that was saved; can be repeated. Needs no --calibrate.",
       valueName: "file"))
   var resumeCalibration: [String] = []
 
-  @Flag(help: "Equalize channels across layers before (cross-layer equalization).")
+  @Flag(help: "First equalize the channels of neighbouring layers (cross-layer equalization).")
   var equalize = false
 
-  @Flag(help: "Correct biases for the mean error of each layer afterwards.")
+  @Flag(help: "Afterwards correct each layer's bias by its mean error.")
   var correctBias = false
 
-  @Option(help: ArgumentHelp("How bias errors are measured.", valueName: "method"))
+  @Option(
+    help: ArgumentHelp(
+      "How that error is measured: on the corrected layers before, or on the float model's values.", valueName: "method"
+    ))
   var biasCorrection: BiasCorrection = .sequential
 
   @Option(
     help: ArgumentHelp(
-      "Keep the fewest layers in float that hold accuracy within so many points of the float model's; needs --eval.",
-      valueName: "percent"))
+      "Keep as few layers in float as it takes to lose at most so many points of accuracy; needs --eval.",
+      valueName: "points"))
   var targetDrop: Double?
 
-  @Option(help: ArgumentHelp("Labelled data for --target-drop: an image folder or an .npz.", valueName: "data"))
+  @Option(help: ArgumentHelp("Image folder or .npz with labels, for --target-drop.", valueName: "data"))
   var eval: String?
 
   @Option(
     help: ArgumentHelp(
-      "File whose lines name the classes of --eval in order (default: wnids.txt by the data).", valueName: "file"))
+      "Text file that names the classes of --eval in order, one a line (default: wnids.txt beside the data).",
+      valueName: "file"))
   var classes: String?
 
-  @Option(help: ArgumentHelp("How inputs are made (JSON; default: NAME.preprocess.json).", valueName: "file"))
+  @Option(
+    help: ArgumentHelp(
+      "JSON file that says how images become inputs (default: the one stored with the model).", valueName: "file"))
   var preprocess: String?
 
   @OptionGroup var loading: LoadingOptions
@@ -111,7 +117,7 @@ struct Quantize: ParsableCommand {
   func validate() throws {
     guard limit.map({ $0 > 0 }) ?? true else { throw ValidationError("--limit must be at least 1") }
     guard headroom.map({ (1...1e6).contains($0) }) ?? true else {
-      throw ValidationError("--headroom must be at least 1")
+      throw ValidationError("--headroom must be from 1 to 1000000")
     }
     guard targetDrop.map({ $0 >= 0 && $0 <= 100 }) ?? true else {
       throw ValidationError("--target-drop must be from 0 to 100")
@@ -164,12 +170,16 @@ struct Quantize: ParsableCommand {
     let options = try options()
     guard let targetDrop, let eval else {
       let bar = ProgressBar("calibrating")
-      let result = try Swiftlet.quantize(
-        program, data, recipe: recipe, options: options, loading: loading, threads: runtime.threads,
-        delegate: !runtime.noDelegate, progress: bar.update)
-      return (result, nil)
+      do {
+        let result = try Swiftlet.quantize(
+          program, data, recipe: recipe, options: options, loading: loading, threads: runtime.threads,
+          delegate: !runtime.noDelegate, progress: bar.update)
+        return (result, nil)
+      } catch let error as UsageError where data == nil {
+        throw UsageError("\(error): give some by --calibrate; --dynamic needs none")
+      }
     }
-    guard let data else { throw UsageError("--target-drop needs samples to calibrate with: --calibrate") }
+    guard let data else { throw UsageError("--target-drop needs samples: --calibrate") }
     let labelled = try openDataset(eval, role: .evaluation, preprocess: recipe, classes: classes)
     let tradeOff = try SwiftletTools.quantize(
       program, data, keeping: targetDrop, on: labelled, recipe: recipe, options: options, loading: loading,

@@ -3,28 +3,28 @@ import Swiftlet
 
 /// How `quantize` decides what becomes int8. Options change what `--config` says.
 struct QuantizerOptions: ParsableArguments {
-  @Flag(help: "One scale for each weight tensor, instead of one per output channel.")
+  @Flag(help: "Use one scale for each weight tensor, instead of one for each output channel.")
   var perTensor = false
 
-  @Flag(help: "Choose the parameters of inputs at run time: linear layers and 2-D convolutions, no calibration needed.")
+  @Flag(help: "Quantize linear layers and 2-D convolutions with parameters chosen at run time; needs no calibration.")
   var dynamic = false
 
   @Option(
     help: ArgumentHelp(
-      "The observer of activations: \(QuantizerConfiguration.observers.map(\.name).joined(separator: ", ")).",
+      "How the ranges of activations are chosen: \(QuantizerConfiguration.observers.map(\.name).joined(separator: ", ")).",
       valueName: "name"))
   var observer: String?
 
-  @Option(help: ArgumentHelp("Keep a module in float; can be repeated.", valueName: "path"))
+  @Option(help: ArgumentHelp("Keep this module in float; can be repeated.", valueName: "path"))
   var skipModule: [String] = []
 
-  @Option(help: ArgumentHelp("Keep an operator in float (aten.add); can be repeated.", valueName: "op"))
+  @Option(help: ArgumentHelp("Keep this operator in float, as aten.add; can be repeated.", valueName: "op"))
   var skipOperator: [String] = []
 
-  @Option(help: ArgumentHelp("A JSON file with a configuration by module and operator.", valueName: "file"))
+  @Option(help: ArgumentHelp("JSON file with settings for modules and operators.", valueName: "file"))
   var config: String?
 
-  @Flag(help: "Fail if an operator stays in float.")
+  @Flag(help: "Fail, and say why, if an operator would run in float.")
   var strict = false
 
   func validate() throws {

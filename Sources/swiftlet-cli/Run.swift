@@ -22,19 +22,21 @@ struct Run: ParsableCommand {
     var top5: [Class]
   }
 
-  @Argument(help: "A .pt2 file, float or Q/DQ.")
+  @Argument(help: "A .pt2 or .pte file, float or Q/DQ.")
   var model: String
 
-  @Option(help: ArgumentHelp("An image, .npy or .npz.", valueName: "file"))
+  @Option(help: ArgumentHelp("The image, .npy or .npz.", valueName: "file"))
   var input: String
 
   @Option(name: .shortAndLong, help: ArgumentHelp("Write the outputs to an .npy or .npz.", valueName: "file"))
   var output: String?
 
-  @Option(help: ArgumentHelp("File whose lines name the classes in order.", valueName: "file"))
+  @Option(help: ArgumentHelp("Text file that names the classes in order, one a line.", valueName: "file"))
   var labels: String?
 
-  @Option(help: ArgumentHelp("How inputs are made (JSON; default: from the model's file).", valueName: "file"))
+  @Option(
+    help: ArgumentHelp(
+      "JSON file that says how images become inputs (default: the one stored with the model).", valueName: "file"))
   var preprocess: String?
 
   @Flag(help: "Simulate a Q/DQ graph in float, as PyTorch does, instead of running it in int8.")
@@ -65,7 +67,10 @@ struct Run: ParsableCommand {
         if output.hasSuffix(".npz") {
           try NumPyArchive.write(zip(names, outputs).map { ($0, $1) }, to: output)
         } else {
-          guard outputs.count == 1 else { throw UsageError("the model has \(outputs.count) outputs; write an .npz") }
+          guard outputs.count == 1 else {
+            throw UsageError(
+              "\(output): the model has \(outputs.count) outputs, which an .npy cannot hold; write an .npz")
+          }
           try NumPyArchive.writeArray(outputs[0], to: output)
         }
       }
@@ -119,7 +124,7 @@ struct Run: ParsableCommand {
       let archive = try NumPyArchive(path: input)
       let names = ids.map { program.graph[$0].name }
       guard names.allSatisfy(archive.names.contains) || archive.names.count == ids.count else {
-        throw UsageError("\(input): has arrays \(archive.names); the model takes \(names)")
+        throw UsageError("\(input): has the arrays \(archive.names), but the model's inputs are \(names)")
       }
       let chosen = names.allSatisfy(archive.names.contains) ? names : archive.names
       return try zip(chosen, ids).map { name, id in

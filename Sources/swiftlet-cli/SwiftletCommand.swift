@@ -8,7 +8,8 @@ struct SwiftletCommand: ParsableCommand {
     commandName: "swiftlet",
     abstract: "Quantize a PyTorch model to int8, lower it to XNNPACK, run and measure it.",
     discussion: """
-      Results go to stdout, progress to stderr. Exit status 0, 1 (failed) or 64 (usage).
+      Results go to stdout, progress and errors to stderr. The exit status is 0 for success, 1 for failure, and 64 for \
+      wrong usage.
 
       Example: swiftlet quantize model.pt2 -o model_int8.pt2 --calibrate photos
       """,
@@ -21,16 +22,22 @@ struct SwiftletCommand: ParsableCommand {
 
 /// Options that every command which runs a model takes.
 struct RuntimeOptions: ParsableArguments {
-  @Option(help: ArgumentHelp("Threads that delegated operators run on (default: physical cores).", valueName: "n"))
-  var threads: Int = ThreadPool.physicalCoreCount
+  @Option(
+    name: .customLong("threads"),
+    help: ArgumentHelp("Number of threads (default: one for each physical core).", valueName: "n"))
+  var threadCount: Int?
 
-  @Flag(help: "Run everything on the portable interpreter, calibration included.")
+  var threads: Int { threadCount ?? ThreadPool.physicalCoreCount }
+
+  @Flag(help: "Run everything on portable kernels, without XNNPACK; calibration too.")
   var noDelegate = false
 
-  @Option(help: "Whose kernels run convolutions: auto, xnnpack or native (default: auto).")
+  @Option(help: "Whose kernels run convolutions and linear layers.")
   var kernels: MethodOptions.Kernels = .auto
 
-  @Option(help: ArgumentHelp("Keep packed weights in this folder, and take them from there.", valueName: "folder"))
+  @Option(
+    help: ArgumentHelp(
+      "Keep packed weights in this folder, so that the model loads faster the next time.", valueName: "folder"))
   var weightsCache: String?
 
   /// Lowers and loads a program as these options say.
@@ -46,7 +53,7 @@ struct RuntimeOptions: ParsableArguments {
     guard (1...1024).contains(threads) else { throw ValidationError("--threads must be from 1 to 1024") }
     if threads > ThreadPool.physicalCoreCount {
       Terminal.note(
-        "note: \(threads) threads share \(ThreadPool.physicalCoreCount) cores; waiting threads spin, which can be far slower"
+        "note: \(threads) threads on \(ThreadPool.physicalCoreCount) cores can be far slower, since waiting threads spin"
       )
     }
   }
@@ -62,7 +69,7 @@ struct OutputOptions: ParsableArguments {
 /// Images need a recipe almost always; says so when there is none.
 func noteMissingRecipe(_ recipe: Preprocess, for input: String) {
   guard recipe == Preprocess(), !input.hasSuffix(".npz"), !input.hasSuffix(".npy") else { return }
-  Terminal.note("note: no preprocessing found, images are taken as they are; see --preprocess")
+  Terminal.note("note: the model has no preprocessing; images are used as they are (--preprocess gives one)")
 }
 
 /// Fails before long work when a file could not be written in the end.
@@ -70,7 +77,7 @@ func checkFolder(of path: String) throws {
   let folder = URL(fileURLWithPath: path).deletingLastPathComponent().path
   var isFolder: ObjCBool = false
   guard FileManager.default.fileExists(atPath: folder, isDirectory: &isFolder), isFolder.boolValue else {
-    throw UsageError("\(path): there is no folder \(folder)")
+    throw UsageError("\(path): cannot be written: there is no folder \(folder)")
   }
 }
 

@@ -7,7 +7,7 @@ struct Weights: ParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "List a file's tensors, or convert them to safetensors or NumPy.",
     discussion: """
-      Reads .pth and .pt (torch.save), .safetensors, .npz, .npy and .pt2, told apart by their content. Nothing in a file
+      Reads .pth and .pt (torch.save), .safetensors, .npz, .npy and .pt2, told apart by their content. Nothing in a file \
       is executed.
 
       Example: swiftlet weights model.pth -o model.safetensors
@@ -34,16 +34,16 @@ struct Weights: ParsableCommand {
   @Argument(help: "A file with tensors.")
   var model: String
 
-  @Option(name: .shortAndLong, help: ArgumentHelp("Write a .safetensors or .npz.", valueName: "file"))
+  @Option(name: .shortAndLong, help: ArgumentHelp("The .safetensors or .npz to write.", valueName: "file"))
   var output: String?
 
-  @Option(help: "Where in a checkpoint the state dict lies (default: state_dict, model and the like).")
+  @Option(help: "Key of the state dict in a checkpoint (default: state_dict, model and similar ones).")
   var key: String?
 
   @Flag(help: "Convert float16, bfloat16 and float64 to float32.")
   var widen = false
 
-  @Flag(help: "Compare the checksums of all tensors.")
+  @Flag(help: "Check the checksums of all tensors.")
   var verify = false
 
   @OptionGroup(title: "Output") var format: OutputOptions

@@ -8,14 +8,6 @@ import Testing
 extension EndToEnd {
   /// The executable as users run it.
   struct CommandLineTests {
-    @Test(arguments: ["demo", "inspect", "quantize", "compare", "run", "eval", "bench", "weights"])
-    func everyCommandHasHelpWithAnExample(_ command: String) throws {
-      let result = try CLI.swiftlet([command, "--help"])
-      #expect(result.status == 0)
-      #expect(result.output.contains("Example: swiftlet \(command)"))
-      #expect(result.output.contains("--json"))
-    }
-
     @Test func quantizeEvalRunAndBench() throws {
       let folder = try TemporaryFolder()
       let (data, int8) = (try CLI.noise(folder), folder.path("int8.pt2"))

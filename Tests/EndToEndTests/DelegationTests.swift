@@ -66,13 +66,5 @@ extension EndToEnd {
           == load(again).run([input])[0].elements(as: Float.self)
       )
     }
-
-    @Test func aWrongInputIsRefusedByName() throws {
-      let method = try load(ResNet8.quantized())
-      #expect(throws: ProgramError.self) {
-        try method.run([Tensor([Float](repeating: 0, count: 3), shape: [1, 3, 1, 1])])
-      }
-      #expect(throws: ProgramError.self) { try method.run([]) }
-    }
   }
 }

@@ -46,7 +46,7 @@ extension EndToEnd {
       let large = try swiftlet("bench", model, "--batch", "33")
       #expect(large.status == 1 && large.errors.contains("= 33 lies outside 1 ≤ "))
       let fixed = try swiftlet("bench", ResNet8.path, "--batch", "2")
-      #expect(fixed.status == 1 && fixed.errors.contains("its batch is fixed"))
+      #expect(fixed.status == 1 && fixed.errors.contains("its batch size is fixed"))
       #expect(try swiftlet("bench", model, "--batch", "0").status == 64)
     }
 

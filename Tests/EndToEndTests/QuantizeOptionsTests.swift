@@ -73,7 +73,7 @@ extension EndToEnd {
       #expect(other.status == 1 && other.errors.contains("another model or configuration"))
       try Data("{\"observers\": 3}".utf8).write(to: URL(fileURLWithPath: states[0]))
       let damaged = try run.quantize("c.pt2", options + ["--resume-calibration", states[0]], calibrating: false)
-      #expect(damaged.status == 1 && damaged.errors.contains("is no saved calibration"))
+      #expect(damaged.status == 1 && damaged.errors.contains("is not a saved calibration"))
     }
 
     @Test(arguments: ["minmax", "moving-average", "percentile", "mse", "entropy"])

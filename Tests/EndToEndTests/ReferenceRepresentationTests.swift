@@ -82,7 +82,7 @@ private struct IsolatedComparison {
     tensors[program.userInputs[0]] = input
     for node in program.graph.nodes {
       let (op, call) = try program.call(of: node, constants: constants)
-      let inputs = try program.callInputs(of: node).map { try #require(tensors[$0]) }
+      let inputs = try node.callInputs.map { try #require(tensors[$0]) }
       let output = try op.execute(call, inputs: inputs)[0]
       if node.isActivationQuantize, let known = quanta[program.graph[node.output].name] {
         compare(output.elements(as: Int8.self), known.elements(as: Int8.self))

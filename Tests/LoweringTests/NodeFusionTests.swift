@@ -48,39 +48,17 @@ private final class Concatenations: Module {
   }
 
   /// The bytes of the portable kernels, whose kernels ever run, on one thread and on two.
-  @Test(arguments: MethodOptions.Kernels.allCases, [1, 2])
-  func joinedNodesGiveTheSameBytes(_ kernels: MethodOptions.Kernels, _ threads: Int) throws {
-    let program = try ResNet8.quantized()
-    let portable = try load(program, delegate: false)
-    let method = try Method(
-      lower(program, partitioner: XNNPACKPartitioner()), threads: ThreadPool(threadCount: threads),
-      options: MethodOptions(kernels: kernels))
-    #expect(method.fallback.isEmpty)
-    for seed in 10..<14 {
-      let input = ResNet8.input(seed)
-      #expect(
-        try method.run([input])[0].elements(as: Float.self) == portable.run([input])[0].elements(as: Float.self))
-    }
+  @Test func joinedNodesGiveTheSameBytes() throws {
+    try Pipeline(ResNet8.quantized(), samples: (10..<14).map { [ResNet8.input($0)] })
+      .lower().expectPortable([])
+      .run(kernels: MethodOptions.Kernels.allCases, threads: [1, 2]).compare(portable: .bytes)
   }
 
   /// What only convolutions compute, each once, is written in place; the rest is copied, with the same bytes.
-  @Test(arguments: MethodOptions.Kernels.allCases, [1, 2])
-  func concatenationsGiveTheSameBytes(_ kernels: MethodOptions.Kernels, _ threads: Int) throws {
-    let shape: Shape = [1, 3, 9, 7]
-    let float = try export(Concatenations(), [TensorSpec(.float32, shape)])
-    let int8 = try quantize(float, NoiseDataset(shape: shape, count: 4, scale: 2)).program
-    let lowered = try lower(int8, partitioner: XNNPACKPartitioner())
-    let joined = lowered.instructions.filter { $0.operatorName == "fused.cat_conv2d" }
-    #expect(joined.count == 2 && joined.allSatisfy { $0.reason == nil })
-    #expect(lowered.instructions.filter { $0.operatorName == "fused.cat" }.count == 2)
-    let portable = try load(int8, delegate: false)
-    let method = try Method(
-      lowered, threads: ThreadPool(threadCount: threads), options: MethodOptions(kernels: kernels))
-    #expect(method.fallback.isEmpty)
-    for seed in 10..<14 {
-      let input = NoiseDataset(shape: shape, count: 0, scale: 2).input(seed)
-      #expect(
-        try method.run([input])[0].elements(as: Float.self) == portable.run([input])[0].elements(as: Float.self))
-    }
+  @Test func concatenationsGiveTheSameBytes() throws {
+    try Pipeline(Concatenations(), [1, 3, 9, 7], count: 4)
+      .quantize()
+      .lower().expectDelegated("fused.cat_conv2d", count: 2).expectDelegated("fused.cat", count: 2).expectPortable([])
+      .run(kernels: MethodOptions.Kernels.allCases, threads: [1, 2]).compare(toFloat: .decibels(30), portable: .bytes)
   }
 }

@@ -131,7 +131,7 @@ extension CaptureTests {
 
   @Test func modulesOutsideTheModelAreRefused() {
     let error = #expect(throws: ExportError.self) { try export(Foreign(), [TensorSpec(.float32, [4])]) }
-    #expect(error?.reason.contains("is no part of the model") == true)
+    #expect(error?.reason.contains("is not part of the model") == true)
   }
 }
 

@@ -11,8 +11,11 @@ package enum CLI {
   }
 
   /// The executable lies beside the test bundle.
-  package static func swiftlet(_ arguments: [String]) throws -> Result {
+  ///
+  /// - Parameter environment: is added to this process's.
+  package static func swiftlet(_ arguments: [String], environment: [String: String] = [:]) throws -> Result {
     let process = Process()
+    process.environment = ProcessInfo.processInfo.environment.merging(environment) { $1 }
     process.executableURL = URL(fileURLWithPath: CommandLine.arguments[0]).deletingLastPathComponent()
       .appendingPathComponent("swiftlet")
     process.arguments = arguments

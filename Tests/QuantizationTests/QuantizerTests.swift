@@ -190,7 +190,7 @@ import XNNPACKBackend
   @Test func derivationsFromNowhereOrInACircleAreRefused() throws {
     let nowhere = derived { [.output($0.output)] }
     let circle = derived { [.edge(from: $0.value("weight")!, to: $0.output)] }
-    for (quantizer, word) in [(nowhere, "has none"), (circle, "cycle")] {
+    for (quantizer, word) in [(nowhere, "is not quantized"), (circle, "cycle")] {
       let error = #expect(throws: QuantizationError.self) { try prepare(linears(), quantizer: quantizer) }
       #expect("\(try #require(error))".contains(word))
     }

@@ -14,7 +14,7 @@ import Testing
 @Suite(.oneAtATime) struct InspectionTests {
   static func inspectModel(_ path: String) throws -> (report: ModelInspection, method: Method) {
     guard case .model(let report, let method) = try inspectFile(path) else {
-      throw UsageError("\(path): is no model")
+      throw UsageError("\(path): is not a model")
     }
     return (report, method)
   }
@@ -113,7 +113,7 @@ import Testing
   @Test func stateDictsAreSummarized() throws {
     func report(_ file: String) throws -> TensorFileInspection {
       guard case .tensors(let report) = try inspectFile(goldenPath("formats", file)) else {
-        throw UsageError("\(file): is no file of tensors")
+        throw UsageError("\(file): is not a file of tensors")
       }
       return report
     }

@@ -42,7 +42,10 @@ struct PT2DamageTests {
       #"{"as_bool": false}"#, #"{"as_graph": {}}"#,
       "node 'batch_norm' (torch.ops.aten.batch_norm.default), argument 'training': has kind 'as_graph'"
     ),
-    (#"{"as_int": 4}, {"as_int": 4}]"#, #"{"as_expr": {"expr_str": "s0"}}, {"as_int": 4}]"#, "dynamic sizes without"),
+    (
+      #"{"as_int": 4}, {"as_int": 4}]"#, #"{"as_expr": {"expr_str": "s0"}}, {"as_int": 4}]"#,
+      "sizes that depend on data"
+    ),
     (#""dtype": 7"#, #""dtype": 9"#, "scalar type 9"),
     (#""layout": 7"#, #""layout": 1"#, "not a dense"),
     (#""as_int": 3"#, #""as_int": -3"#, "impossible sizes"),
@@ -100,7 +103,7 @@ struct PT2DamageTests {
 
   @Test(arguments: [
     ("Symbol('s77', positive=True, integer=True)", "Symbol('u0', integer=True)", "unbacked symbol u0"),
-    ("Symbol('s77', positive=True, integer=True)", "exec('s77')", "is no expression that can be read"),
+    ("Symbol('s77', positive=True, integer=True)", "exec('s77')", "is not an expression that can be read"),
     (#""as_name": "sym_size_int_1"}, {"as_int": -1}"#, #""as_name": "other"}, {"as_int": -1}"#, "'other' is not"),
     (#""hint": {"as_int": 2}"#, #""hint": null"#, "depend on data"),
   ])

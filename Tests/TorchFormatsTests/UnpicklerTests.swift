@@ -67,24 +67,24 @@ struct UnpicklerTests {
   @Test(arguments: [
     ("ccollections\nOrderedDict\n(cos\nsystem\nS'x'\ntRtR.", "GLOBAL 'os.system'"),
     ("ctorch\nFloatStorage\n)R.", "call of 'torch.FloatStorage' is not allowed"),
-    ("ctorch\nFloatStorage\n)\u{01}.", "is no pickle opcode"),
+    ("ctorch\nFloatStorage\n)\u{01}.", "is not a pickle opcode"),
     ("ctorch\nFloatStorage\n(dR.", "without a tuple"),
-    ("I1\n)R.", "what cannot be called"),
-    ("ctorch\nfloat32\n)R.", "what cannot be called"),
-    ("ccollections\nOrderedDict\n(I1\ntR.", "made of no container"),
+    ("I1\n)R.", "something that is not a function"),
+    ("ctorch\nfloat32\n)R.", "something that is not a function"),
+    ("ccollections\nOrderedDict\n(I1\ntR.", "made of something that is not a container"),
     ("ctorch\nFloatStorage\n(db.", "BUILD is allowed for dictionaries and tensors only"),
-    ("(dI1\na.", "adds to what is no list"),
-    ("(lI1\nI2\ns.", "adds to what is no dict"),
+    ("(dI1\na.", "adds to something that is not a list"),
+    ("(lI1\nI2\ns.", "adds to something that is not a dict"),
     ("(I1\nd.", "a key has no value"),
     ("Pmodule\n.", "opcode PERSID is not allowed"),
     ("(I1\no.", "opcode OBJ is not allowed"),
-    ("\u{52}.", "takes a value too many"),
+    ("\u{52}.", "takes a value from an empty stack"),
     ("t.", "was not opened"),
-    ("g5\n.", "memo entry 5 is not there"),
-    ("I1\nI2\n.", "left over"),
-    ("(I1\n.", "left over"),
+    ("g5\n.", "memo entry 5 does not exist"),
+    ("I1\nI2\n.", "values left on the stack"),
+    ("(I1\n.", "values left on the stack"),
     ("I1\n", "is cut off"),
-    ("I99999999999999999999999\n.", "no integer of 64 bits"),
+    ("I99999999999999999999999\n.", "not a 64-bit integer"),
     ("(lp0\ng0\na.", "a container holds itself"),
     ("V\\ud800\n.", "wrong escape"),
   ])
@@ -96,7 +96,8 @@ struct UnpicklerTests {
     // ("module", …), as torch.save of PyTorch 0.x wrote for whole models.
     #expect(message(bytes("(Vmodule\nI1\ntQ.")).contains("persistent id 'module' is not allowed"))
     #expect(message(bytes("(Vstorage\nVx\nV0\nVcpu\nI1\ntQ.")).contains("is damaged"))
-    #expect(message(bytes("(Vstorage\nctorch\nSize\nV0\nVcpu\nI1\ntQ.")).contains("'torch.Size' is no storage"))
+    #expect(
+      message(bytes("(Vstorage\nctorch\nSize\nV0\nVcpu\nI1\ntQ.")).contains("'torch.Size' is not a type of storage"))
     #expect(message(bytes("I1\nQ.")).contains("is damaged"))
   }
 
@@ -170,7 +171,7 @@ struct UnpicklerTests {
     tar.replaceSubrange(257..<262, with: bytes("ustar"))
     try Data(tar).write(to: URL(fileURLWithPath: folder.path("tar.pth")))
     #expect { _ = try StateDict.read(folder.path("tar.pth")) } throws: {
-      "\($0)".contains("tar file of PyTorch before")
+      "\($0)".contains("tar file from before PyTorch")
     }
     writer = try ZipWriter(path: folder.path("big.pth"))
     try writer.add("m/data.pkl", bytes("(d."))

@@ -1,3 +1,4 @@
+import PipelineTesting
 import Swiftlet
 import TensorCore
 import TestSupport
@@ -110,8 +111,6 @@ struct LoweredCase: Sendable, CustomTestStringConvertible {
     convolution("aten.linear.default", [3, 5, 8], [6, 8], outputs: 6),
     convolution("aten.linear.default", [3, 5, 8], [6, 8], outputs: 6, isDynamic: true),
     convolution("aten.linear.default", [1, 67], [35, 67], outputs: 35, isDynamic: true),
-    convolution("aten.linear.default", [1, 2, 3, 6], [4, 6], outputs: 4),
-    convolution("aten.linear.default", [1, 2, 3, 6], [4, 6], outputs: 4, isDynamic: true),
     convolution("aten.linear.default", [2, 150, 132], [70, 132], outputs: 70, isDynamic: true),
     convolution(
       "aten.conv2d.default", [2, 3, 6, 5], [4, 3, 3, 3], outputs: 4, ["padding": ints(1, 1)], isDynamic: true),
@@ -198,29 +197,10 @@ struct LoweredCase: Sendable, CustomTestStringConvertible {
   @Test(arguments: LoweredCase.all)
   func isInt8Throughout(_ lowered: LoweredCase) throws {
     for seed in 0..<6 {
-      var (model, samples, int8) = try quantized(lowered, seed)
-      let (delegated, portable) = (
-        try lower(int8, partitioner: XNNPACKPartitioner()), try lower(int8, partitioner: nil)
-      )
-      #expect(delegated.floatInstructions.isEmpty, "\(delegated.floatInstructions.map(\.operatorName))")
-      let (fast, plain) = (
-        try Method(delegated, threads: ThreadPool(threadCount: 2)),
-        try Method(portable, threads: ThreadPool(threadCount: 1))
-      )
-      let interpreter = try Interpreter(int8)
-      let quantum = lowered.isDynamic ? 0 : int8.outputScale
-      for sample in samples + [lowered.shapes.map { model.values($0, scale: 3) }] {
-        let reference = try interpreter.run(sample)[0].elements(as: Float.self)
-        let (a, b) = (
-          try fast.run(sample)[0].elements(as: Float.self), try plain.run(sample)[0].elements(as: Float.self)
-        )
-        #expect(a == b, "delegated and portable differ")
-        for (index, (x, y)) in zip(a, reference).enumerated() {
-          let tolerance = quantum * 1.001 + (lowered.isDynamic ? 1e-5 * max(1, abs(y)) : 0)
-          #expect(abs(x - y) <= tolerance, "element \(index): \(x), not \(y); a quantum is \(quantum)")
-          if abs(x - y) > tolerance { return }
-        }
-      }
+      var (model, pipeline) = try quantized(lowered, seed)
+      let wide = [lowered.shapes.map { model.values($0, scale: 3) }]
+      try pipeline.lower().expectInt8().run(pipeline.samples + wide, threads: [2])
+        .compare(simulation: lowered.isDynamic ? .relative(1e-5) : .quanta(1), portable: .bytes)
     }
   }
 
@@ -232,7 +212,7 @@ struct LoweredCase: Sendable, CustomTestStringConvertible {
     ]
     let lowered = LoweredCase.convolution("aten.linear.default", [10, 21], [9, 21], outputs: 9, isDynamic: true)
     for seed in 0..<2 {
-      let (_, _, int8) = try quantized(lowered, seed)
+      let int8 = try quantized(lowered, seed).1.program
       let sample = Tensor(rows.flatMap { row in (0..<21).map { row[$0 % 3] } }, shape: [10, 21])
       let results = try [XNNPACKPartitioner(), nil].map { partitioner in
         let method = try Method(lower(int8, partitioner: partitioner), threads: ThreadPool(threadCount: 2))
@@ -249,31 +229,21 @@ struct LoweredCase: Sendable, CustomTestStringConvertible {
   /// in another form there.
   @Test(arguments: LoweredCase.all)
   func survivesAProgramFile(_ lowered: LoweredCase) throws {
-    let folder = try TemporaryFolder()
+    let others: Agreement = lowered.isDynamic ? .absolute(1e-4) : .quanta(1)
     for seed in 0..<4 {
-      let (_, samples, int8) = try quantized(lowered, seed)
-      let path = folder.path("\(seed).pte")
+      let pipeline = try quantized(lowered, seed).1
       if let reason = lowered.reasonAgainstFiles {
-        let error = #expect(throws: GraphError.self) { try PTEArchive.write(int8, to: path) }
+        let error = #expect(throws: GraphError.self) { try pipeline.writePTE() }
         #expect(error.map { "\($0)".contains(reason) } ?? false)
         continue
       }
-      try PTEArchive.write(int8, to: path)
-      let again = try PTEArchive.read(path)
-      let methods = try [int8, again].map {
-        try Method(lower($0, partitioner: XNNPACKPartitioner()), threads: ThreadPool(threadCount: 1))
-      }
-      let quantum = lowered.isDynamic ? 1e-4 : int8.outputScale
-      for sample in samples {
-        let results = try methods.map { try $0.run(sample)[0].elements(as: Float.self) }
-        let distance = zip(results[0], results[1]).map { abs($0 - $1) / quantum }.max() ?? .nan
-        #expect(distance <= (lowered.isComputedOtherwiseInFiles ? 1.001 : 0), "seed \(seed)")
-      }
+      try pipeline.writePTE().run()
+        .compare(portable: .bytes, files: lowered.isComputedOtherwiseInFiles ? others : .bytes)
     }
   }
 
-  /// A model around the operator, samples for it, and what quantizing it with them gives.
-  private func quantized(_ lowered: LoweredCase, _ seed: Int) throws -> (OperatorModel, [[Tensor]], ExportedProgram) {
+  /// A model around the operator, and what quantizing it gives.
+  private func quantized(_ lowered: LoweredCase, _ seed: Int) throws -> (OperatorModel, Pipeline) {
     var model = OperatorModel(seed: UInt64(seed) + 1)
     let inputs = lowered.shapes.map { model.input($0) }
     model.program.graph.outputs = [try lowered.build(&model, inputs)]
@@ -282,9 +252,7 @@ struct LoweredCase: Sendable, CustomTestStringConvertible {
     // What gives the model's result in a known range is quantized only where its operator is named.
     let named = ["aten.sigmoid", "aten.hardsigmoid", "aten.tanh", "aten.softmax"]
     let quantizer = named.reduce(XNNPACKQuantizer(config)) { $0.setOperatorType($1, config) }
-    let observed = try prepare(model.program, quantizer: quantizer)
-    try calibrate(observed, samples)
-    return (model, samples, try convert(observed))
+    return (model, try Pipeline(model.program, samples: samples).quantize(quantizer))
   }
 
   /// Constants that are read as reals are dequantized ahead of time, not at each run.
@@ -303,25 +271,5 @@ struct LoweredCase: Sendable, CustomTestStringConvertible {
     let rows = Tensor([4, 0, 5] as [Int64], shape: [3])
     let result = try Method(program, threads: ThreadPool(threadCount: 1)).run([rows])[0].elements(as: Float.self)
     #expect(try result == Interpreter(int8).run([rows])[0].elements(as: Float.self))
-  }
-
-  private func calibrate(_ observed: ObservedProgram, _ samples: [[Tensor]]) throws {
-    let interpreter = try Interpreter(observed.floatProgram)
-    let wanted = observed.observedValues.map(\.value)
-    try observed.calibrate(samples) { sample in
-      var seen: [ValueID: Tensor] = [:]
-      for (id, tensor) in zip(try observed.floatProgram.userInputs, sample) { seen[id] = tensor }
-      _ = try interpreter.run(sample) { seen[$0] = $1 }
-      return wanted.compactMap { seen[$0] }
-    }
-  }
-}
-
-extension ExportedProgram {
-  /// The scale of the last quantize node.
-  fileprivate var outputScale: Float {
-    let last = graph.nodes.last { $0.operatorName == "quantized_decomposed.quantize_per_tensor.default" }
-    guard case .attribute(.float(let scale))? = last?.operand("scale") else { return .nan }
-    return Float(scale)
   }
 }

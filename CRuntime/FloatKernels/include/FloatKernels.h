@@ -47,7 +47,7 @@ struct f32k_conv {
 // and again when sizes have changed.
 bool f32k_conv_plan(struct f32k_conv *conv);
 
-// Changes with what f32k_conv_pack writes, so that packed weights of an earlier build are told.
+// Changes with what f32k_conv_pack writes, so that weights packed by an older build are not used.
 enum { F32K_PACKED_LAYOUT = 1 };
 
 // Packed weights in bytes: position independent, to be aligned to 64 bytes.

@@ -47,7 +47,7 @@ struct i8k_conv {
 // and again when sizes have changed.
 bool i8k_conv_plan(struct i8k_conv *conv);
 
-// Changes with what i8k_conv_pack writes, so that packed weights of an earlier build are told.
+// Changes with what i8k_conv_pack writes, so that weights packed by an older build are not used.
 enum { I8K_PACKED_LAYOUT = 4 };
 
 // Packed weights: position independent, to be aligned to 64 bytes.

@@ -27,8 +27,8 @@ struct VaryingSizes {
       guard isView || a.op == .fusedAvgPool2d && isGlobal(a, bound) && isGlobal(b, other) else {
         throw GraphError(
           program: bound.name, node: a.name, operatorName: a.op.name,
-          reason: "its arguments depend on sizes that vary, which an ExecuTorch program cannot say; without its"
-            + " dynamic shapes the model is written for its example's sizes (--fixed-sizes)")
+          reason: "its arguments depend on sizes that vary, which an ExecuTorch program cannot express; remove"
+            + " the program's dynamicShapes to write it for its example's sizes")
       }
     }
   }

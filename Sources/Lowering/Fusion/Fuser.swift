@@ -199,7 +199,8 @@ struct Fuser {
   /// A quantized weight that is read as reals.
   private mutating func dequantizedWeight(_ id: ValueID) throws(GraphError) -> Form {
     guard let index = producers[id], let form = try dequantizedConstant(source.graph.nodes[index]) else {
-      throw GraphError(program: source.name, reason: "'\(source.graph[id].name)' is no weight that can be dequantized")
+      throw GraphError(
+        program: source.name, reason: "'\(source.graph[id].name)' is not a weight that can be dequantized")
     }
     return form
   }

@@ -10,7 +10,7 @@ extension Operator {
     try call.checkFloatResult("dtype")
     let isReduced = try reducedDimensions(call, input.shape)
     let count = isReduced.indices.reduce(1) { isReduced[$1] ? $0 * input.shape[$1] : $0 }
-    try call.check(count > 0, "there is no mean of no elements: \(input.shape)")
+    try call.check(count > 0, "the mean of no elements is undefined: \(input.shape)")
     let kept = isReduced.indices.map { isReduced[$0] ? 1 : input.shape[$0] }
     let keepsRank = try call.bool("keepdim")
     let shape = try call.checkedShape(keepsRank ? kept : isReduced.indices.filter { !isReduced[$0] }.map { kept[$0] })

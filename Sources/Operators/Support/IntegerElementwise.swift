@@ -9,7 +9,7 @@ extension OperatorCall {
     case .sum(let alpha):
       try check(Int32(exactly: alpha) != nil, "'alpha' must be an integer for int32, not \(alpha)")
     case .product: break
-    case .quotient: throw error("'self' must be float32, not int32: a quotient of integers is none")
+    case .quotient: throw error("'self' must be float32, not int32: int32 tensors cannot be divided")
     case .minimum, .maximum: throw error("'self' must be float32, not int32")
     }
     switch arguments["other"] {

@@ -105,7 +105,7 @@ public final class HistogramObserver: PerTensorObserver {
     guard let range = try state.ranges(of: "HistogramObserver", channels: 1).first else { return }
     guard let counts = state.counts, counts.count == Histogram.binCount,
       counts.allSatisfy({ $0.isFinite && $0 >= 0 }), let ignored = state.ignoredCount, ignored >= 0
-    else { throw .invalidState("it has no \(Histogram.binCount) counts") }
+    else { throw .invalidState("it does not have \(Histogram.binCount) counts") }
     let other = Histogram(counts: counts, min: range.min, max: range.max)
     if let own = histogram { histogram = own.merged(with: other) } else { histogram = other }
     ignoredCount &+= ignored

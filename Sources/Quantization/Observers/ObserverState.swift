@@ -37,12 +37,14 @@ public struct ObserverState: Hashable, Sendable, Codable {
 
   /// The ranges, checked: states come from files. `channels` is how many there must be unless there are none.
   func ranges(of kind: String, channels: Int?) throws(ObserverError) -> [ValueRange] {
-    guard observer == kind else { throw .invalidState("it is that of a \(observer), not of a \(kind)") }
+    guard observer == kind else { throw .invalidState("it was saved by a \(observer), not a \(kind)") }
     guard minimums.count == maximums.count, isEmpty || channels == nil || minimums.count == channels else {
       throw .invalidState("it has \(minimums.count) minimums and \(maximums.count) maximums")
     }
     return try zip(minimums, maximums).map { low, high throws(ObserverError) in
-      guard low.isFinite, high.isFinite, low <= high else { throw .invalidState("[\(low), \(high)] is no range") }
+      guard low.isFinite, high.isFinite, low <= high else {
+        throw .invalidState("[\(low), \(high)] is not a valid range")
+      }
       var range = ValueRange()
       (range.min, range.max) = (low, high)
       return range

@@ -55,7 +55,7 @@ public final class PerChannelMinMaxObserver: Observer {
     let others = try state.ranges(of: "PerChannelMinMaxObserver", channels: hasObserved ? ranges.count : nil)
     guard !others.isEmpty else { return }
     guard let other = state.axis, (0..<64).contains(other), !hasObserved || other == normalizedAxis else {
-      throw .invalidState("its channels are not those of dimension \(normalizedAxis)")
+      throw .invalidState("its number of channels is not the size of dimension \(normalizedAxis)")
     }
     if ranges.isEmpty { ranges = [ValueRange](repeating: ValueRange(), count: others.count) }
     for channel in ranges.indices { ranges[channel].formUnion(others[channel]) }

@@ -58,7 +58,7 @@ extension AffineParameters {
       let dataType = try call.dataType("dtype")
       let (low, high) = (try call.int("quant_min"), try call.int("quant_max"))
       guard low <= high, [.int8, .uint8, .int16, .int32].contains(dataType) else {
-        return .refused("there is no arithmetic for \(dataType) in \(low)...\(high)")
+        return .refused("\(dataType) values in \(low)...\(high) have no integer form here")
       }
       if call.schema.parameter(named: "axis") == nil {
         let (scale, zeroPoint) = (try call.float("scale"), try call.int("zero_point"))

@@ -19,7 +19,7 @@ extension Method {
   /// Sets all inputs. Throws when they do not fit, in number, type or shape.
   package func setInputs(_ inputs: [Tensor]) throws {
     guard inputs.count == program.inputs.count else {
-      throw UsageError("\(program.name): takes \(program.inputs.count) inputs; the data has \(inputs.count)")
+      throw UsageError("\(program.name): takes \(program.inputs.count) inputs, but each sample has \(inputs.count)")
     }
     for (index, tensor) in inputs.enumerated() { try setInput(index, to: tensor) }
   }

@@ -41,7 +41,7 @@ public struct BenchmarkOptions: Sendable {
 ///
 /// Throws a `UsageError` when there is no variant, and what loading or running a model throws.
 public func benchmark(_ variants: [BenchmarkVariant], _ options: BenchmarkOptions) throws -> BenchmarkComparison {
-  guard !variants.isEmpty else { throw UsageError("there is nothing to measure") }
+  guard !variants.isEmpty else { throw UsageError("no model to measure was given") }
   let load = loadAverage()
   var pools: [Int: ThreadPool] = [:]
   var subjects: [BenchmarkSubject] = []
@@ -173,10 +173,13 @@ extension Method {
   public func resize(batch: Int) throws {
     guard let input = program.inputs.first, let batchSize = program.dynamicSizes?.sizes[input]?.first,
       !batchSize.isConstant
-    else { throw UsageError("\(program.name): its batch is fixed; it was exported without a dynamic one") }
+    else {
+      throw UsageError(
+        "\(program.name): its batch size is fixed; export the model with a dynamic first dimension to change it")
+    }
     let rest = program.values[input].spec.shape.dimensions.dropFirst()
     guard let shape = Shape(validating: [batch] + rest) else {
-      throw UsageError("\(program.name): a batch of \(batch) is impossible")
+      throw UsageError("\(program.name): a batch of \(batch) is too large or not positive")
     }
     let resized = try program.resized(program.symbols(forInputs: [0: shape]))
     try resize(inputShapes: resized.inputs.map { resized.values[$0].spec.shape })

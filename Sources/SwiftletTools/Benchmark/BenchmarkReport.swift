@@ -50,9 +50,9 @@ public struct BenchmarkReport: Codable, Sendable {
   public var fallback: [Fallback]
   /// Against the first variant of a comparison; nil for that one.
   public var ratio: BenchmarkRatio?
-  /// Median time of each operation in execution order, with `--profile`, in runs that alternate with the timed ones.
+  /// Median time of each operation in execution order, where the options asked for it, in runs that alternate with the timed ones.
   public var ops: [OperationTime]?
-  /// With `--profile`.
+  /// Where a profile was asked for.
   public var peak: MachinePeak?
   /// All times by round; not in the JSON.
   public var samples: [[Double]] = []
@@ -71,7 +71,7 @@ public struct BenchmarkReport: Codable, Sendable {
     case arenaLowerBound = "arena_lower_bound"
   }
 
-  /// Sum of the operations' times, with `--profile`.
+  /// Sum of the operations' times; nil without a profile.
   public var sumOfOperations: Double? { ops.map { $0.reduce(0) { $0 + $1.ms } } }
 }
 

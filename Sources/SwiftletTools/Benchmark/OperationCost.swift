@@ -66,7 +66,7 @@ extension BenchmarkReport.OperationTime {
 }
 
 extension BenchmarkReport {
-  /// What the operations add up to, and what they are compared with, one line each; none without `--profile`.
+  /// What the operations add up to, and what they are compared with, one line each; none where the options did not ask for a profile.
   public var profileSummary: [String] {
     guard let ops, let sum = sumOfOperations, let peak else { return [] }
     func number(_ value: Double, _ digits: Int) -> String { String(format: "%.\(digits)f", value) }

@@ -21,7 +21,8 @@ public func compareLayers(
   let models = try ComparedModels(
     float: float.fixed(for: data, loading), quantized: quantized.fixed(for: data, loading))
   guard !models.layers.isEmpty else {
-    throw UsageError("\(quantized.name): no layer has a partner in \(float.name); it was made from another model")
+    throw UsageError(
+      "\(quantized.name): none of its layers matches one of \(float.name); was it made from another model?")
   }
   let run = try ComparisonRun(models, threads: threads, delegate: delegate)
   let pass = try loading.forEachSample(of: data, besideThreads: threads, progress: progress) {

@@ -18,7 +18,7 @@ public struct NumPyArchive: Sendable {
   /// damaged, or cut off.
   public func tensor(_ name: String) throws(FormatError) -> Tensor {
     guard let entry = archive.entry(name + ".npy") else {
-      throw FormatError(path: archive.path, place: "array '\(name)'", reason: "is not there, only \(names)")
+      throw FormatError(path: archive.path, place: "array '\(name)'", reason: "does not exist; the file has \(names)")
     }
     let window = try archive.window(of: entry)
     let header = try window.withBytes { bytes throws(FormatError) in
@@ -70,7 +70,7 @@ public struct NumPyArchive: Sendable {
 
   private static func headerBytes(_ tensor: Tensor, path: String, place: String) throws(FormatError) -> [UInt8] {
     guard let bytes = NumPyHeader.bytes(for: tensor.spec) else {
-      throw FormatError(path: path, place: place, reason: "NumPy has no counterpart of \(tensor.dataType)")
+      throw FormatError(path: path, place: place, reason: "NumPy has no type for \(tensor.dataType)")
     }
     return bytes
   }

@@ -44,13 +44,13 @@ struct NumPyHeader {
     spec = TensorSpec(try NumPyHeader.dataType(type), try NumPyHeader.shape(dimensions))
     dataOffset = start + length
     guard reader.slice(at: dataOffset, count: spec.byteCount) != nil else {
-      throw Failure(reason: "\(spec) needs \(spec.byteCount) bytes; \(bytes.count - dataOffset) are there")
+      throw Failure(reason: "\(spec) needs \(spec.byteCount) bytes; the file has \(bytes.count - dataOffset)")
     }
   }
 
   private static func dataType(_ text: String) throws(Failure) -> DataType {
     guard let order = text.first, let type = dataTypes[String(text.dropFirst())] else {
-      throw Failure(reason: "has element type '\(text)', which has no counterpart here")
+      throw Failure(reason: "has element type '\(text)', which is not supported")
     }
     guard order == "<" || order == "|" || (order == "=" && type.size == 1) else {
       throw Failure(reason: "has element type '\(text)'; only little-endian data can be read")

@@ -103,7 +103,7 @@ struct PT2GraphBuilder {
       } else if spec.userInput != nil {
         inputKinds.append(.userInput)
       } else {
-        throw error(place, "'\(name)' is neither a parameter, a buffer, a constant tensor nor a user's tensor")
+        throw error(place, "'\(name)' is not a parameter, buffer, constant tensor or input tensor")
       }
     }
   }
@@ -183,10 +183,10 @@ struct PT2GraphBuilder {
     case .float(let value): return .attribute(.float(value))
     case .floats(let values): return .attribute(.floats(values))
     case .string(let value): return .attribute(.string(value))
-    case .symInt, .symInts: throw error(place, "is a size, where none is expected")
+    case .symInt, .symInts: throw error(place, "is a symbolic size where a value is expected")
     case .scalarType(let code):
       guard let type = PT2Schema.scalarTypes[code] else {
-        throw error(place, "is scalar type \(code), which has no counterpart here")
+        throw error(place, "is scalar type \(code), which is not supported")
       }
       return .attribute(.dataType(type))
     case .unsupported(let kind): throw error(place, "has kind '\(kind)', which cannot be read")

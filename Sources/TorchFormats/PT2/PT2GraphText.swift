@@ -44,7 +44,7 @@ struct PT2GraphText {
       guard value.spec.dimOrder == .contiguous, value.spec.quantization == nil else {
         throw FormatError(
           path: path, place: "value '\(value.name)'",
-          reason: "\(value.spec) belongs to a lowered graph, not into a .pt2")
+          reason: "\(value.spec) is a value of a lowered graph, which a .pt2 cannot hold")
       }
       tensorValues[value.name] = PT2GraphText.meta(
         value.spec, requiresGrad: parameters.contains(id) && value.spec.dataType.isFloatingPoint,
@@ -169,7 +169,7 @@ struct PT2GraphText {
     let words = node.op.name.split(separator: ".", omittingEmptySubsequences: false)
     guard words.count == 3, !node.op.isAny([.fused, .observes]) else {
       throw FormatError(
-        path: path, place: "node '\(node.name)' (\(node.op))", reason: "is no operator that PyTorch knows")
+        path: path, place: "node '\(node.name)' (\(node.op))", reason: "is not an operator of PyTorch's")
     }
     let schema = node.op.isKnown ? node.op.schema : nil
     var isPositional = schema != nil
@@ -202,7 +202,7 @@ struct PT2GraphText {
     } catch {
       throw FormatError(
         path: path, place: "node '\(node.name)' (\(node.op)), argument '\(argument.name)'",
-        reason: "the size \(error.size) cannot be computed from sizes that values before it have")
+        reason: "the size \(error.size) cannot be computed from the sizes of earlier values")
     }
     return json(argument)
   }

@@ -292,7 +292,8 @@ extension PT2Schema {
         case "-Infinity": value = -.infinity
         case "NaN": value = .nan
         default:
-          throw DecodingError.dataCorruptedError(in: container, debugDescription: "'\(text.prefix(32))' is no number")
+          throw DecodingError.dataCorruptedError(
+            in: container, debugDescription: "'\(text.prefix(32))' is not a number")
         }
       }
     }

@@ -91,7 +91,7 @@ struct PT2SymIntReader {
     if let value = symInt.value { return (.int(value), value) }
     guard let expression = symInt.expression else { throw error(place, "is neither a number nor an expression") }
     guard let size = SymbolicSize(parsing: expression.text) else {
-      throw error(place, "the size '\(expression.text.prefix(100))' is no expression that can be read")
+      throw error(place, "the size '\(expression.text.prefix(100))' is not an expression that can be read")
     }
     for symbol in size.symbols where symbol.hasPrefix("u") && Int(symbol.dropFirst()) != nil {
       throw error(place, "the size '\(size)' depends on data (unbacked symbol \(symbol)), which cannot be read")

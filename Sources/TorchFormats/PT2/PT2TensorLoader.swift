@@ -77,12 +77,12 @@ extension PT2Schema.TensorMeta {
   /// Throws a `Failure` for an element type without counterpart, impossible sizes, dynamic ones without example, and sparse tensors.
   func spec() throws(Failure) -> TensorSpec {
     guard let dataType = PT2Schema.scalarTypes[dtype] else {
-      throw Failure(reason: "has scalar type \(dtype), which has no counterpart here")
+      throw Failure(reason: "has scalar type \(dtype), which is not supported")
     }
     guard layout == PT2Schema.stridedLayout else { throw Failure(reason: "is not a dense strided tensor") }
     let dimensions = sizes.compactMap(\.example)
     guard dimensions.count == sizes.count else {
-      throw Failure(reason: "has dynamic sizes without an example: they depend on data")
+      throw Failure(reason: "has sizes that depend on data, which cannot be read")
     }
     guard dimensions.count <= 64, let shape = Shape(validating: dimensions) else {
       throw Failure(reason: "has impossible sizes \(dimensions.prefix(8))")

@@ -47,7 +47,7 @@ enum LegacyTorchFile {
         let count = ByteReader(bytes: bytes).uint64(at: position) ?? .max
         let (byteCount, overflow) = count.multipliedReportingOverflow(by: size)
         guard !overflow, let data = window.slice(at: position + 8, count: byteCount), storages[key] == nil else {
-          throw damaged(path, "storage '\(key)' at offset \(position) is cut off, or there twice")
+          throw damaged(path, "storage '\(key)' at offset \(position) is cut off, or occurs twice")
         }
         storages[key] = data
         position += 8 + byteCount

@@ -109,13 +109,15 @@ extension Unpickler {
       throw failure("a persistent id is damaged")
     }
     guard kind == "storage" else {
-      throw failure("persistent id '\(kind.prefix(40))' is not allowed: only storages are")
+      throw failure("persistent id '\(kind.prefix(40))' is not allowed; only storages may have one")
     }
     guard items.count >= 5, case .value(.global(let type)) = items[1], case .value(.int(let count)) = items[4],
       count >= 0
     else { throw failure("the persistent id of a storage is damaged") }
     let known = PickleGlobals.storageType(type)
-    guard known != nil || type == "torch.storage.UntypedStorage" else { throw failure("'\(type)' is no storage") }
+    guard known != nil || type == "torch.storage.UntypedStorage" else {
+      throw failure("'\(type)' is not a type of storage")
+    }
     let key: String
     switch items[2] {
     case .value(.string(let text)): key = text
@@ -157,11 +159,15 @@ extension Unpickler {
   /// An ordered dict of nothing, of another one, or of a list of pairs.
   fileprivate mutating func dictionary(_ argument: Item?) throws(PickleFailure) -> Item {
     guard let argument else { return try makeContainer(.dict) }
-    guard case .container(let index) = argument else { throw failure("a dictionary is made of no container") }
+    guard case .container(let index) = argument else {
+      throw failure("a dictionary is made of something that is not a container")
+    }
     if containers[index].kind == .dict { return try makeContainer(.dict, containers[index].items) }
     var items: [Item] = []
     for pair in containers[index].items {
-      guard let pair = elements(pair), pair.count == 2 else { throw failure("a dictionary is made of no pairs") }
+      guard let pair = elements(pair), pair.count == 2 else {
+        throw failure("a dictionary is made of something that is not pairs")
+      }
       items += pair
     }
     return try makeContainer(.dict, items)
@@ -177,7 +183,7 @@ extension Unpickler {
       try spend(text.utf8.count / 64 + 1)
       var bytes: [UInt8] = []
       for scalar in text.unicodeScalars {
-        guard let byte = UInt8(exactly: scalar.value) else { throw failure("text is no Latin-1") }
+        guard let byte = UInt8(exactly: scalar.value) else { throw failure("text is not Latin-1") }
         bytes.append(byte)
       }
       return bytes

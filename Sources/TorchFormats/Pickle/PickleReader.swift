@@ -91,7 +91,7 @@ struct PickleReader {
     let text = try line()
     if text == "00" || text == "01" { return .bool(text == "01") }
     guard let value = Int(text.hasSuffix("L") ? String(text.dropLast()) : text) else {
-      throw failure("'\(text.prefix(40))' is no integer of 64 bits")
+      throw failure("'\(text.prefix(40))' is not a 64-bit integer")
     }
     return .int(value)
   }

@@ -22,7 +22,7 @@ extension StateDict {
     self.others = walk.others
     for (name, tensor) in walk.tensors {
       guard self[name] == nil else {
-        throw FormatError(path: file.path, place: "tensor '\(name)'", reason: "is there twice")
+        throw FormatError(path: file.path, place: "tensor '\(name)'", reason: "occurs twice")
       }
       self[name] = tensor
     }

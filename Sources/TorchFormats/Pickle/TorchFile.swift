@@ -29,7 +29,8 @@ struct TorchFile {
     case .legacy: try self.init(legacy: window, path: path)
     case .tar:
       throw FormatError(
-        path: path, reason: "is a tar file of PyTorch before 0.2; load it with that, and save it with a newer one")
+        path: path,
+        reason: "is a tar file from before PyTorch 0.2; load it with an old PyTorch and save it with a new one")
     case .foreign: throw FormatError(path: path, reason: "was not written by torch.save")
     }
   }
@@ -79,7 +80,7 @@ struct TorchFile {
   /// Throws for an element type without counterpart, missing or short data, and a view that reaches outside of them.
   mutating func tensor(_ tensor: PickleTensor, name: String) throws(FormatError) -> Tensor {
     guard let dataType = DataType(rawValue: tensor.dataType) else {
-      throw builder.error(name, "has element type torch.\(tensor.dataType), which has no counterpart here")
+      throw builder.error(name, "has element type torch.\(tensor.dataType), which is not supported")
     }
     guard tensor.sizes.count <= 64, let shape = Shape(validating: tensor.sizes) else {
       throw builder.error(name, "has impossible sizes \(tensor.sizes.prefix(8))")

@@ -70,13 +70,13 @@ struct Unpickler {
       let start = reader.position
       let code = try reader.uint8()
       guard let opcode = PickleOpcode(rawValue: UInt8(truncatingIfNeeded: code)) else {
-        throw PickleFailure(offset: start, reason: "0x\(String(code, radix: 16)) is no pickle opcode")
+        throw PickleFailure(offset: start, reason: "0x\(String(code, radix: 16)) is not a pickle opcode")
       }
       if opcode == .stop { break }
       if let value = try leaf(opcode) { try push(.value(value)) } else { try step(opcode) }
     }
     let item = try pop()
-    guard stack.isEmpty, marks.isEmpty else { throw failure("it ends while values are left over") }
+    guard stack.isEmpty, marks.isEmpty else { throw failure("it ends with values left on the stack") }
     return try tree(item)
   }
 
@@ -90,12 +90,16 @@ struct Unpickler {
   }
 
   private mutating func pop() throws(PickleFailure) -> Item {
-    guard stack.count > marks.last ?? 0, let item = stack.popLast() else { throw failure("takes a value too many") }
+    guard stack.count > marks.last ?? 0, let item = stack.popLast() else {
+      throw failure("takes a value from an empty stack")
+    }
     return item
   }
 
   private func top() throws(PickleFailure) -> Item {
-    guard stack.count > marks.last ?? 0, let item = stack.last else { throw failure("takes a value too many") }
+    guard stack.count > marks.last ?? 0, let item = stack.last else {
+      throw failure("takes a value from an empty stack")
+    }
     return item
   }
 
@@ -124,7 +128,7 @@ struct Unpickler {
 
   private mutating func add(_ items: [Item], to kind: Container.Kind) throws(PickleFailure) {
     guard case .container(let index) = try top(), containers[index].kind == kind else {
-      throw failure("adds to what is no \(kind)")
+      throw failure("adds to something that is not a \(kind)")
     }
     guard kind != .dict || items.count.isMultiple(of: 2) else { throw failure("a key has no value") }
     try spend(items.count)
@@ -147,7 +151,7 @@ struct Unpickler {
     case .long4: return try reader.long(reader.uint32())
     case .float:
       let text = try reader.line()
-      guard let value = Double(text) else { throw failure("'\(text.prefix(40))' is no number") }
+      guard let value = Double(text) else { throw failure("'\(text.prefix(40))' is not a number") }
       return .float(value)
     case .binfloat: return .float(try reader.double())
     case .unicode: return .string(try reader.rawUnicodeEscape())
@@ -220,11 +224,11 @@ struct Unpickler {
     case .longBinget, .longBinput: index = try reader.uint32()
     case .memoize: index = memo.count
     default:
-      guard case .int(let value) = try reader.decimal() else { throw failure("a memo index is no number") }
+      guard case .int(let value) = try reader.decimal() else { throw failure("a memo index is not a number") }
       index = value
     }
     if opcode == .binget || opcode == .longBinget || opcode == .get {
-      guard let item = memo[index] else { throw failure("memo entry \(index) is not there") }
+      guard let item = memo[index] else { throw failure("memo entry \(index) does not exist") }
       try push(item)
     } else if try memo.updateValue(top(), forKey: index) == nil {
       try spend(1)
@@ -249,7 +253,7 @@ struct Unpickler {
       }
     case .stackGlobal:
       guard case .value(.string(let name)) = argument, case .value(.string(let module)) = try pop() else {
-        throw failure("STACK_GLOBAL without names")
+        throw failure("STACK_GLOBAL does not follow two names")
       }
       try push(.value(PickleGlobals.value(module: module, name: name, reader)))
     default:
@@ -258,7 +262,7 @@ struct Unpickler {
         throw failure("a call without a tuple of arguments")
       }
       guard case .value(.global(let name)) = function else {
-        throw failure("a call of what cannot be called is not allowed")
+        throw failure("calls something that is not a function")
       }
       try push(result(of: name, containers[index].items))
     }

@@ -79,7 +79,7 @@ enum SafeTensorsFile {
         FormatError(path: path, place: "tensor '\(name)'", reason: reason)
       }
       guard let type = dataTypes.first(where: { $0.name == field.dtype })?.type else {
-        throw error("has dtype '\(field.dtype)', which has no counterpart here")
+        throw error("has dtype '\(field.dtype)', which is not supported")
       }
       guard field.shape.count <= 64, let shape = Shape(validating: field.shape) else {
         throw error("has impossible sizes \(field.shape.prefix(8))")
@@ -109,7 +109,7 @@ enum SafeTensorsFile {
     let limit = min(headerLimit, (2 << 20) + bytes.count / 32)
     guard let length = ByteReader(bytes: bytes).uint64(at: 0), length <= limit,
       let text = ByteReader(bytes: bytes).slice(at: 8, count: length)
-    else { throw FormatError(path: path, place: "header", reason: "is longer than the file, or too long for it") }
+    else { throw FormatError(path: path, place: "header", reason: "is longer than the file") }
     guard text.first == UInt8(ascii: "{") else {
       throw FormatError(path: path, place: "header", reason: "does not begin with a brace")
     }
@@ -126,7 +126,8 @@ enum SafeTensorsFile {
   /// Throws for a tensor named `__metadata__`, and when the file cannot be written.
   static func write(_ dict: StateDict, to path: String, alignment: Int = 8) throws(FormatError) {
     guard dict[metadataKey] == nil else {
-      throw FormatError(path: path, place: "tensor '\(metadataKey)'", reason: "has the name of the format's metadata")
+      throw FormatError(
+        path: path, place: "tensor '\(metadataKey)'", reason: "has a name that the format reserves for metadata")
     }
     let groups = Dictionary(grouping: dict.entries) { $0.tensor.dataType }
     let entries = dataTypes.flatMap { dataType in

@@ -53,7 +53,7 @@ public struct ZipWriter {
   ) throws(FormatError) {
     let utf8 = [UInt8](name.utf8)
     guard names.insert(name).inserted, (1...0x7fff).contains(utf8.count) else {
-      throw FormatError(path: file.path, place: "entry '\(name)'", reason: "its name is taken or too long")
+      throw FormatError(path: file.path, place: "entry '\(name)'", reason: "its name occurs twice or is too long")
     }
     guard file.byteCount + byteCount < 0xffff_0000, records.count < 0xfffe else {
       throw FormatError(
