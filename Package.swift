@@ -86,7 +86,11 @@ let package = Package(
     tests("NNTests", of: ["NN", "Swiftlet"]),
     tests("TorchFormatsTests", of: ["TensorCore", "GraphIR", "TorchFormats"]),
     tests(
-      "ExecuTorchFormatTests", of: ["TensorCore", "Operators", "GraphIR", "Lowering", "ExecuTorchFormat", "Swiftlet"]),
+      "ExecuTorchFormatTests",
+      of: [
+        "TensorCore", "Operators", "GraphIR", "Lowering", "ExecuTorchFormat", "Quantization", "XNNPACKBackend",
+        "Swiftlet",
+      ]),
     tests("LoweringTests", of: ["TensorCore", "Operators", "ProgramFormat"]),
     tests("QuantizationTests", of: ["TensorCore", "GraphIR", "Quantization", "XNNPACKBackend", "Swiftlet"]),
     tests("Int8KernelsTests", of: ["Int8Kernels"]),

@@ -105,7 +105,7 @@ extension PlanWriter {
     }
     var flat = FlatBufferBuilder()
     let memory = planMemory()
-    let plan = self.plan(&flat, memory)
+    let plan = try self.plan(&flat, memory)
     let tables = segments.map { flat.table([.int(0, UInt64($0.offset)), .int(1, UInt64($0.size))]) }
     let named = extra.indices.map { index in
       let key = flat.string(extra[index].key)
