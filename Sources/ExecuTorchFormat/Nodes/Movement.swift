@@ -24,8 +24,9 @@ extension DelegateRow {
     transpose, constantPad, slice, concatenate,
   ]
 
-  private static let transpose = DelegateRow([.staticTranspose], [.toDimOrderCopy, .permute, .transposeInt]) {
-    writer, node, call throws(OperatorError) in
+  private static let transpose = DelegateRow([.staticTranspose], [.toDimOrderCopy, .permute, .transposeInt]) { call in
+    call.inputs[0].shape.rank == 0 ? "a scalar has no dimensions" : nil
+  } write: { writer, node, call throws(OperatorError) in
     let rank = call.inputs[0].shape.rank
     var permutation = Array(0..<rank)
     if call.schema.parameter(named: "dims") != nil {

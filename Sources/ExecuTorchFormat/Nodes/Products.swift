@@ -80,11 +80,12 @@ extension RewriteRow {
     }
     let (first, second) = (try operand(a, rows, [n, k]), try operand(b, columns, [k, m]))
     let result = try rewriter.emit(
-      .bmm, call, "", [("self", .value(first)), ("mat2", .value(second))], TensorSpec(.float32, [count, n, m]))
+      .bmm, call, "", [("self", .value(first)), ("mat2", .value(second))],
+      TensorSpec(rewriter.spec(a).dataType, [count, n, m]))
     return [try rewriter.viewed(result, call.output.shape, call)]
   }
 
-  /// softmax(scale · query · keyᵀ + mask) · value. A query that sees no key, which gets zeros here, has no defined result.
+  /// softmax(scale · query · keyᵀ + mask) · value. A query that sees no key gets zeros where the mask is a constant.
   private static func attention(_ rewriter: inout EdgeRewriter, _ call: Call) throws(GraphError) -> [ValueID]? {
     let (query, key, value) = (try call.value("query"), try call.value("key"), try call.value("value"))
     let (isCausal, given) = try rewriter.read(call) { call throws(OperatorError) in
@@ -104,35 +105,51 @@ extension RewriteRow {
     let scale = rewriter.scalar(Float(given ?? 1 / Double(depth).squareRoot()), call, rank: scores.shape.rank)
     weights = try rewriter.emit(
       .fusedMul, call, "_scaled", [("self", .value(weights)), ("other", .value(scale))], scores)
-    if let mask = try mask(&rewriter, call, isCausal: isCausal, rows, keys, rank: scores.shape.rank) {
+    let mask = try mask(&rewriter, call, isCausal: isCausal, rows, keys, rank: scores.shape.rank)
+    if let added = mask?.added {
       weights = try rewriter.emit(
-        .fusedAdd, call, "_masked", [("self", .value(weights)), ("other", .value(mask))], scores)
+        .fusedAdd, call, "_masked", [("self", .value(weights)), ("other", .value(added))], scores)
     }
     weights = try rewriter.emit(.softmax, call, "_softmax", [("self", .value(weights)), ("dim", .int(-1))], scores)
+    if let seen = mask?.seen {
+      weights = try rewriter.emit(
+        .fusedMul, call, "_seen", [("self", .value(weights)), ("other", .value(seen))], scores)
+    }
     return [try product("", weights, value, call.output)]
   }
 
-  /// What is added to the scores, of their rank; nil where all keys take part.
+  /// What is added to the scores, of their rank, nil where all keys take part; and what the weights are multiplied with
+  /// where some query sees no key.
   private static func mask(
     _ rewriter: inout EdgeRewriter, _ call: Call, isCausal: Bool, _ rows: Int, _ keys: Int, rank: Int
-  ) throws(GraphError) -> ValueID? {
-    func constant(_ takesPart: [Bool], _ sizes: Shape) -> ValueID {
-      let shape = Shape([Int](repeating: 1, count: rank - sizes.rank) + sizes.dimensions)
-      return rewriter.addConstant(
-        call.name + "_mask", Tensor(takesPart.map { $0 ? 0 : -Float.infinity }, shape: shape))
-    }
+  ) throws(GraphError) -> (added: ValueID, seen: ValueID?)? {
+    func added(_ takesPart: [Bool]) -> [Float] { takesPart.map { $0 ? 0 : -.infinity } }
+    var (numbers, sizes): ([Float], Shape)
     if isCausal {
-      return constant((0..<rows).flatMap { row in (0..<keys).map { $0 <= row } }, [rows, keys])
-    }
-    guard case .value(let mask) = call.operand("attn_mask") else { return nil }
-    let spec = rewriter.spec(mask)
-    if spec.dataType == .bool {
+      numbers = added((0..<rows).flatMap { row in (0..<keys).map { $0 <= row } })
+      sizes = [rows, keys]
+    } else {
+      guard case .value(let mask) = call.operand("attn_mask") else { return nil }
+      sizes = rewriter.spec(mask).shape
+      let isBool = rewriter.spec(mask).dataType == .bool
       guard let tensor = rewriter.constants[mask] else {
-        throw rewriter.error(call, "its mask is computed as bool, which cannot be added")
+        if isBool { throw rewriter.error(call, "its mask is computed as bool, which cannot be added") }
+        let shape = Shape([Int](repeating: 1, count: rank - sizes.rank) + sizes.dimensions)
+        return (try rewriter.viewed(mask, shape, call), nil)
       }
-      return constant(tensor.withUnsafeBytes { bytes in bytes.map { $0 != 0 } }, spec.shape)
+      numbers =
+        isBool ? added(tensor.withUnsafeBytes { bytes in bytes.map { $0 != 0 } }) : tensor.elements(as: Float.self)
     }
-    let shape = Shape([Int](repeating: 1, count: rank - spec.shape.rank) + spec.shape.dimensions)
-    return try rewriter.viewed(mask, shape, call)
+    let shape = Shape([Int](repeating: 1, count: rank - sizes.rank) + sizes.dimensions)
+    let width = shape[rank - 1]
+    var seen = [Float](repeating: 1, count: numbers.count / width)
+    for row in seen.indices where numbers[row * width..<(row + 1) * width].allSatisfy({ $0 == -.infinity }) {
+      seen[row] = 0
+      for column in 0..<width { numbers[row * width + column] = 0 }
+    }
+    let mask = rewriter.addConstant(call.name + "_mask", Tensor(numbers, shape: shape))
+    guard seen.contains(0) else { return (mask, nil) }
+    let factors = Tensor(seen, shape: Shape(shape.dimensions.dropLast() + [1]))
+    return (mask, rewriter.addConstant(call.name + "_seen", factors))
   }
 }

@@ -131,6 +131,8 @@ extension PlanWriter {
       try file.write([UInt8](repeating: 0, count: base + segment.offset - file.byteCount))
       try content.write(to: file)
     }
+    // The last segment is as large as its table says, too.
+    try file.write([UInt8](repeating: 0, count: base + end - file.byteCount))
     try file.commit()
     return PTEReport(
       delegates: delegates.map(\.count), portable: portable, byteCount: file.byteCount,
