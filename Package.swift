@@ -109,7 +109,11 @@ let package = Package(
     tests("ProgramFormatTests", of: ["TensorCore", "Operators", "ProgramFormat"]),
     tests("LoweringTests", of: ["PipelineTesting", "NN", "Swiftlet", "SwiftletTools"]),
     tests(
-      "ExecuTorchFormatTests", of: ["TensorCore", "Operators", "GraphIR", "Lowering", "ExecuTorchFormat", "Swiftlet"]),
+      "ExecuTorchFormatTests",
+      of: [
+        "TensorCore", "Operators", "GraphIR", "Lowering", "ExecuTorchFormat", "Quantization", "XNNPACKBackend",
+        "Swiftlet",
+      ]),
     tests("XNNPACKBackendTests", of: ["PipelineTesting", "TensorCore", "XNNPACKBackend", "Swiftlet"]),
     tests("RuntimeTests", of: ["PipelineTesting", "NN", "Runtime", "Swiftlet"]),
     tests("VisionTests", of: ["TensorCore", "Vision"]),

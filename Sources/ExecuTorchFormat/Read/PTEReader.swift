@@ -75,9 +75,7 @@ private struct PlanReader {
       case .kernel(let index, _):
         guard plan.operators.indices.contains(index) else { throw error("instruction", "calls operator \(index)") }
         let kernel = plan.operators[index]
-        if EdgeOperator.byKernel[kernel] == nil, kernel != PlanReader.convolution, kernel != PlanReader.squeeze {
-          missing.insert(kernel.qualified)
-        }
+        if KernelRow.byKernel[kernel] == nil { missing.insert(kernel.qualified) }
       case .delegate(let index, _):
         guard plan.delegates.indices.contains(index) else { throw error("instruction", "calls delegate \(index)") }
         let id = plan.delegates[index].id
@@ -166,75 +164,41 @@ private struct PlanReader {
 
   // MARK: Instructions
 
-  private static let convolution = ExecutionPlan.Operator(name: "aten::convolution", overload: "out")
-
   private mutating func readKernel(
     _ kernel: ExecutionPlan.Operator, _ arguments: [Int], _ position: Int
   ) throws(FormatError) {
     let place = "instruction \(position) (\(kernel.qualified))"
-    if kernel == PlanReader.convolution { return try readConvolution(arguments, place) }
-    if kernel == PlanReader.squeeze { return try readSqueeze(arguments, place) }
-    guard let edge = EdgeOperator.byKernel[kernel] else { return }
-    var op = edge.op
-    let count = edge.parameters.count
-    guard arguments.count >= count + edge.resultCount else {
-      throw error(place, "has \(arguments.count) arguments; \(count + edge.resultCount) are needed")
+    guard let row = KernelRow.byKernel[kernel] else { return }
+    let count = row.parameters.count
+    guard arguments.count > count else {
+      throw error(place, "has \(arguments.count) arguments; \(count + 1) are needed")
     }
     var operands: [(String, Operand)] = []
-    for (parameter, index) in zip(edge.parameters, arguments) {
-      guard case .named(let name) = parameter else { continue }
-      // A parameter that the operator here leaves out must have its neutral value, which is for it to check.
-      guard let known = op.schema.parameter(named: name) else { continue }
-      let operand = try argument(index, known.kind, place)
-      if operand == .attribute(.none), known.kind == .optionalTensor || known.defaultValue != nil { continue }
-      operands.append((name, operand))
-    }
-    if op == .batchNorm { operands.append(("training", .bool(false))) }
-    if op == .clone, case .value(let input)? = operands.first?.1 {
-      // The copying kernels convert to the type of their result.
-      let dataType = try tensorValue(arguments[count], place).spec.dataType
-      if dataType != builder.spec(input).dataType {
-        op = .toDtype
-        operands = [operands[0], ("dtype", .attribute(.dataType(dataType)))]
+    for (parameter, index) in zip(row.parameters, arguments) {
+      switch parameter {
+      case .derived: continue
+      case .fixed(let name, let attribute):
+        guard row.adapt != nil else { continue }
+        operands.append(
+          (name, try argument(index, attribute == .bool(false) || attribute == .bool(true) ? .bool : .int, place)))
+      case .named(let name), .optionalTensors(let name):
+        // A parameter that the operator here leaves out must have its neutral value, which is for it to check.
+        guard let known = row.operators[0].schema.parameter(named: name) else { continue }
+        let operand = try argument(index, known.kind, place)
+        if operand == .attribute(.none), known.kind == .optionalTensor || known.defaultValue != nil { continue }
+        operands.append((name, operand))
       }
     }
-    let name = op.functionName
-    try define(arguments[count], try builder.emit(op, name: name, operands, place), place)
-  }
-
-  private static let squeeze = ExecutionPlan.Operator(name: "aten::squeeze_copy", overload: "dims_out")
-
-  /// `aten::squeeze_copy.dims_out(self, dims)`: the sizes of the result say which are left.
-  private mutating func readSqueeze(_ arguments: [Int], _ place: String) throws(FormatError) {
-    guard arguments.count >= 3 else { throw error(place, "has \(arguments.count) arguments; 3 are needed") }
-    let sizes = try tensorValue(arguments[2], place).spec.shape.dimensions
-    let result = try builder.emit(
-      .view, name: "squeeze",
-      [("self", .value(try operand(arguments[0], place))), ("size", .ints(sizes))], place)
-    try define(arguments[2], result, place)
-  }
-
-  /// `aten::convolution.out(input, weight, bias, stride, padding, dilation, transposed, output_padding, groups)`.
-  private mutating func readConvolution(_ arguments: [Int], _ place: String) throws(FormatError) {
-    guard arguments.count >= 10 else { throw error(place, "has \(arguments.count) arguments; 10 are needed") }
-    var operands: [(String, Operand)] = []
-    let names = ["input", "weight", "bias", "stride", "padding", "dilation", "transposed", "output_padding", "groups"]
-    for (name, index) in zip(names, arguments) {
-      let kind: Schema.Kind = name == "transposed" ? .bool : .int
-      let operand = try argument(index, kind, place)
-      if operand != .attribute(.none) { operands.append((name, operand)) }
+    var reading = KernelRow.Reading(
+      op: row.operators[0], arguments: operands, result: try tensorValue(arguments[count], place).spec,
+      input: operands.lazy.flatMap(\.1.valueIDs).first.map(builder.spec))
+    row.adapt?(&reading)
+    let known = reading.arguments.filter { reading.op.schema.parameter(named: $0.0) != nil }
+    let results = try builder.emitAll(reading.op, name: reading.op.functionName, known, place)
+    guard arguments.count >= count + results.count else {
+      throw error(place, "has \(arguments.count) arguments; \(count + results.count) are needed")
     }
-    let isTransposed = operands.contains { $0.0 == "transposed" && $0.1 == .bool(true) }
-    guard case .value(let weight)? = operands.first(where: { $0.0 == "weight" })?.1 else {
-      throw error(place, "has no weight")
-    }
-    operands.removeAll { $0.0 == "transposed" || (!isTransposed && $0.0 == "output_padding") }
-    let op: Operator =
-      isTransposed
-      ? .convTranspose2d
-      : builder.spec(weight).shape.rank == 3 ? .conv1d : .conv2d
-    let result = try builder.emit(op, name: "convolution", operands, place)
-    try define(arguments[9], result, place)
+    for (index, id) in zip(arguments.dropFirst(count), results) { try define(index, id, place) }
   }
 
   private mutating func readDelegate(

@@ -50,7 +50,13 @@ struct XNNGraphReader {
         ? Held(real: argument, isImage: isImage)
         : Held(real: try dequantized(argument, value), integers: argument, isImage: isImage)
     }
-    for node in graph.nodes { try read(node) }
+    for node in graph.nodes {
+      guard let row = DelegateRow.byKind[node.kind] else {
+        let reason = DelegateRow.unread[node.kind] ?? "which is not there"
+        throw error("needs \(node.kind.schemaName): \(reason)")
+      }
+      try row.read(&self, node)
+    }
     var results: [ValueID] = []
     for (id, isImage) in zip(try inExternalOrder(graph.outputs), areImages.dropFirst(arguments.count)) {
       let real = try real(id, asImage: isImage)
@@ -97,9 +103,8 @@ struct XNNGraphReader {
     }
     guard known.isImage != asImage else { return known.real }
     guard value.dimensions.count == 4 else { throw error("value \(id) is no image: it is \(value.dimensions)") }
-    return try builder.emit(
-      .permute, name: "permute",
-      [("self", .value(known.real)), ("dims", .ints(asImage ? [0, 3, 1, 2] : [0, 2, 3, 1]))], place)
+    return try emit(
+      .permute, [("self", .value(known.real)), ("dims", .ints(asImage ? [0, 3, 1, 2] : [0, 2, 3, 1]))])
   }
 
   private mutating func constantReal(_ value: XNNGraph.Value, asImage: Bool) throws(FormatError) -> ValueID {
@@ -152,15 +157,11 @@ struct XNNGraphReader {
   }
 
   private func quantized(_ real: ValueID, _ value: XNNGraph.Value) throws(FormatError) -> ValueID {
-    try builder.emit(
-      .quantizePerTensor, name: "quantize_per_tensor",
-      [("input", .value(real))] + perTensor(value), place)
+    try emit(.quantizePerTensor, [("input", .value(real))] + perTensor(value))
   }
 
   private func dequantized(_ integers: ValueID, _ value: XNNGraph.Value) throws(FormatError) -> ValueID {
-    try builder.emit(
-      .dequantizePerTensor, name: "dequantize_per_tensor",
-      [("input", .value(integers))] + perTensor(value), place)
+    try emit(.dequantizePerTensor, [("input", .value(integers))] + perTensor(value))
   }
 
   /// Parameters chosen at run time: a pair for each row, as the delegate has it, or (images) for the one image.
@@ -174,11 +175,10 @@ struct XNNGraphReader {
       let chosen = try builder.emitAll(
         .chooseQParamsPerToken, name: "getitem", [input, range[2]], place)
       let parameters: [(String, Operand)] = [("scales", .value(chosen[0])), ("zero_points", .value(chosen[1]))]
-      let integers = try builder.emit(
-        .quantizePerToken, name: "quantize_per_token", [input] + parameters + range, place)
-      return try builder.emit(
-        .dequantizePerToken, name: "dequantize_per_token",
-        [("input", .value(integers))] + parameters + range + [("output_dtype", .attribute(.dataType(.float32)))], place)
+      let integers = try emit(.quantizePerToken, [input] + parameters + range)
+      return try emit(
+        .dequantizePerToken,
+        [("input", .value(integers))] + parameters + range + [("output_dtype", .attribute(.dataType(.float32)))])
     }
     guard nonBatch == value.dimensions.count - 1, value.dimensions.first == 1 else {
       throw error(
@@ -188,11 +188,43 @@ struct XNNGraphReader {
       .chooseQParams, name: "getitem",
       [input, range[0], range[1], ("eps", .float(0x1p-23)), range[2]], place)
     let parameters: [(String, Operand)] = [("scale", .value(chosen[0])), ("zero_point", .value(chosen[1]))]
-    let integers = try builder.emit(
-      .quantizePerTensorTensor, name: "quantize_per_tensor", [input] + parameters + range, place)
-    return try builder.emit(
-      .dequantizePerTensorTensor, name: "dequantize_per_tensor",
-      [("input", .value(integers))] + parameters + range, place)
+    let integers = try emit(.quantizePerTensorTensor, [input] + parameters + range)
+    return try emit(.dequantizePerTensorTensor, [("input", .value(integers))] + parameters + range)
+  }
+
+  // MARK: Nodes
+
+  func emit(_ op: Operator, _ arguments: [(String, Operand)]) throws(FormatError) -> ValueID {
+    try builder.emit(op, name: op.functionName, arguments, place)
+  }
+
+  /// A node's result, after the bounds that its kind takes.
+  mutating func finish(
+    _ node: XNNGraph.Node, _ output: Int, _ real: ValueID, isImage: Bool
+  ) throws(FormatError) {
+    let bounds = node.bounds
+    guard bounds.low <= bounds.high else { throw error("its bounds are \(bounds.low) and \(bounds.high)") }
+    var result = real
+    switch bounds {
+    case (-.infinity, .infinity): break
+    case (0, .infinity): result = try emit(.relu, [("self", .value(real))])
+    default:
+      var arguments: [(String, Operand)] = [("self", .value(real))]
+      if bounds.low.isFinite { arguments.append(("min", .float(Double(bounds.low)))) }
+      if bounds.high.isFinite { arguments.append(("max", .float(Double(bounds.high)))) }
+      result = try emit(.clamp, arguments)
+    }
+    try define(output, result, isImage: isImage)
+  }
+
+  func refuseFlags(_ node: XNNGraph.Node, _ field: Int, allowed: Int = 0) throws(FormatError) -> Int {
+    let flags = try node.table.uint(field)
+    guard flags & ~allowed == 0 else { throw error("\(node.kind.schemaName) has flags \(flags), which cannot be read") }
+    return flags
+  }
+
+  func padded(_ value: ValueID, _ pads: [Int], fill: Double = 0) throws(FormatError) -> ValueID {
+    try emit(.constantPadNd, [("self", .value(value)), ("pad", .ints(pads)), ("value", .float(fill))])
   }
 
   // MARK: Constants
@@ -261,13 +293,13 @@ struct XNNGraphReader {
       throw error("'\(name)' has \(scales.shape.elementCount) scales for \(tensor.shape[axis]) channels")
     }
     let dataType = tensor.dataType
-    return try builder.emit(
-      .dequantizePerChannel, name: "dequantize_per_channel",
+    return try emit(
+      .dequantizePerChannel,
       [
         ("input", .value(id)), ("scales", .value(builder.addConstant(name + "_scale", scales))),
         ("zero_points", .attribute(.none)), ("axis", .int(axis)),
         ("quant_min", .int(dataType == .int8 ? -127 : Int(Int32.min))),
         ("quant_max", .int(dataType == .int8 ? 127 : Int(Int32.max))), ("dtype", .attribute(.dataType(dataType))),
-      ], place)
+      ])
   }
 }

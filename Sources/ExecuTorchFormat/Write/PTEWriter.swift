@@ -105,7 +105,7 @@ extension PlanWriter {
     }
     var flat = FlatBufferBuilder()
     let memory = planMemory()
-    let plan = self.plan(&flat, memory)
+    let plan = try self.plan(&flat, memory)
     let tables = segments.map { flat.table([.int(0, UInt64($0.offset)), .int(1, UInt64($0.size))]) }
     let named = extra.indices.map { index in
       let key = flat.string(extra[index].key)
@@ -131,6 +131,8 @@ extension PlanWriter {
       try file.write([UInt8](repeating: 0, count: base + segment.offset - file.byteCount))
       try content.write(to: file)
     }
+    // The last segment is as large as its table says, too.
+    try file.write([UInt8](repeating: 0, count: base + end - file.byteCount))
     try file.commit()
     return PTEReport(
       delegates: delegates.map(\.count), portable: portable, byteCount: file.byteCount,

@@ -67,67 +67,50 @@ struct PlanValues {
 
   /// The arguments of a kernel in its order, then its results, and these again as what the call returns.
   mutating func arguments(
-    _ edge: EdgeOperator, _ node: Node, _ call: OperatorCall, _ flat: inout FlatBufferBuilder
-  ) -> [Int32] {
+    _ row: KernelRow, _ node: Node, _ call: OperatorCall, _ flat: inout FlatBufferBuilder
+  ) throws(OperatorError) -> [Int32] {
     var indices: [Int32] = []
-    for parameter in edge.parameters {
+    for parameter in row.parameters {
       switch parameter {
-      case .fixed(let attribute): indices.append(index(of: attribute, &flat))
+      case .fixed(_, let attribute): indices.append(index(of: attribute, &flat))
+      case .derived(let value): indices.append(index(of: try value(call), &flat))
+      case .optionalTensors(let name):
+        indices.append(list((node.operand(name)?.valueIDs ?? []).map { index(of: $0, &flat) }, kind: 11, &flat))
       case .named(let name):
         switch node.operand(name) {
         case .value(let id): indices.append(index(of: id, &flat))
-        case .values(let ids): indices.append(list(ids, &flat))
-        case .attribute, nil:
-          let kind = call.schema.parameter(named: name)?.kind
-          indices.append(index(of: adjusted((try? call.attribute(name)) ?? .none, kind), &flat))
+        case .values(let ids): indices.append(list(ids.map { index(of: $0, &flat) }, &flat))
+        case .attribute, nil: indices.append(index(of: adjusted(call, name), &flat))
         }
       }
     }
-    var results = [index(of: node.output, &flat)]
-    while results.count < edge.resultCount {
-      // Results that nothing reads still need a place: statistics of a normalization, indices of a maximum.
-      results.append(unread(edge, node, &flat))
+    var results = node.outputs.map { index(of: $0, &flat) }
+    // Results that nothing reads still need a place.
+    for spec in try row.unread(call) {
+      unreadByteCount = max(unreadByteCount, spec.byteCount)
+      let place = tensor(spec, constant: nil, offset: unreadOffset, isBound: !varying[node.output].isEmpty, &flat)
+      results.append(append(5, place, &flat))
     }
-    return indices + results + results.suffix(results.count == 1 ? 1 : 0)
-      + (results.count > 1 ? [list(results, &flat)] : [])
+    return indices + results + (results.count > 1 ? [list(results, &flat)] : results)
   }
 
-  /// A number that the kernel takes as a real is written as one.
-  private func adjusted(_ attribute: Attribute, _ kind: Schema.Kind?) -> Attribute {
-    if case .int(let value) = attribute, kind == .float || kind == .optionalFloat { return .float(Double(value)) }
-    return attribute
-  }
-
-  private mutating func unread(
-    _ edge: EdgeOperator, _ node: Node, _ flat: inout FlatBufferBuilder
-  ) -> Int32 {
-    let input = program.graph.spec(node.inputs[0])
-    let spec: TensorSpec
-    if edge.op == .layerNorm {
-      let normalized = (node.operand("normalized_shape").flatMap(PlanValues.integers) ?? []).count
-      let outer = input.shape.dimensions.dropLast(normalized)
-      spec = TensorSpec(.float32, Shape(outer + [Int](repeating: 1, count: normalized)))
-    } else if edge.op == .maxPool2d {
-      spec = TensorSpec(.int64, program.graph.spec(node.output).shape)
-    } else {
-      spec = TensorSpec(.float32, [0])
+  /// A number that the kernel takes as a real is written as one; as an integer where it computes integers.
+  private func adjusted(_ call: OperatorCall, _ name: String) -> Attribute {
+    let attribute = (try? call.attribute(name)) ?? .none
+    let kind = call.schema.parameter(named: name)?.kind
+    guard kind == .float || kind == .optionalFloat else { return attribute }
+    let isInteger = call.inputs.first.map { !$0.dataType.isFloatingPoint } ?? false
+    switch attribute {
+    case .int(let value) where !isInteger: return .float(Double(value))
+    case .float(let value) where isInteger && call.outputs[0].dataType == call.inputs[0].dataType:
+      return Int(exactly: value).map { .int($0) } ?? attribute
+    default: return attribute
     }
-    unreadByteCount = max(unreadByteCount, spec.byteCount)
-    return append(
-      5, tensor(spec, constant: nil, offset: unreadOffset, isBound: !varying[node.output].isEmpty, &flat), &flat)
   }
 
-  private static func integers(_ operand: Operand) -> [Int]? {
-    if case .attribute(.ints(let values)) = operand { values } else { nil }
-  }
-
-  private mutating func list(_ ids: [ValueID], _ flat: inout FlatBufferBuilder) -> Int32 {
-    list(ids.map { index(of: $0, &flat) }, &flat)
-  }
-
-  private mutating func list(_ indices: [Int32], _ flat: inout FlatBufferBuilder) -> Int32 {
+  private mutating func list(_ indices: [Int32], kind: UInt8 = 10, _ flat: inout FlatBufferBuilder) -> Int32 {
     let items = flat.vector(indices)
-    return append(10, flat.table([.reference(0, items)]), &flat)
+    return append(kind, flat.table([.reference(0, items)]), &flat)
   }
 
   private mutating func index(of attribute: Attribute, _ flat: inout FlatBufferBuilder) -> Int32 {

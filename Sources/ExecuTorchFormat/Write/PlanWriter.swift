@@ -9,7 +9,7 @@ struct PlanWriter {
   /// An instruction of the plan, by the graph's values.
   private enum Call {
     case delegate(index: Int, arguments: [ValueID])
-    case kernel(EdgeOperator, Node, OperatorCall)
+    case kernel(KernelRow, Node, OperatorCall)
 
     /// What must be in memory while it runs.
     var values: [ValueID] {
@@ -77,8 +77,8 @@ struct PlanWriter {
     let outputs = steps.flatMap(\.node.outputs).filter(read.contains)
     var writer = XNNGraphWriter(program, tensors, inputs: inputs, outputs: outputs, varying: varying)
     for step in steps {
-      guard let rule = XNNNodeTable.byOperator[step.node.op] else { continue }
-      do { try rule.write(&writer, step.node, step.call) } catch { throw GraphError(error, program: program.name) }
+      guard let row = DelegateRow.byOperator[step.node.op] else { continue }
+      do { try row.write(&writer, step.node, step.call) } catch { throw GraphError(error, program: program.name) }
     }
     calls.append(.delegate(index: delegates.count, arguments: inputs + outputs))
     delegates.append(steps)
@@ -95,22 +95,22 @@ struct PlanWriter {
 
   // MARK: Kernels
 
-  private static let operatorNames: [Operator: Operator] = [.fusedView: .view, .fusedExpand: .expand]
-
   private mutating func addKernel(_ step: Schedule.Step) throws(GraphError) {
-    let name = PlanWriter.operatorNames[step.node.op] ?? step.node.op
-    guard let edge = EdgeOperator.byOperator[name] else {
-      throw GraphError(
+    func refused(_ reason: String) -> GraphError {
+      GraphError(
         program: program.name, node: step.node.name, operatorName: step.node.op.name,
-        reason: "ExecuTorch has neither a delegated nor a portable operator for it (\(step.reason ?? "a view"))")
+        reason: "\(reason) (\(step.reason ?? "a view"))")
     }
-    for id in step.node.inputs + step.node.outputs where program.graph.spec(id).dimOrder != .contiguous {
-      throw GraphError(
-        program: program.name, node: step.node.name, operatorName: step.node.op.name,
-        reason: "'\(program.graph[id].name)' is channels last, which ExecuTorch's portable kernel does not take")
+    guard let row = KernelRow.byOperator[step.node.op] else {
+      throw refused("ExecuTorch has neither a delegated nor a portable operator for it")
     }
-    portable.append(.init(node: step.node.name, kernel: edge.kernel.qualified, reason: step.reason ?? "it is a view"))
-    calls.append(.kernel(edge, step.node, step.call))
+    for id in step.node.inputs + step.node.outputs where program.graph.spec(id).quantization != nil {
+      guard step.node.op.has(.movesElements) else {
+        throw refused("'\(program.graph[id].name)' is int8, which ExecuTorch's kernel takes for integers")
+      }
+    }
+    portable.append(.init(node: step.node.name, kernel: row.kernel.qualified, reason: step.reason ?? "it is a view"))
+    calls.append(.kernel(row, step.node, step.call))
   }
 
   private var constantNumbers: [ValueID: Int] = [:]
@@ -154,7 +154,7 @@ struct PlanWriter {
 
   func plan(
     _ flat: inout FlatBufferBuilder, _ memory: (offsets: [ValueID: Int], size: Int, lowerBound: Int)
-  ) -> FlatBufferBuilder.Reference {
+  ) throws(GraphError) -> FlatBufferBuilder.Reference {
     var values = PlanValues(program, constantNumbers, memory.offsets, byteCount: memory.size, varying: varying)
     let inputs = program.userInputs.map { values.index(of: $0, &flat) }
     var operators: [ExecutionPlan.Operator] = []
@@ -166,10 +166,12 @@ struct PlanWriter {
       case .delegate(let index, let ids):
         arguments = ids.map { values.index(of: $0, &flat) }
         (kind, target) = (2, index)
-      case .kernel(let edge, let node, let operatorCall):
-        arguments = values.arguments(edge, node, operatorCall, &flat)
-        if !operators.contains(edge.kernel) { operators.append(edge.kernel) }
-        (kind, target) = (1, operators.firstIndex(of: edge.kernel)!)
+      case .kernel(let row, let node, let operatorCall):
+        do { arguments = try values.arguments(row, node, operatorCall, &flat) } catch {
+          throw GraphError(error, program: program.name)
+        }
+        if !operators.contains(row.kernel) { operators.append(row.kernel) }
+        (kind, target) = (1, operators.firstIndex(of: row.kernel)!)
       }
       let list = flat.vector(arguments)
       let body = flat.table([.int(0, Int32(target)), .reference(1, list)])

@@ -22,7 +22,7 @@ struct VaryingSizes {
       if !varying.isEmpty { dimensions[id] = varying }
     }
     for (a, b) in zip(bound.graph.nodes, other.graph.nodes) where a.arguments != b.arguments {
-      let isView = VaryingSizes.views.contains(a.op) && self[a.output].count == 1
+      let isView = a.op == .fusedView && self[a.output].count == 1
       // A window as large as the image has no size of its own in the file.
       guard isView || a.op == .fusedAvgPool2d && isGlobal(a, bound) && isGlobal(b, other) else {
         throw GraphError(
@@ -32,8 +32,6 @@ struct VaryingSizes {
       }
     }
   }
-
-  private static let views: Set<Operator> = [.fusedView, .view, .reshape]
 
   subscript(_ id: ValueID) -> Set<Int> { dimensions[id] ?? [] }
 
@@ -47,10 +45,10 @@ struct VaryingSizes {
   /// The program with −1 in the place of the size that varies in each view, which is what follows from the others.
   func opened(_ program: ExportedProgram) -> ExportedProgram {
     var result = program
-    for index in program.graph.nodes.indices where VaryingSizes.views.contains(program.graph.nodes[index].op) {
+    for index in program.graph.nodes.indices where program.graph.nodes[index].op == .fusedView {
       let arguments = program.graph.nodes[index].arguments
       guard let varying = self[program.graph.nodes[index].output].first,
-        let position = arguments.firstIndex(where: { ["size", "shape"].contains($0.name) }),
+        let position = arguments.firstIndex(where: { $0.name == "size" }),
         case .attribute(.ints(var sizes)) = arguments[position].operand
       else { continue }
       sizes[varying] = -1

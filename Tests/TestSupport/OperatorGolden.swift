@@ -3,16 +3,16 @@ import Operators
 import TensorCore
 
 /// One call of Tests/Golden/operators and PyTorch's answer.
-struct OpCase: Sendable, CustomStringConvertible {
-  let number: Int
-  let operatorName: String
-  let arguments: CallArguments
-  let inputs: [Tensor]
-  let expected: [Tensor]
-  let relativeTolerance: Double
-  let absoluteTolerance: Double
+public struct OpCase: Sendable, CustomStringConvertible {
+  public let number: Int
+  public let operatorName: String
+  public let arguments: CallArguments
+  public let inputs: [Tensor]
+  public let expected: [Tensor]
+  public let relativeTolerance: Double
+  public let absoluteTolerance: Double
 
-  var description: String {
+  public var description: String {
     let rest = arguments.compactMap { name, argument in
       if case .attribute(let value) = argument { "\(name)=\(value)" } else { nil }
     }
@@ -21,7 +21,7 @@ struct OpCase: Sendable, CustomStringConvertible {
   }
 
   /// The call, with the tensors from number `firstConstant` on as constants.
-  func call(firstConstant: Int = .max) throws -> (Operator, OperatorCall) {
+  public func call(firstConstant: Int = .max) throws -> (Operator, OperatorCall) {
     guard let op = OperatorSet.standard[operatorName] else { throw GoldenError("no operator \(operatorName)") }
     let call = OperatorCall(
       op: op, node: "case\(number)", arguments: arguments, inputs: inputs.map(\.spec),
@@ -35,16 +35,13 @@ struct GoldenError: Error, CustomStringConvertible {
   init(_ description: String) { self.description = description }
 }
 
-enum OperatorGolden {
-  static let cases: Result<[OpCase], any Error> = Result { try load() }
-
-  private static let folder = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
-    .appendingPathComponent("Golden/operators")
+public enum OperatorGolden {
+  public static let cases: Result<[OpCase], any Error> = Result { try load() }
 
   private static func load() throws -> [OpCase] {
     let file = try JSONDecoder().decode(
-      File.self, from: Data(contentsOf: folder.appendingPathComponent("operators.json")))
-    let storage = try Storage(mapping: folder.appendingPathComponent("operators.bin").path)
+      File.self, from: Data(contentsOf: URL(fileURLWithPath: goldenPath("operators", "operators.json"))))
+    let storage = try Storage(mapping: goldenPath("operators", "operators.bin"))
     return try file.cases.enumerated().map { number, entry in
       OpCase(
         number: number, operatorName: entry.operator,

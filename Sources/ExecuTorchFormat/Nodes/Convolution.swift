@@ -1,0 +1,294 @@
+import GraphIR
+import Operators
+import TensorCore
+import TorchFormats
+
+extension DelegateRow {
+  static let convolutions: [DelegateRow] = [
+    DelegateRow([.conv2d, .depthwiseConv2d], [.fusedConv2d, .fusedDynamicConv2d]) { call throws(OperatorError) in
+      if call.op.has(.dynamic) {
+        let (input, groups) = (try call.spec("input").shape, try call.int("groups"))
+        guard input[0] == 1 else { return "the delegate chooses parameters for each image" }
+        guard groups == 1 || groups != input[1] else {
+          return "the delegate has no depthwise convolution of this kind"
+        }
+        guard try call.spec("weight").quantization?.isPerChannel ?? false, try call.string("rule") == "affine" else {
+          return "the delegate takes weights with a scale per channel, and affine inputs only"
+        }
+      }
+      return try constantLayer(call)
+    } write: { writer, node, call throws(OperatorError) in
+      let sizes = XNNGraphWriter.memorySizes(call.inputs[0])
+      let input = try writer.layerInput(node, call, sizes, nonBatch: sizes.count - 1)
+      guard let weight = try call.constant("weight"), let weightID = node.value("weight") else {
+        throw call.error("has no weight")
+      }
+      let (shape, groups, channels) = (weight.shape, try call.int("groups"), try call.spec("input").shape[1])
+      let isDepthwise = groups > 1 && groups == channels
+      let filter =
+        isDepthwise
+        ? writer.addConstant(weight.channelsInnermost(), sizes: [1, shape[2], shape[3], shape[0]], axis: 3)
+        : writer.id(weightID)
+      let (bias, output) = (try writer.bias(node, call), writer.id(node.output))
+      let window = try FileWindow(call, kernel: (shape[2], shape[3]))
+      writer.addNode(
+        isDepthwise ? .depthwiseConv2d : .conv2d,
+        window.fields + [
+          .int(10, UInt32(channels / groups)), .int(11, UInt32(shape[0] / groups)), .int(12, UInt32(groups)),
+          .int(15, input), .int(16, filter), .int(17, bias), .int(18, output),
+        ], bounds: try call.realBounds())
+    } read: { reader, node throws(FormatError) in
+      try readConvolution(&reader, node)
+    },
+    transposedConvolution,
+  ]
+
+  private static func readConvolution(_ reader: inout XNNGraphReader, _ node: XNNGraph.Node) throws(FormatError) {
+    let t = node.table
+    _ = try reader.refuseFlags(node, 19)
+    let window = try FileWindow(t)
+    let (input, output, groups) = (try t.uint(15), try t.uint(18), try t.uint(12))
+    let filter = try reader.value(try t.uint(16))
+    guard filter.constant > 0, filter.dimensions.count == 4 else {
+      throw reader.error("a filter is not a 4-D constant")
+    }
+    let sizes = filter.dimensions
+    var tensor: Tensor
+    if node.kind == .depthwiseConv2d {
+      // (1, H, W, channels): as an image of those channels, row-major is (channels, 1, H, W).
+      guard sizes[0] == 1 else { throw reader.error("a depthwise filter is \(sizes)") }
+      tensor = try reader.data(filter, Shape([1, sizes[3], sizes[1], sizes[2]]), dimOrder: .channelsLast)
+      try reader.charge(tensor)
+      tensor = tensor.rowMajor().reinterpreted(
+        as: TensorSpec(tensor.dataType, Shape([sizes[3], 1, sizes[1], sizes[2]])))
+    } else {
+      tensor = try reader.data(filter, Shape([sizes[0], sizes[3], sizes[1], sizes[2]]), dimOrder: .channelsLast)
+    }
+    let channels = tensor.shape[0]
+    var image = try reader.real(input, asImage: true)
+    let pads = window.padding
+    let isSymmetric = pads[0] == pads[2] && pads[1] == pads[3]
+    if !isSymmetric { image = try reader.padded(image, [pads[3], pads[1], pads[0], pads[2]]) }
+    let result = try reader.emit(
+      .conv2d,
+      [("input", .value(image)), ("weight", .value(try reader.parameter(filter, tensor, name: "weight")))]
+        + reader.bias(try t.uint(17), channels: channels) + [
+          ("stride", .ints(window.stride)), ("padding", .ints(isSymmetric ? [pads[0], pads[3]] : [0, 0])),
+          ("dilation", .ints(window.dilation)), ("groups", .int(groups)),
+        ])
+    try reader.finish(node, output, result, isImage: true)
+  }
+
+  /// Its filter is channels last (O, I / groups, H, W), as the rewriting makes it, not ATen's.
+  private static let transposedConvolution = DelegateRow([.convTranspose2d], [.convTranspose2d]) {
+    call throws(OperatorError) in
+    guard try call.spec("weight").dimOrder == .channelsLast else { return "its filter is not in the delegate's order" }
+    return try constantLayer(call)
+  } write: { writer, node, call throws(OperatorError) in
+    guard let weight = node.value("weight"), let inputID = node.value("input") else {
+      throw call.error("has no weight")
+    }
+    let (shape, groups) = (try call.spec("weight").shape, try call.int("groups"))
+    let extra = try call.pair("output_padding")
+    let (input, filter) = (writer.id(inputID), writer.id(weight))
+    let (bias, output) = (try writer.bias(node, call), writer.id(node.output))
+    let numbers = [shape[1], shape[0] / groups, groups, extra.height, extra.width]
+    writer.addNode(
+      .convTranspose2d,
+      try FileWindow(call, kernel: (shape[2], shape[3])).fields
+        + numbers.enumerated().map { .int(10 + $0, UInt32($1)) } + [
+          .int(15, input), .int(16, filter), .int(17, bias), .int(18, output),
+        ])
+  } read: { reader, node throws(FormatError) in
+    let t = node.table
+    _ = try reader.refuseFlags(node, 19)
+    let window = try FileWindow(t)
+    let pads = window.padding
+    guard pads[0] == pads[2], pads[1] == pads[3] else {
+      throw reader.error("a transposed convolution has uneven padding")
+    }
+    let (groups, output) = (try t.uint(12), try t.uint(18))
+    let filter = try reader.value(try t.uint(16))
+    let sizes = filter.dimensions
+    guard filter.constant > 0, sizes.count == 4, groups > 0, sizes[0] % groups == 0 else {
+      throw reader.error("a transposed convolution's filter is not a 4-D constant of whole groups")
+    }
+    let stored = try reader.data(filter, Shape([sizes[0], sizes[3], sizes[1], sizes[2]]), dimOrder: .channelsLast)
+    try reader.charge(stored)
+    let weight = try reader.parameter(
+      filter, stored.rowMajor().swappingOuterDimensions(groups: groups), name: "weight", axis: 1)
+    let result = try reader.emit(
+      .convTranspose2d,
+      [("input", .value(try reader.real(try t.uint(15), asImage: true))), ("weight", .value(weight))]
+        + reader.bias(try t.uint(17), channels: sizes[0]) + [
+          ("stride", .ints(window.stride)), ("padding", .ints([pads[0], pads[3]])),
+          ("output_padding", .ints([try t.uint(13), try t.uint(14)])), ("groups", .int(groups)),
+          ("dilation", .ints(window.dilation)),
+        ])
+    try reader.finish(node, output, result, isImage: true)
+  }
+}
+
+/// The fields that convolutions and poolings share in the delegate's schema.
+struct FileWindow {
+  /// Top, right, bottom, left.
+  let padding: [Int]
+  let kernel: [Int]
+  let stride: [Int]
+  let dilation: [Int]
+
+  init(_ t: FlatTable) throws(FormatError) {
+    padding = [try t.uint(0), try t.uint(1), try t.uint(2), try t.uint(3)]
+    kernel = [try t.uint(4), try t.uint(5)]
+    stride = [try t.uint(6), try t.uint(7)]
+    dilation = [try t.uint(8), try t.uint(9)]
+  }
+
+  init(_ call: OperatorCall, kernel: (height: Int, width: Int)) throws(OperatorError) {
+    let pads = try call.ints("padding")
+    padding = pads.count == 4 ? pads : [pads[0], pads[pads.count - 1], pads[0], pads[pads.count - 1]]
+    self.kernel = [kernel.height, kernel.width]
+    let stride = try call.pair("stride")
+    self.stride = [stride.height, stride.width]
+    let dilation = call.schema.parameter(named: "dilation") == nil ? (height: 1, width: 1) : try call.pair("dilation")
+    self.dilation = [dilation.height, dilation.width]
+  }
+
+  var fields: [FlatBufferBuilder.Field] {
+    (padding + kernel + stride + dilation).enumerated().map { .int($0, UInt32($1)) }
+  }
+}
+
+extension KernelRow {
+  /// Weights that are computed, and what else is no delegate's.
+  static let convolutions: [KernelRow] = [
+    convolution(.conv2d, isTransposed: false), convolution(.conv1d, isTransposed: false),
+    convolution(.convTranspose2d, isTransposed: true), convolution(.convTranspose1d, isTransposed: true),
+  ]
+
+  private static func convolution(_ op: Operator, isTransposed: Bool) -> KernelRow {
+    .init(
+      "aten::convolution.out", op,
+      parameters: names("input weight bias stride padding dilation") + [.fixed("transposed", .bool(isTransposed))]
+        + [isTransposed ? .named("output_padding") : .fixed("output_padding", .ints([0]))] + names("groups"),
+      adapt: { reading in
+        let isFlat = reading.input?.shape.rank == 3
+        let isTransposed = reading["transposed"] == .bool(true)
+        let plain: Operator = isFlat ? .conv1d : .conv2d
+        reading.op = isTransposed ? (isFlat ? .convTranspose1d : .convTranspose2d) : plain
+      })
+  }
+}
+
+extension RewriteRow {
+  static let convolutions: [RewriteRow] = [
+    RewriteRow([.fusedConv2d], stuffed),
+    RewriteRow([.conv2dPadding, .conv1dPadding], named),
+    RewriteRow([.conv2d, .conv1d, .convTranspose2d, .convTranspose1d], unbatched),
+  ]
+
+  /// A convolution over an input with zeros between its elements is a transposed convolution in the delegate.
+  private static func stuffed(_ rewriter: inout EdgeRewriter, _ call: Call) throws(GraphError) -> [ValueID]? {
+    let weightID = try call.value("weight")
+    guard let pad = rewriter.producer(of: try call.value("input")), pad.op == .fusedPad,
+      let weight = rewriter.constants[weightID]
+    else { return nil }
+    let (interior, pre, post) = try rewriter.read(pad) { call throws(OperatorError) in
+      (try call.ints("interior"), try call.ints("pre"), try call.ints("post"))
+    }
+    guard interior.contains(where: { $0 > 0 }) else { return nil }
+    let (groups, dilation) = try rewriter.read(call) { call throws(OperatorError) in
+      (try call.int("groups"), try call.pair("dilation"))
+    }
+    let shape = weight.shape
+    let reach = [dilation.height * (shape[2] - 1), dilation.width * (shape[3] - 1)]
+    let turned = rewriter.addConstant(rewriter.result.graph[weightID].name + "_turned", weight.turned())
+    var arguments: [(String, Operand)] = [
+      ("input", .value(try pad.value("self"))), ("weight", .value(turned)),
+      ("stride", .ints([interior[2] + 1, interior[3] + 1])),
+      ("padding", .ints([reach[0] - pre[2], reach[1] - pre[3]])),
+      ("output_padding", .ints([post[2] - pre[2], post[3] - pre[3]])), ("groups", .int(groups)),
+      ("dilation", .ints([dilation.height, dilation.width])),
+    ]
+    if case .value(let bias) = call.operand("bias") { arguments.append(("bias", .value(bias))) }
+    // The ATen operator has no bounds, so a clamp takes its place.
+    let result = try rewriter.emit(.convTranspose2d, call, "", arguments, call.output)
+    return [try rewriter.bounded(result, call)]
+  }
+
+  /// Padding by name, in numbers; an odd zero is put to the far side.
+  private static func named(_ rewriter: inout EdgeRewriter, _ call: Call) throws(GraphError) -> [ValueID]? {
+    let input = try call.value("input")
+    let kernel = rewriter.spec(try call.value("weight")).shape.dimensions.dropFirst(2)
+    let (isSame, given) = try rewriter.read(call) { call throws(OperatorError) in
+      (try call.string("padding") == "same", try call.ints("dilation"))
+    }
+    let total = kernel.enumerated().map { index, size in isSame ? given[min(index, given.count - 1)] * (size - 1) : 0 }
+    var plain = call
+    plain.op = call.op == .conv2dPadding ? .conv2d : .conv1d
+    var padding = total.map { $0 / 2 }
+    if total.contains(where: { $0 % 2 == 1 }) {
+      let pads = total.reversed().flatMap { [$0 / 2, $0 - $0 / 2] }
+      var sizes = rewriter.spec(input).shape.dimensions
+      for (index, extra) in total.enumerated() { sizes[sizes.count - total.count + index] += extra }
+      let padded = try rewriter.emit(
+        .constantPadNd, call, "_pad", [("self", .value(input)), ("pad", .ints(pads)), ("value", .float(0))],
+        TensorSpec(.float32, Shape(sizes)))
+      plain.set("input", .value(padded))
+      padding = padding.map { _ in 0 }
+    }
+    plain.set("padding", .ints(padding))
+    return try rewriter.rewrite(plain)
+  }
+
+  /// The kernel takes images in batches.
+  private static func unbatched(_ rewriter: inout EdgeRewriter, _ call: Call) throws(GraphError) -> [ValueID]? {
+    let (input, rank) = (try call.value("input"), rewriter.spec(try call.value("weight")).shape.rank)
+    let shape = rewriter.spec(input).shape
+    guard shape.rank == rank - 1 else { return nil }
+    var batched = call
+    batched.set("input", .value(try rewriter.viewed(input, Shape([1] + shape.dimensions), call)))
+    batched.outputs[0].shape = Shape([1] + call.output.shape.dimensions)
+    return [try rewriter.viewed(rewriter.emit(batched), call.output.shape, call)]
+  }
+}
+
+extension Tensor {
+  /// A depthwise filter (O, 1, H, W), in whatever order, with O innermost in memory.
+  fileprivate func channelsInnermost() -> Tensor {
+    let plain = rowMajor()
+    let image = TensorSpec(dataType, [1, shape[0], shape[2], shape[3]])
+    return plain.reinterpreted(as: image).channelsLast().reinterpreted(
+      as: TensorSpec(dataType, shape, quantization: spec.quantization))
+  }
+
+  /// A channels-last filter (O, I, H, W) with each kernel turned by 180 degrees.
+  fileprivate func turned() -> Tensor {
+    let area = shape[2] * shape[3]
+    return moving(rows: shape[0] * area, of: shape[1]) { row in row / area * area + (area - 1 - row % area) }
+  }
+
+  /// A row-major (O, I / groups, H, W) as (I, O / groups, H, W).
+  fileprivate func swappingOuterDimensions(groups: Int) -> Tensor {
+    let (outputs, inputs) = (shape[0] / groups, shape[1])
+    let target = TensorSpec(dataType, Shape([inputs * groups, outputs, shape[2], shape[3]]))
+    return reinterpreted(as: target).moving(rows: shape[0] * inputs, of: shape[2] * shape[3]) { row in
+      let (group, inner) = (row / (inputs * outputs), row % (inputs * outputs))
+      return (group * outputs + inner % outputs) * inputs + inner / outputs
+    }
+  }
+
+  /// The row of `count` elements that is at `source` in memory, for each row.
+  private func moving(rows: Int, of count: Int, from source: (Int) -> Int) -> Tensor {
+    let size = count * dataType.size
+    return Tensor(unsafeUninitialized: spec) { target in
+      withUnsafeBytes { bytes in
+        for row in 0..<rows {
+          let place = source(row) * size
+          UnsafeMutableRawBufferPointer(rebasing: target[row * size..<(row + 1) * size]).copyBytes(
+            from: bytes[place..<place + size])
+        }
+      }
+    }
+  }
+}
