@@ -78,7 +78,7 @@ let package = Package(
     .target(
       name: "XNNExecutor", dependencies: ["DelegateSchema", "FloatKernels", "Int8Kernels", "Processor", "Threads"],
       path: "CRuntime/XNNExecutor",
-      cSettings: strictC,
+      cSettings: strictC + [.headerSearchPath(".")],
       linkerSettings: [.linkedLibrary("XNNPACK"), .linkedLibrary("pthreadpool"), .linkedLibrary("m")]),
     .systemLibrary(name: "CZlib", path: "Sources/CSystem/zlib"),
     .systemLibrary(name: "CTurboJPEG", path: "Sources/CSystem/turbojpeg"),

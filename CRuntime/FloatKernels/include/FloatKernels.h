@@ -19,6 +19,10 @@ bool f32k_isa_available(enum cpu_isa isa);
 // Of the best build that this processor runs.
 enum cpu_isa f32k_isa(void);
 
+// Whether that build is faster than XNNPACK's on the processors it is for. The builds say
+// so, with the reason.
+bool f32k_is_preferred(void);
+
 // The shape of a convolution as the kernels see it.
 struct f32k_shape {
   size_t groups, outputs, packed_outputs;  // outputs of each; with whole vectors

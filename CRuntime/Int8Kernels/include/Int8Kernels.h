@@ -17,6 +17,11 @@ bool i8k_isa_available(enum cpu_isa isa);
 // Of the best build that this processor runs.
 enum cpu_isa i8k_isa(void);
 
+// Whether that build's convolutions, or its sums, are faster than XNNPACK's on the processors it is for. The builds say
+// so, with the reason.
+enum { I8K_CONVOLUTIONS = 1, I8K_SUMS = 2 };
+bool i8k_is_preferred(unsigned kernels);
+
 // The shape of a convolution as the kernels see it.
 struct i8k_shape {
   size_t groups, outputs;  // outputs of each; depthwise: all in one
