@@ -101,7 +101,7 @@ let package = Package(
     tests("PeakTests", of: ["Peak", "Processor"]),
     tests("Int8KernelsTests", of: ["DelegateSchema", "Int8Kernels", "Processor", "Threads"]),
     tests("FloatKernelsTests", of: ["DelegateSchema", "FloatKernels", "Processor", "Threads"]),
-    tests("XNNPACKBackendTests", of: ["Swiftlet", "XNNPACKBackend"]),
+    tests("XNNPACKBackendTests", of: ["FloatKernels", "Int8Kernels", "Swiftlet", "XNNPACKBackend"]),
     tests("VisionTests", of: ["TensorCore", "Vision"]),
     tests("EndToEndTests", of: ["NN", "Runtime", "Swiftlet"]),
   ],

@@ -1,5 +1,5 @@
-// The convolutions in nodes of four kinds. A fully connected node is a 1x1 convolution over (1, 1, rows, in): that gives
-// it weights with a scale per output channel, which the library's own operator lacks, and runs the same matrix product.
+// The convolutions in nodes of four kinds. A fully connected node is a 1x1 convolution over (1, 1, rows, in): that
+// gives it weights with a scale per output channel, which the library's own lacks, and runs the same matrix product.
 // int8: int32 sum of (x - x_zp) * w + bias; float of it * (x_scale * w_scale / y_scale); half to even; + y_zp; clamp.
 #include <math.h>
 #include <stdlib.h>

@@ -58,7 +58,8 @@ struct xnx_functions {
   size_t state_size;     // bytes that these functions keep in an operator, zero at first
   double parallel_from;  // work (xnx_work) of which other threads take a part
   // Checks the node's sizes and sets the operator's. Of one that exists, it keeps what was created with it; where that
-  // cannot be, the result is XNX_UNSUPPORTED. It allocates and frees nothing: a failure leaves the executor the old state.
+  // cannot be, the result is XNX_UNSUPPORTED. It allocates and frees nothing: the executor gives it a copy of the state,
+  // and forgets that after a failure.
   enum xnx_status (*reshape)(const struct xnx_operands *operands, struct xnx_operator *op);
   // After the first of them, or NULL. XNX_UNSUPPORTED leaves the node to the next provider.
   enum xnx_status (*create)(const struct xnx_operands *operands, struct xnx_operator *op);

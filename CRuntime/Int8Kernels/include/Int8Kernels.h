@@ -35,9 +35,9 @@ struct i8k_shape {
   size_t padded_height, padded_width;
 };
 
-// A convolution of (N, H, W, C) with filter (O, H, W, I), in groups of channels, or depthwise: a group for each channel,
-// whatever the window says. Sizes are at least 1 and consistent. Padding is filled with the zero point; below and on the
-// right it reaches as far as the output's sizes say.
+// A convolution of (N, H, W, C) with filter (O, H, W, I), in groups of channels, or depthwise: a group for each
+// channel, whatever the window says. Sizes are at least 1 and consistent. Padding is filled with the zero point; below and
+// on the right it reaches as far as the output's sizes say.
 struct i8k_conv {
   enum cpu_isa isa;
   bool depthwise;
@@ -48,8 +48,8 @@ struct i8k_conv {
   struct i8k_shape shape;  // i8k_conv_plan sets it
 };
 
-// Whether there is a kernel for it whose buffers are of reasonable size; sets its shape. To be called before all others,
-// and again when sizes have changed.
+// Whether there is a kernel for it whose buffers are of reasonable size; sets its shape. To be called before all
+// others, and again when sizes have changed.
 bool i8k_conv_plan(struct i8k_conv *conv);
 
 // Changes with what i8k_conv_pack writes, so that packed weights of an earlier build are told.

@@ -9,9 +9,6 @@
 #include <immintrin.h>
 #endif
 
-// The processors that have AVX-512 have fused multiplications and additions too, which round otherwise.
-#pragma STDC FP_CONTRACT OFF
-
 // Elements in pieces.
 struct pieces {
   const void *context;

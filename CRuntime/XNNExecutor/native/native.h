@@ -6,6 +6,9 @@
 #include "Int8Kernels.h"
 #include "operator.h"
 
+// The processors that have AVX-512 have fused multiplications and additions too, which round otherwise.
+#pragma STDC FP_CONTRACT OFF
+
 // Compiled for more than one instruction set, the right one chosen at load: SwiftPM builds for the oldest x86-64. Wide:
 // where loops are long enough for AVX-512.
 #if defined(__x86_64__) && defined(__linux__)

@@ -123,6 +123,7 @@ static void run_part(void *context, size_t index) {
 
 enum xnx_status xnp_run(const struct xnx_operator *op) {
   const struct xnp_parts *parts = XNX_STATE(op, xnp_parts);
+  if (parts->count == 1) return xnp_status(xnn_run_operator(parts->parts[0], parts->threads));
   struct work work = {.parts = parts, .status = xnn_status_success};
   thr_parallelize(parts->use_own_threads ? op->threads : NULL, parts->count, run_part, &work);
   return xnp_status(work.status);
