@@ -83,7 +83,7 @@ let package = Package(
     .target(
       name: "XNNExecutor", dependencies: ["DelegateSchema", "FloatKernels", "Int8Kernels", "Processor", "Threads"],
       path: "CRuntime/XNNExecutor",
-      cSettings: strictC,
+      cSettings: strictC + [.headerSearchPath(".")],
       linkerSettings: [.linkedLibrary("XNNPACK"), .linkedLibrary("pthreadpool"), .linkedLibrary("m")]),
     .systemLibrary(name: "CZlib", path: "Sources/CSystem/zlib"),
     .systemLibrary(name: "CTurboJPEG", path: "Sources/CSystem/turbojpeg"),
@@ -114,7 +114,9 @@ let package = Package(
         "TensorCore", "Operators", "GraphIR", "Lowering", "ExecuTorchFormat", "Quantization", "XNNPACKBackend",
         "Swiftlet",
       ]),
-    tests("XNNPACKBackendTests", of: ["PipelineTesting", "TensorCore", "XNNPACKBackend", "Swiftlet"]),
+    tests(
+      "XNNPACKBackendTests",
+      of: ["PipelineTesting", "TensorCore", "FloatKernels", "Int8Kernels", "XNNPACKBackend", "Swiftlet"]),
     tests("RuntimeTests", of: ["PipelineTesting", "NN", "Runtime", "Swiftlet"]),
     tests("VisionTests", of: ["TensorCore", "Vision"]),
     tests("SwiftletTests", of: ["PipelineTesting", "Swiftlet", "SwiftletTools"]),

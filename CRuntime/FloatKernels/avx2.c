@@ -29,6 +29,7 @@ INLINE vec at_most(vec x, vec max) { return _mm256_min_ps(max, x); }
 #include "body.h"
 
 const struct f32k_kernels f32k_avx2 = {
+    .preferred = false,  // not shown to be faster than XNNPACK's for AVX2 with FMA
     .lanes = LANES, .max_rows = MAX_ROWS, .gemm = gemm, .depthwise = depthwise, .winograd_input = winograd_input,
     .winograd_output = winograd_output};
 #endif

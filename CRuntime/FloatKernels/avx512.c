@@ -27,6 +27,7 @@ INLINE vec at_most(vec x, vec max) { return _mm512_min_ps(max, x); }
 #include "body.h"
 
 const struct f32k_kernels f32k_avx512 = {
+    .preferred = true,  // XNNPACK's are far from the processor's peak, and have no Winograd
     .lanes = LANES, .max_rows = MAX_ROWS, .gemm = gemm, .depthwise = depthwise, .winograd_input = winograd_input,
     .winograd_output = winograd_output};
 #endif

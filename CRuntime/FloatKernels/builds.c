@@ -21,3 +21,5 @@ enum cpu_isa f32k_isa(void) {
 }
 
 const struct f32k_kernels *f32k_kernels_of(enum cpu_isa isa) { return builds[isa]; }
+
+bool f32k_is_preferred(void) { return builds[f32k_isa()]->preferred; }

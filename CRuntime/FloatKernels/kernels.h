@@ -49,6 +49,7 @@ struct f32k_winograd {
 };
 
 struct f32k_kernels {
+  bool preferred;  // to XNNPACK's of Debian 12, for processors whose best build this is
   size_t lanes, max_rows;  // a block is two vectors of `lanes` output channels; the last may be one
   void (*gemm)(const struct f32k_tile *tile);
   void (*depthwise)(const struct f32k_rows *rows);

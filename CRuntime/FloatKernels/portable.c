@@ -37,5 +37,6 @@ INLINE vec at_most(vec x, vec max) {
 #include "body.h"
 
 const struct f32k_kernels f32k_portable = {
+    .preferred = false,  // compiled for any processor, where XNNPACK has its own for many
     .lanes = LANES, .max_rows = MAX_ROWS, .gemm = gemm, .depthwise = depthwise, .winograd_input = winograd_input,
     .winograd_output = winograd_output};

@@ -21,3 +21,5 @@ enum cpu_isa i8k_isa(void) {
 }
 
 const struct i8k_kernels *i8k_kernels_of(enum cpu_isa isa) { return builds[isa]; }
+
+bool i8k_is_preferred(unsigned kernels) { return (builds[i8k_isa()]->preferred & kernels) != 0; }

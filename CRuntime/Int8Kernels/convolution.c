@@ -377,6 +377,13 @@ static void run_row(const struct i8k_conv *conv, const void *packed, const int8_
   i8k_kernels_of(conv->isa)->row(&tile);
 }
 
+// For the convolution's work, but that of depthwise ones, which decide themselves.
+static struct thr_pool *threads_for(const struct i8k_conv *conv, struct thr_pool *threads) {
+  if (threads == NULL || conv->depthwise) return threads;
+  const size_t per_pixel = conv->shape.taps * conv->shape.depth * conv->out.channels;  // products
+  return conv->shape.pixels < PARALLEL_PRODUCTS / per_pixel + 1 ? NULL : threads;
+}
+
 // With the output, input and scratch memory set.
 static void run_conv(const struct i8k_conv *conv, struct run run, struct thr_pool *threads) {
   run.conv = conv;
@@ -392,10 +399,6 @@ static void run_conv(const struct i8k_conv *conv, struct run run, struct thr_poo
   const size_t image = shape->copied ? shape->padded_height * shape->padded_width : conv->in.height * conv->in.width;
   run.unit_bytes = shape->images * image * conv->in.channels;
   if (!shape->direct && !shape->by_rows) run.zero = (const int8_t *)run.scratch + pointer_bytes(shape);
-  if (threads != NULL) {
-    const size_t per_pixel = shape->taps * shape->depth * conv->out.channels;  // products
-    if (shape->pixels < PARALLEL_PRODUCTS / per_pixel + 1) threads = NULL;
-  }
   if (shape->copied) thr_parallelize(threads, conv->in.batch * conv->in.height, copy_row, &run);
   run_gemm(&run, shape->pixels == shape->unit ? 1 : i8k_divided(shape->pixels, shape->unit), threads);
 }
@@ -403,6 +406,7 @@ static void run_conv(const struct i8k_conv *conv, struct run run, struct thr_poo
 void i8k_conv_run(
     const struct i8k_conv *conv, const void *packed, const int8_t *input, int8_t *output, void *scratch,
     struct thr_pool *threads) {
+  threads = threads_for(conv, threads);
   if (threads == NULL && is_row(conv)) {
     run_row(conv, packed, input, output);
     return;
@@ -415,7 +419,7 @@ void i8k_conv_run_sum(
     const int8_t *other, int8_t *output, void *scratch, struct thr_pool *threads) {
   const struct run run = {
       .packed = packed, .input = input, .output = output, .add = add, .other = other, .scratch = scratch};
-  run_conv(conv, run, threads);
+  run_conv(conv, run, threads_for(conv, threads));
 }
 
 void i8k_conv_sums(
@@ -423,5 +427,5 @@ void i8k_conv_sums(
     struct thr_pool *threads) {
   const struct run run = {
       .packed = packed, .input = input, .sums = sums, .sums_stride = stride, .scratch = scratch};
-  run_conv(conv, run, threads);
+  run_conv(conv, run, threads_for(conv, threads));
 }

@@ -61,6 +61,7 @@ struct i8k_rows {
 //   those of a last block of at most 32 twice, of at most 16 four times: for as many rows of the output. The last group
 //   is filled up with zeros; for 3 x 3 and 5 x 5 taps are in order of columns, and each column begins a group.
 struct i8k_kernels {
+  unsigned preferred;  // I8K_CONVOLUTIONS, I8K_SUMS: to XNNPACK's of Debian 12, for processors whose best build this is
   size_t max_rows;
   int32_t input_offset;  // added to each input by the kernels; the bias takes it back
   bool interleaved;

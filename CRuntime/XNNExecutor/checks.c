@@ -72,8 +72,7 @@ enum xnx_status xnx_quantization_of(const struct ds_value *value, struct xnx_qua
   return XNX_OK;
 }
 
-enum xnx_status xnx_bounds_of(const struct ds_node *node, enum ds_type type, struct xnx_bounds *bounds) {
-  const float min = node->output_min, max = node->output_max;
+enum xnx_status xnx_bounds_of(float min, float max, enum ds_type type, struct xnx_bounds *bounds) {
   if (!(min <= max)) return XNX_INVALID_NODE;
   if (type == DS_INT8) {
     if (min < INT8_MIN || max > INT8_MAX || min != floorf(min) || max != floorf(max)) return XNX_INVALID_NODE;
@@ -98,10 +97,10 @@ static bool fits(
   return padded >= reach && (padded - reach) / stride + 1 == output;
 }
 
-enum xnx_status xnx_images_of(const struct xnx_operands *operands, struct xnx_operator *op) {
-  const struct ds_window *w = &operands->node->as.window;
-  struct ds_image *in = &op->input_image, *out = &op->output_image;
-  if (!is_image(operands->inputs[0], in) || !is_image(operands->output, out)) return XNX_INVALID_NODE;
+enum xnx_status xnx_images_of(
+    const struct ds_window *w, const struct ds_value *input, const struct ds_value *output, struct ds_image *in,
+    struct ds_image *out) {
+  if (!is_image(input, in) || !is_image(output, out)) return XNX_INVALID_NODE;
   if (in->batch != out->batch) return XNX_INVALID_NODE;
   const bool valid = is_extent(w->kernel_height, 1) && is_extent(w->kernel_width, 1) &&
                      is_extent(w->stride_height, 1) && is_extent(w->stride_width, 1) &&
@@ -115,7 +114,7 @@ enum xnx_status xnx_images_of(const struct xnx_operands *operands, struct xnx_op
   }
   if (in->channels > XNX_MAX_CHANNELS || out->channels > XNX_MAX_CHANNELS) return XNX_UNSUPPORTED;
   const uint64_t area = (uint64_t)w->kernel_height * w->kernel_width;  // at most 2^40
-  const uint64_t places = (uint64_t)out->height * (uint64_t)out->width;          // at most 2^40
+  const uint64_t places = (uint64_t)out->height * out->width;          // at most 2^40
   if (area > XNX_MAX_INDIRECTION || places > XNX_MAX_INDIRECTION || area * places > XNX_MAX_INDIRECTION) {
     return XNX_UNSUPPORTED;
   }

@@ -1,25 +1,17 @@
-// What the files of the executor share: the operator, the operands it is created from, and the checks on them.
+// What the executor and its providers share: nodes as checked operands, operators, and what a provider fills in.
 #ifndef XNX_OPERATOR_H
 #define XNX_OPERATOR_H
 
-#include <pthreadpool.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #include "DelegateSchema.h"
-#include "FloatKernels.h"
 #include "Int8Kernels.h"
+#include "Threads.h"
 #include "XNNExecutor.h"
-
-struct xnn_operator;  // XNNPACK's
-
-// Compiled twice, the right one chosen at load: SwiftPM builds for the oldest x86-64.
-#if defined(__x86_64__) && defined(__linux__)
-#define XNX_DISPATCHED __attribute__((target_clones("avx2", "default")))
-#else
-#define XNX_DISPATCHED
-#endif
 
 // Reasons to refuse what the library would answer with an overflow, an endless allocation or a stack overflow.
 enum {
@@ -30,21 +22,8 @@ enum {
   XNX_MAX_AVERAGED = 1 << 22,       // elements whose sum of differences of two int8 stays in int32
   XNX_PARALLEL_ELEMENTS = 1 << 16,  // below: waking the threads costs more than they save
   XNX_PARALLEL_PRODUCTS = 1 << 19,  // likewise, of convolutions
-  XNX_PARALLEL_NATIVE = 1 << 20,    // likewise, of those that our kernels run as products of matrices
 };
 static const uint64_t XNX_MAX_BYTES = UINT64_C(1) << 40;  // of one tensor
-
-// Places of the image along one dimension.
-struct xnx_span {
-  size_t begin, end;
-};
-
-// The part of a window that lies inside the image.
-static inline struct xnx_span xnx_clipped(
-    size_t output, uint32_t stride, uint32_t before, uint32_t kernel, size_t size) {
-  const ptrdiff_t first = (ptrdiff_t)(output * stride) - before, last = first + kernel;
-  return (struct xnx_span){first < 0 ? 0 : (size_t)first, last > (ptrdiff_t)size ? size : (size_t)last};
-}
 
 struct xnx_quantization {
   float scale;  // positive, finite, not subnormal
@@ -61,121 +40,65 @@ struct xnx_operands {
   const struct ds_node *node;
   const struct ds_value *inputs[DS_MAX_INPUTS];  // NULL for DS_NO_VALUE
   const struct ds_value *output;
-  const struct xnx_options *options;
-  struct thr_pool *threads;  // for packing
+  const struct xnx_options *options;  // of a new operator, else NULL
 };
 
-// (sum of q - zero_point) * scale, rounded half to even, + output zero point, within [min, max].
-struct xnx_average {
-  struct ds_window window;
-  int32_t input_zero_point;
-  float scale;
-  int32_t output_zero_point;
-  float min, max;
+// Threads of two kinds, since the library's operators take no others than pthreadpool's. Those spin for milliseconds
+// after each operator, and wait for each other even where one has nothing to do: they are for the operators that cannot
+// do without, and there are none before such an operator.
+struct xnx_threads {
+  size_t count;
+  struct thr_pool *own;                   // NULL: the caller's thread alone
+  pthread_mutex_t mutex;                  // of `library` while it is NULL
+  _Atomic(struct pthreadpool *) library;
 };
 
-// The largest quantum in the window, places around the image apart; within [min, max]. No dilation.
-struct xnx_maximum {
-  struct ds_window window;
-  int8_t min, max;
+// How a provider runs the nodes of a kind.
+struct xnx_functions {
+  size_t state_size;     // bytes that these functions keep in an operator, zero at first
+  double parallel_from;  // work (xnx_work) of which other threads take a part
+  // Checks the node's sizes and sets the operator's. Of one that exists, it keeps what was created with it; where that
+  // cannot be, the result is XNX_UNSUPPORTED. It allocates and frees nothing: the executor gives it a copy of the state,
+  // and forgets that after a failure.
+  enum xnx_status (*reshape)(const struct xnx_operands *operands, struct xnx_operator *op);
+  // After the first of them, or NULL. XNX_UNSUPPORTED leaves the node to the next provider.
+  enum xnx_status (*create)(const struct xnx_operands *operands, struct xnx_operator *op);
+  // When the addresses are fixed, or NULL.
+  enum xnx_status (*setup)(struct xnx_operator *op, struct xnx_threads *threads);
+  enum xnx_status (*run)(const struct xnx_operator *op);
+  // Frees what the state has, after a creation that failed too; or NULL.
+  void (*destroy)(struct xnx_operator *op);
 };
 
-struct xnx_float_maximum {
-  struct ds_window window;
-  struct xnx_bounds bounds;
-};
+// A provider: what runs a node of this kind and type on its kernels, as the options want it; NULL where nothing does.
+typedef const struct xnx_functions *xnx_provider(const struct xnx_operands *operands);
 
-struct xnx_quantize {
-  float inverse_scale;
-  int32_t zero_point;
-};
-
-// CONVERT_TRANSPOSE, and without sizes CONVERT to f32. To int8: x * factor, half to even, + zero point; to f32: (q - zero point) * factor.
-struct xnx_convert {
-  size_t images, places, channels;
-  float factor;
-  int32_t zero_point;
-};
-
-struct xnx_pad {
-  size_t rank, sizes[4], before[4], after[4];
-};
-
-// A convolution on kernels of ours.
-struct xnx_native {
-  union {
-    struct i8k_conv conv;
-    struct f32k_conv float_conv;  // native_float.c
-  };
-  const void *packed;
-  size_t packed_size;
-  void *owned;  // the packed weights, unless they or their memory were given
-  void *scratch;
-  size_t scratch_size;
-};
-
-// DYNAMIC_LINEAR: rows are quantized, multiplied and scaled in blocks.
-struct xnx_dynamic {
-  struct xnx_native native;  // the product of a block, with int32 sums; first, as in as.native
-  size_t rows, block_rows, depth, channels, sums_stride;
-  float min, max;
-  float *scales, *biases;  // of each channel, in one allocation with filter_sums
-  uint32_t *filter_sums;
-  void *buffer;  // of a block: sums, scales and zero points of the rows, int8 rows
-  size_t buffer_size;
-};
-
-// CONCATENATE. In bytes from the output's start to each part, and in elements from row to row.
-struct xnx_columns {
-  size_t count, offsets[DS_MAX_INPUTS], stride;
-};
-
-struct xnx_matrices {
-  size_t count, rows, columns, element_size;
-};
-
-struct xnx_operator;
-typedef enum xnx_status (*xnx_create_fn)(const struct xnx_operands *operands, struct xnx_operator *op);
-typedef enum xnx_status (*xnx_setup_fn)(struct xnx_operator *op, pthreadpool_t pool);
-typedef void (*xnx_kernel_fn)(const struct xnx_operator *op, struct thr_pool *threads);
+xnx_provider xnx_native;   // native/native.c
+xnx_provider xnx_xnnpack;  // xnnpack/library.c
 
 struct xnx_operator {
-  enum ds_type type;                          // of the activations
-  uint32_t kind;                              // enum ds_kind
-  xnx_setup_fn setup;                         // NULL when there is nothing but the addresses to fix
-  xnx_kernel_fn kernel;                       // of ours; NULL when the library's operators do the work
-  struct xnn_operator *parts[DS_MAX_INPUTS];  // the library's operators, run in order
-  size_t part_count;
-  size_t input_count;  // addresses that setup takes
+  xnx_provider *provider;
+  const struct xnx_functions *functions;
+  uint32_t kind;                // enum ds_kind
+  enum ds_type type;            // of the activations
+  struct ds_image in, out;      // convolutions and pooling
+  size_t elements;              // of the output
+  size_t input_count;           // addresses that setup takes: of a convolution, the last is its input
   const void *inputs[DS_MAX_INPUTS];
-  void *output;
-  bool ready;
-  bool is_native;
-  bool is_small;            // runs faster without other threads
-  bool is_alone;            // the library's threads are not used: its parts run on ours
-  pthreadpool_t pool;       // of the library's operators, since setup; NULL: the caller's thread alone
-  struct thr_pool *own;  // of our kernels, likewise
-  size_t packed_bytes;
-  struct i8k_add add;                          // int8 sums on our kernels
-  xnx_kernel_fn prologue, epilogue;            // run before and after the library's operators, or NULL
-  size_t output_stride, output_start;          // CONVOLUTION_2D_CAT: elements between places, and before the first; or 0
-  void *sums;                                  // CONVOLUTION_2D_ADD of the library: its output before the sum
-  struct ds_image input_image, output_image;  // convolutions and pooling
-  size_t elements;                             // elementwise kinds; rows for CONCATENATE
-  union {
-    struct xnx_average average;
-    struct xnx_maximum maximum;
-    struct xnx_float_maximum float_maximum;
-    struct xnx_quantize quantize;
-    struct xnx_convert convert;
-    struct xnx_pad pad;
-    struct xnx_matrices matrices;
-    struct xnx_native native;
-    struct xnx_dynamic dynamic;
-    struct xnx_columns columns;
-    uint8_t table[256];  // LOOKUP_TABLE: indexed by the activation's bits
-  } as;
+  void *output, *scratch;
+  size_t scratch_bytes;
+  struct thr_pool *threads;     // since setup; NULL: the caller's thread alone
+  bool is_small;                // runs faster without other threads
+  bool ready;                   // set up
+  const void *packed;           // weights on kernels of ours, `packed_size` bytes
+  size_t packed_size;
+  void *owned;                  // the packed weights, unless they or their memory were given
+  size_t packed_bytes;          // of packed weights that were not given
+  _Alignas(max_align_t) char state[];  // of the functions
 };
+
+// What functions keep in an operator, a struct of this name.
+#define XNX_STATE(op, name) ((struct name *)(uintptr_t)(op)->state)
 
 // checks.c
 enum xnx_status xnx_resolve(
@@ -187,100 +110,83 @@ bool xnx_is_constant(const struct ds_value *value, enum ds_type type, size_t ele
 bool xnx_same_sizes(const struct ds_value *a, const struct ds_value *b);
 bool xnx_same_quantization(const struct ds_value *a, const struct ds_value *b);
 enum xnx_status xnx_quantization_of(const struct ds_value *value, struct xnx_quantization *quantization);
-enum xnx_status xnx_bounds_of(const struct ds_node *node, enum ds_type type, struct xnx_bounds *bounds);
+enum xnx_status xnx_bounds_of(float min, float max, enum ds_type type, struct xnx_bounds *bounds);
 // Checks the window and that it takes the input's image to the output's.
-enum xnx_status xnx_images_of(const struct xnx_operands *operands, struct xnx_operator *op);
+enum xnx_status xnx_images_of(
+    const struct ds_window *window, const struct ds_value *input, const struct ds_value *output, struct ds_image *in,
+    struct ds_image *out);
 
-// Check the node's sizes and set the operator's; of one that exists, it does not change what was created with it, and
-// where that cannot be the result is XNX_UNSUPPORTED. Create functions begin with them.
-enum xnx_status xnx_reshape_convolution(const struct xnx_operands *operands, struct xnx_operator *op);
-enum xnx_status xnx_reshape_fully_connected(const struct xnx_operands *operands, struct xnx_operator *op);
-enum xnx_status xnx_reshape_binary(const struct xnx_operands *operands, struct xnx_operator *op);
+// shapes.c: what both providers need of a node.
+
+// Elementwise: one operand, or two, and an output of the same sizes.
 enum xnx_status xnx_reshape_unary(const struct xnx_operands *operands, struct xnx_operator *op);
-enum xnx_status xnx_reshape_pooling(const struct xnx_operands *operands, struct xnx_operator *op);
-enum xnx_status xnx_reshape_global_average_pooling(const struct xnx_operands *operands, struct xnx_operator *op);
-enum xnx_status xnx_reshape_constant_pad(const struct xnx_operands *operands, struct xnx_operator *op);
-enum xnx_status xnx_reshape_concatenate(const struct xnx_operands *operands, struct xnx_operator *op);
-enum xnx_status xnx_reshape_transpose(const struct xnx_operands *operands, struct xnx_operator *op);
-enum xnx_status xnx_reshape_convert_transpose(const struct xnx_operands *operands, struct xnx_operator *op);
-enum xnx_status xnx_reshape_convolution_cat(const struct xnx_operands *operands, struct xnx_operator *op);
-enum xnx_status xnx_reshape_convolution_add(const struct xnx_operands *operands, struct xnx_operator *op);
-enum xnx_status xnx_reshape_dynamic_linear(const struct xnx_operands *operands, struct xnx_operator *op);
+enum xnx_status xnx_reshape_binary(const struct xnx_operands *operands, struct xnx_operator *op);
+// Both operands' and the output's, of int8.
+enum xnx_status xnx_binary_quantizations(const struct xnx_operands *operands, struct xnx_quantization q[3]);
 
-// One create function for each kind.
-enum xnx_status xnx_create_convolution(const struct xnx_operands *operands, struct xnx_operator *op);
-enum xnx_status xnx_create_fully_connected(const struct xnx_operands *operands, struct xnx_operator *op);
-enum xnx_status xnx_create_add(const struct xnx_operands *operands, struct xnx_operator *op);
-enum xnx_status xnx_create_subtract(const struct xnx_operands *operands, struct xnx_operator *op);
-enum xnx_status xnx_create_multiply(const struct xnx_operands *operands, struct xnx_operator *op);
-enum xnx_status xnx_create_max_pooling(const struct xnx_operands *operands, struct xnx_operator *op);
-enum xnx_status xnx_create_average_pooling(const struct xnx_operands *operands, struct xnx_operator *op);
-enum xnx_status xnx_create_global_average_pooling(const struct xnx_operands *operands, struct xnx_operator *op);
-enum xnx_status xnx_create_clamp(const struct xnx_operands *operands, struct xnx_operator *op);
-enum xnx_status xnx_create_constant_pad(const struct xnx_operands *operands, struct xnx_operator *op);
-enum xnx_status xnx_create_concatenate(const struct xnx_operands *operands, struct xnx_operator *op);
-enum xnx_status xnx_create_lookup_table(const struct xnx_operands *operands, struct xnx_operator *op);
-enum xnx_status xnx_create_convert(const struct xnx_operands *operands, struct xnx_operator *op);
-enum xnx_status xnx_create_transpose(const struct xnx_operands *operands, struct xnx_operator *op);
-enum xnx_status xnx_create_convert_transpose(const struct xnx_operands *operands, struct xnx_operator *op);
-enum xnx_status xnx_create_convolution_cat(const struct xnx_operands *operands, struct xnx_operator *op);
-enum xnx_status xnx_create_convolution_add(const struct xnx_operands *operands, struct xnx_operator *op);
-enum xnx_status xnx_create_dynamic_linear(const struct xnx_operands *operands, struct xnx_operator *op);
+// CONCATENATE. In bytes from the output's start to each part, and from row to row.
+struct xnx_columns {
+  size_t count, rows, offsets[DS_MAX_INPUTS], stride;
+};
+enum xnx_status xnx_columns_of(const struct xnx_operands *operands, struct xnx_columns *columns);
 
-// convolution.c, for averages too
-bool xnx_grouped_filter_fits(const struct ds_window *window, const struct xnx_operator *op);
+// Averages count padded places as zeros; of a global one the window is the image.
+struct xnx_pooling {
+  struct ds_window window;
+  struct xnx_bounds bounds;
+  struct xnx_quantization in, out;  // int8
+  float scale;                      // of an average's sum
+};
+// Sets the operator's images too.
+enum xnx_status xnx_pooling_of(
+    const struct xnx_operands *operands, struct xnx_operator *op, struct xnx_pooling *pooling);
+bool xnx_is_padded(const struct ds_window *window);
+size_t xnx_area(const struct ds_window *window);
 
-// native.c
-// Makes the operator run a qc8 convolution on kernels of ours; XNX_UNSUPPORTED where XNNPACK is to do it. The images
-// are set; `scales` has the requantization scale of each output channel.
-enum xnx_status xnx_create_native(
-    const struct xnx_operands *operands, const struct ds_window *window, struct xnx_quantization in,
-    struct xnx_quantization out, struct xnx_bounds bounds, const float *scales, struct xnx_operator *op);
-enum xnx_status xnx_reshape_native(struct xnx_operator *op);
-// At least `size` bytes of scratch memory for as.native.
-enum xnx_status xnx_reserve_scratch(struct xnx_native *native, size_t size);
-// Sets where the packed weights of as.native, `size` bytes, are: those of another process where they fit, and then
-// `*memory_out` is NULL; else memory of the options' or the operator's own, which is to be filled.
-enum xnx_status xnx_place_packed(
-    const struct xnx_operands *operands, struct xnx_operator *op, size_t size, void **memory_out);
-// Packs the filter of as.native, or takes packed weights that were given.
-enum xnx_status xnx_pack_native(
-    const struct xnx_operands *operands, const int32_t *bias, const float *scales, struct xnx_operator *op);
-void xnx_delete_native(struct xnx_operator *op);
+// Places of the image along one dimension.
+struct xnx_span {
+  size_t begin, end;
+};
 
-enum xnx_status xnx_setup_native(struct xnx_operator *op, pthreadpool_t pool);
+// The part of a window that lies inside the image.
+static inline struct xnx_span xnx_clipped(
+    size_t output, uint32_t stride, uint32_t before, uint32_t kernel, size_t size) {
+  const ptrdiff_t first = (ptrdiff_t)(output * stride) - before, last = first + kernel;
+  return (struct xnx_span){first < 0 ? 0 : (size_t)first, last > (ptrdiff_t)size ? size : (size_t)last};
+}
 
-// sum.c
-// An int8 ADD on a kernel of ours; XNX_UNSUPPORTED where the library is to run it.
-enum xnx_status xnx_create_native_add(
-    const struct xnx_operands *operands, struct xnx_bounds bounds, struct xnx_operator *op);
+// convolution.c
 
-// kernels_float.c
-void xnx_kernel_max_pooling_float(const struct xnx_operator *op, struct thr_pool *threads);
-void xnx_kernel_average_pooling_float(const struct xnx_operator *op, struct thr_pool *threads);
+// The convolution in a node of CONVOLUTION_2D, FULLY_CONNECTED, CONVOLUTION_2D_ADD or _CAT, checked.
+struct xnx_convolution {
+  const struct ds_value *input, *filter, *bias;  // bias: or NULL
+  struct ds_window window;
+  bool depthwise;
+  struct ds_image in, out;
+  struct xnx_quantization in_quantization, out_quantization;  // int8
+  struct xnx_bounds bounds;
+  size_t start, stride;  // _CAT, in elements of the output: before the first place, and between places; else 0
+};
+enum xnx_status xnx_convolution_of(const struct xnx_operands *operands, struct xnx_convolution *convolution);
+// Of an int8 convolution, for each output channel, the filter's scale, and behind all of these the one that takes a sum
+// of products to the output's quanta: normal, below 256. The caller frees them.
+enum xnx_status xnx_scales_of(const struct xnx_convolution *convolution, float **scales_out);
+// The rest of what _ADD and _CAT do: the sum of what the convolution gives and the other operand, and the copy of the
+// other channels where they lie elsewhere.
+enum xnx_status xnx_convolution_add_of(const struct xnx_operands *operands, struct i8k_add *add);
+void xnx_copy_others(const struct xnx_operator *op);
+bool xnx_grouped_filter_fits(const struct ds_window *window, size_t in_channels, size_t out_channels);
 
-// native_float.c
-// Whether f32 operators are to run on kernels of ours, where there are such.
-bool xnx_is_native_float(const struct xnx_options *options);
-// The same for an f32 convolution.
-enum xnx_status xnx_create_native_float(
-    const struct xnx_operands *operands, const struct ds_window *window, struct xnx_bounds bounds,
-    struct xnx_operator *op);
-enum xnx_status xnx_reshape_native_float(struct xnx_operator *op);
+// native/elementwise.c: sums of int8, for the library's convolutions too.
+enum xnx_status xnx_add_of(const struct xnx_quantization q[3], const struct ds_node *node, struct i8k_add *add);
+void xnx_add_elements(
+    const struct i8k_add *add, const int8_t *a, const int8_t *b, int8_t *output, size_t count,
+    struct thr_pool *threads);
 
-// dynamic.c
-void xnx_delete_dynamic(struct xnx_operator *op);
+// native/native.c: whether f32 convolutions are ours, where they can be.
+bool xnx_has_float_convolutions(const struct xnx_options *options);
 
-// kernels.c
-void xnx_quantize_elements(const float *input, int8_t *output, size_t count, struct xnx_quantize quantize);
-void xnx_dequantize_elements(const int8_t *input, float *output, size_t count, float scale, int32_t zero_point);
-void xnx_kernel_lookup_table(const struct xnx_operator *op, struct thr_pool *threads);
-void xnx_kernel_quantize(const struct xnx_operator *op, struct thr_pool *threads);
-void xnx_kernel_dequantize(const struct xnx_operator *op, struct thr_pool *threads);
-void xnx_kernel_add(const struct xnx_operator *op, struct thr_pool *threads);  // int8; an operand may be in `sums`
-void xnx_kernel_average_pooling(const struct xnx_operator *op, struct thr_pool *threads);
-void xnx_kernel_max_pooling(const struct xnx_operator *op, struct thr_pool *threads);
-void xnx_kernel_concatenate(const struct xnx_operator *op, struct thr_pool *threads);  // int8
-void xnx_kernel_transpose(const struct xnx_operator *op, struct thr_pool *threads);
+// xnnpack/library.c
+void xnx_library_threads_delete(struct xnx_threads *threads);
 
 #endif  // XNX_OPERATOR_H

@@ -58,7 +58,7 @@ struct ds_image {
 };
 
 // A convolution (not depthwise) whose output, int8 with these parameters and bounds in quanta, is added to a tensor.
-struct ds_sum {
+struct ds_convolution_add {
   struct ds_window window;
   float scale;
   int32_t zero_point;
@@ -66,7 +66,7 @@ struct ds_sum {
 };
 
 // A convolution (int8) into channels of its output, from `start` on; the others stay, or come from another tensor.
-struct ds_part {
+struct ds_convolution_cat {
   struct ds_window window;
   int32_t start;
 };
@@ -92,8 +92,8 @@ struct ds_node {
   float output_min, output_max;
   union {
     struct ds_window window;
-    struct ds_sum sum;
-    struct ds_part part;
+    struct ds_convolution_add add;
+    struct ds_convolution_cat cat;
     struct ds_padding padding;
     // TRANSPOSE and CONVERT_TRANSPOSE: 1 from (N, C, H, W) to (N, H, W, C), 0 the other way.
     int32_t to_channels_last;
@@ -102,7 +102,7 @@ struct ds_node {
 
 _Static_assert(sizeof(struct ds_window) == 44, "ds_window has no padding");
 _Static_assert(sizeof(struct ds_padding) == 36, "ds_padding has no padding");
-_Static_assert(sizeof(struct ds_sum) == 60, "ds_sum has no padding");
+_Static_assert(sizeof(struct ds_convolution_add) == 60, "ds_convolution_add has no padding");
 _Static_assert(sizeof(struct ds_node) == 52 + 60, "ds_node has no padding");
 
 enum ds_type { DS_FLOAT32, DS_INT8, DS_INT32 };

@@ -19,6 +19,10 @@ bool f32k_isa_available(enum cpu_isa isa);
 // Of the best build that this processor runs.
 enum cpu_isa f32k_isa(void);
 
+// Whether that build is faster than XNNPACK's on the processors it is for. The builds say so,
+// with the reason.
+bool f32k_is_preferred(void);
+
 // The shape of a convolution as the kernels see it.
 struct f32k_shape {
   size_t groups, outputs, packed_outputs;  // outputs of each; with whole vectors
@@ -31,9 +35,9 @@ struct f32k_shape {
   size_t pixels;  // places of the output, over the batch
 };
 
-// A convolution of (N, H, W, C) with filter (O, H, W, I), in groups of channels, or depthwise: a group for each channel,
-// whatever the window says. Sizes are at least 1 and consistent. Padding is filled with zeros; below and on the right it
-// reaches as far as the output's sizes say. NaN stays NaN.
+// A convolution of (N, H, W, C) with filter (O, H, W, I), in groups of channels, or depthwise: a group for each
+// channel, whatever the window says. Sizes are at least 1 and consistent. Padding is filled with zeros; below and
+// on the right it reaches as far as the output's sizes say. NaN stays NaN.
 struct f32k_conv {
   enum cpu_isa isa;
   bool depthwise;
@@ -43,8 +47,8 @@ struct f32k_conv {
   struct f32k_shape shape;  // f32k_conv_plan sets it
 };
 
-// Whether there is a kernel for it whose buffers are of reasonable size; sets its shape. To be called before all others,
-// and again when sizes have changed.
+// Whether there is a kernel for it whose buffers are of reasonable size; sets its shape. To be called before all
+// others, and again when sizes have changed.
 bool f32k_conv_plan(struct f32k_conv *conv);
 
 // Changes with what f32k_conv_pack writes, so that weights packed by an older build are not used.

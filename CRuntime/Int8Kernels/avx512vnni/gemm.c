@@ -219,6 +219,7 @@ VNNI static void row(const struct i8k_tile *tile) {
 }
 
 const struct i8k_kernels i8k_avx512_vnni = {
+    .preferred = I8K_CONVOLUTIONS | I8K_SUMS,  // XNNPACK has no kernels for VNNI: every shape measured was faster
     .max_rows = MAX_ROWS, .input_offset = 128, .interleaved = true, .gemm = gemm, .row = row,
     .depthwise = i8k_avx512_vnni_depthwise, .add = i8k_avx512_vnni_add};
 #endif

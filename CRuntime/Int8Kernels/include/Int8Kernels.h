@@ -17,6 +17,11 @@ bool i8k_isa_available(enum cpu_isa isa);
 // Of the best build that this processor runs.
 enum cpu_isa i8k_isa(void);
 
+// Whether that build's convolutions, or its sums, are faster than XNNPACK's on the processors it is for. The builds say
+// so, with the reason.
+enum { I8K_CONVOLUTIONS = 1, I8K_SUMS = 2 };
+bool i8k_is_preferred(unsigned kernels);
+
 // The shape of a convolution as the kernels see it.
 struct i8k_shape {
   size_t groups, outputs;  // outputs of each; depthwise: all in one
@@ -30,9 +35,9 @@ struct i8k_shape {
   size_t padded_height, padded_width;
 };
 
-// A convolution of (N, H, W, C) with filter (O, H, W, I), in groups of channels, or depthwise: a group for each channel,
-// whatever the window says. Sizes are at least 1 and consistent. Padding is filled with the zero point; below and on the
-// right it reaches as far as the output's sizes say.
+// A convolution of (N, H, W, C) with filter (O, H, W, I), in groups of channels, or depthwise: a group for each
+// channel, whatever the window says. Sizes are at least 1 and consistent. Padding is filled with the zero point; below and
+// on the right it reaches as far as the output's sizes say.
 struct i8k_conv {
   enum cpu_isa isa;
   bool depthwise;
@@ -43,8 +48,8 @@ struct i8k_conv {
   struct i8k_shape shape;  // i8k_conv_plan sets it
 };
 
-// Whether there is a kernel for it whose buffers are of reasonable size; sets its shape. To be called before all others,
-// and again when sizes have changed.
+// Whether there is a kernel for it whose buffers are of reasonable size; sets its shape. To be called before all
+// others, and again when sizes have changed.
 bool i8k_conv_plan(struct i8k_conv *conv);
 
 // Changes with what i8k_conv_pack writes, so that weights packed by an older build are not used.

@@ -4,8 +4,8 @@
 
 #include <stdbool.h>
 
-// Instruction sets that kernels are built for; a set of kernels has builds for some of them, and takes the last that the
-// processor has. X(NAME, name as printed and in caches of packed weights, features of x86-64 by GCC's names).
+// Instruction sets that kernels are built for. A set of kernels has builds for some, and takes the last that the
+// processor has. X(NAME, name as printed and in caches of packed weights, whether this processor has it).
 //
 // To add one: a line here, and in each set that is to have it a file or folder of its own with its line in builds.c.
 #define CPU_ISAS(X)                                                                                 \

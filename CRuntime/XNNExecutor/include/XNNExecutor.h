@@ -1,5 +1,5 @@
-// Runs the nodes of delegated subgraphs on the system's XNNPACK, and on kernels of ours where the library has none.
-// The only part of the project that knows xnnpack.h; no XNNPACK type appears here.
+// Runs the nodes of delegated subgraphs on two providers: the system's XNNPACK, whose folder is the only part of the
+// project that knows xnnpack.h, and kernels of ours.
 #ifndef XNN_EXECUTOR_H
 #define XNN_EXECUTOR_H
 
@@ -27,7 +27,7 @@ typedef struct xnx_operator xnx_operator;
 enum xnx_status xnx_threads_create(size_t thread_count, xnx_threads **threads_out);
 void xnx_threads_delete(xnx_threads *threads);
 
-// Whose kernels run a convolution or fully connected node.
+// Whose kernels run a node that more than one provider has some for (native/native.c).
 enum __attribute__((enum_extensibility(closed))) xnx_kernels {
   XNX_KERNELS_AUTO = 0,  // the faster, by what was measured on processors of this kind
   XNX_KERNELS_XNNPACK,

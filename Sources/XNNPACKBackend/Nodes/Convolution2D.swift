@@ -30,7 +30,7 @@ extension DelegatedNode {
     return try Capabilities.reasonAgainstRequantization(call, outputScale: scale)
   } encode: { call, node throws(OperatorError) in
     node.set(DS_CONVOLUTION_2D_ADD)
-    node.as.sum = ds_sum(
+    node.as.add = ds_convolution_add(
       window: try ds_window(convolution: call), scale: Float(try call.float("conv_scale")),
       zero_point: Int32(clamping: try call.int("conv_zero_point")),
       min: max(-128, Float(try call.float("conv_min"))), max: min(127, Float(try call.float("conv_max"))))
@@ -51,7 +51,7 @@ extension DelegatedNode {
     node.setInputs(inputs + [other])
     node.input_count = 4
     guard let start = Int32(exactly: try call.int("start")) else { throw call.error("'start' is out of range") }
-    node.as.part = ds_part(window: try ds_window(convolution: call), start: start)
+    node.as.cat = ds_convolution_cat(window: try ds_window(convolution: call), start: start)
   }
 
   private static func reasonAgainstConvolution(_ call: OperatorCall) throws(OperatorError) -> String? {

@@ -1,5 +1,5 @@
-// f32 pooling of the executor's own, so that a program whose convolutions are ours needs no other threads than ours.
-#include "operator.h"
+// Pooling of f32, so that a program whose convolutions are ours needs no other threads than ours.
+#include "native/native.h"
 
 enum { CHANNELS = 64 };
 
@@ -10,8 +10,8 @@ struct window_part {
 };
 
 static struct window_part part_of(const struct xnx_operator *op, const struct ds_window *w, size_t row, size_t out_x) {
-  const struct ds_image *in = &op->input_image;
-  const size_t batch = row / op->output_image.height, out_y = row % op->output_image.height;
+  const struct ds_image *in = &op->in;
+  const size_t batch = row / op->out.height, out_y = row % op->out.height;
   const struct xnx_span y = xnx_clipped(out_y, w->stride_height, w->pad_top, w->kernel_height, in->height);
   const struct xnx_span x = xnx_clipped(out_x, w->stride_width, w->pad_left, w->kernel_width, in->width);
   const float *image = (const float *)op->inputs[0] + batch * in->height * in->width * in->channels;
@@ -48,7 +48,7 @@ XNX_DISPATCHED static void maximum(const struct window_part *w, float *restrict 
 }
 
 static inline __attribute__((always_inline)) void average_of(
-    const struct window_part *w, float *restrict output, size_t c0, size_t count, const struct xnx_average *a) {
+    const struct window_part *w, float *restrict output, size_t c0, size_t count, const struct xnx_pooling *a) {
   float sums[CHANNELS];
   for (size_t c = 0; c < count; c++) sums[c] = 0;
   for (size_t y = 0; y < w->height; y++) {
@@ -59,13 +59,13 @@ static inline __attribute__((always_inline)) void average_of(
   }
   for (size_t c = 0; c < count; c++) {
     float x = sums[c] * a->scale;
-    x = x < a->min ? a->min : x;
-    output[c0 + c] = x > a->max ? a->max : x;
+    x = x < a->bounds.min ? a->bounds.min : x;
+    output[c0 + c] = x > a->bounds.max ? a->bounds.max : x;
   }
 }
 
 XNX_DISPATCHED static void average(
-    const struct window_part *w, float *restrict output, const struct xnx_average *a) {
+    const struct window_part *w, float *restrict output, const struct xnx_pooling *a) {
   size_t c = 0;
   for (; c + CHANNELS <= w->channels; c += CHANNELS) average_of(w, output, c, CHANNELS, a);
   for (; c + 16 <= w->channels; c += 16) average_of(w, output, c, 16, a);
@@ -73,36 +73,29 @@ XNX_DISPATCHED static void average(
 }
 
 static float *output_at(const struct xnx_operator *op, size_t row, size_t out_x) {
-  return (float *)op->output + (row * op->output_image.width + out_x) * op->output_image.channels;
+  return (float *)op->output + (row * op->out.width + out_x) * op->out.channels;
 }
 
 static void maximum_row(void *context, size_t row) {
   const struct xnx_operator *op = context;
-  for (size_t x = 0; x < op->output_image.width; x++) {
-    const struct window_part part = part_of(op, &op->as.float_maximum.window, row, x);
-    maximum(&part, output_at(op, row, x), op->as.float_maximum.bounds);
+  const struct xnx_pooling *pooling = XNX_STATE(op, xnx_pooling);
+  for (size_t x = 0; x < op->out.width; x++) {
+    const struct window_part part = part_of(op, &pooling->window, row, x);
+    maximum(&part, output_at(op, row, x), pooling->bounds);
   }
 }
 
 static void average_row(void *context, size_t row) {
   const struct xnx_operator *op = context;
-  for (size_t x = 0; x < op->output_image.width; x++) {
-    const struct window_part part = part_of(op, &op->as.average.window, row, x);
-    average(&part, output_at(op, row, x), &op->as.average);
+  const struct xnx_pooling *pooling = XNX_STATE(op, xnx_pooling);
+  for (size_t x = 0; x < op->out.width; x++) {
+    const struct window_part part = part_of(op, &pooling->window, row, x);
+    average(&part, output_at(op, row, x), pooling);
   }
 }
 
-static void run_rows(
-    const struct xnx_operator *op, void (*function)(void *context, size_t row), struct thr_pool *threads) {
-  const struct ds_image *in = &op->input_image, *out = &op->output_image;
-  const bool small = in->batch * in->height * in->width * in->channels < XNX_PARALLEL_ELEMENTS;
-  thr_parallelize(small ? NULL : threads, out->batch * out->height, function, (void *)(uintptr_t)op);
-}
+static enum xnx_status run_average(const struct xnx_operator *op) { return xnx_run_rows(op, average_row); }
+static enum xnx_status run_maximum(const struct xnx_operator *op) { return xnx_run_rows(op, maximum_row); }
 
-void xnx_kernel_max_pooling_float(const struct xnx_operator *op, struct thr_pool *threads) {
-  run_rows(op, maximum_row, threads);
-}
-
-void xnx_kernel_average_pooling_float(const struct xnx_operator *op, struct thr_pool *threads) {
-  run_rows(op, average_row, threads);
-}
+const struct xnx_functions xnx_native_average_pooling_float = XNX_NATIVE_POOLING(run_average);
+const struct xnx_functions xnx_native_max_pooling_float = XNX_NATIVE_POOLING(run_maximum);

@@ -1,7 +1,5 @@
 // CONVERT_TRANSPOSE: f32 (N, C, H, W) to int8 (N, H, W, C), and int8 back to f32, each element read and written once.
-#include <math.h>
-
-#include "operator.h"
+#include "native/native.h"
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -9,6 +7,11 @@
 
 // A block of places by channels waits, as int8, where it is brought from one order into the other.
 enum { PLACES = 512, CHANNELS = 16 };
+
+struct state {
+  size_t images, places, channels;
+  struct xnx_conversion conversion;
+};
 
 // Blocks that a thread takes at once.
 struct blocks {
@@ -20,17 +23,18 @@ struct blocks {
 #define XNX_AVX512 __attribute__((target("avx512f,avx512bw")))
 
 // What quantize_elements computes, in the lowest byte; the other bytes repeat its sign.
-XNX_AVX512 static inline __m512i quanta(__mmask16 places, const float *input, const struct xnx_convert *c) {
-  const __m512 min = _mm512_set1_ps((float)(-128 - c->zero_point)), max = _mm512_set1_ps((float)(127 - c->zero_point));
-  const __m512 x = _mm512_mul_ps(_mm512_maskz_loadu_ps(places, input), _mm512_set1_ps(c->factor));
+XNX_AVX512 static inline __m512i quanta(__mmask16 places, const float *input, const struct state *c) {
+  const int32_t zero_point = c->conversion.zero_point;
+  const __m512 min = _mm512_set1_ps((float)(-128 - zero_point)), max = _mm512_set1_ps((float)(127 - zero_point));
+  const __m512 x = _mm512_mul_ps(_mm512_maskz_loadu_ps(places, input), _mm512_set1_ps(c->conversion.factor));
   const __mmask16 numbers = _mm512_cmp_ps_mask(x, x, _CMP_ORD_Q);
   const __m512 bounded = _mm512_min_ps(_mm512_maskz_max_ps(numbers, x, min), max);
-  return _mm512_add_epi32(_mm512_cvtps_epi32(bounded), _mm512_set1_epi32(c->zero_point));
+  return _mm512_add_epi32(_mm512_cvtps_epi32(bounded), _mm512_set1_epi32(zero_point));
 }
 
 // Three channels, 16 places at a time: a vector of four bytes for each place loses each fourth.
 XNX_AVX512 static void quantize_three_vectors(
-    const struct xnx_convert *c, const float *input, int8_t *output, size_t count) {
+    const struct state *c, const float *input, int8_t *output, size_t count) {
   const __m512i three = _mm512_broadcast_i32x4(_mm_setr_epi8(0, 1, 2, 4, 5, 6, 8, 9, 10, 12, 13, 14, -1, -1, -1, -1));
   const __m512i together = _mm512_setr_epi32(0, 1, 2, 4, 5, 6, 8, 9, 10, 12, 13, 14, 3, 7, 11, 15);
   for (size_t i = 0; i < count; i += 16) {
@@ -54,7 +58,7 @@ static bool has_three_vectors(void) {
   return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw");
 }
 #else
-static void quantize_three_vectors(const struct xnx_convert *c, const float *input, int8_t *output, size_t count) {
+static void quantize_three_vectors(const struct state *c, const float *input, int8_t *output, size_t count) {
   (void)c, (void)input, (void)output, (void)count;
 }
 
@@ -62,10 +66,9 @@ static bool has_three_vectors(void) { return false; }
 #endif
 
 // `input` and `output` are at the block's first place of its image.
-static void quantize_block(const struct xnx_convert *c, const float *input, int8_t *output, size_t places) {
-  const struct xnx_quantize quantize = {c->factor, c->zero_point};
+static void quantize_block(const struct state *c, const float *input, int8_t *output, size_t places) {
   if (c->channels == 1) {
-    xnx_quantize_elements(input, output, places, quantize);
+    xnx_quantize_elements(input, output, places, c->conversion);
     return;
   }
   if (c->channels == 3 && has_three_vectors()) {
@@ -76,7 +79,7 @@ static void quantize_block(const struct xnx_convert *c, const float *input, int8
   for (size_t first = 0; first < c->channels; first += CHANNELS) {
     const size_t channels = c->channels - first < CHANNELS ? c->channels - first : CHANNELS;
     for (size_t i = 0; i < channels; i++) {
-      xnx_quantize_elements(input + (first + i) * c->places, block[i], places, quantize);
+      xnx_quantize_elements(input + (first + i) * c->places, block[i], places, c->conversion);
     }
     for (size_t x = 0; x < places; x++) {
       for (size_t i = 0; i < channels; i++) output[x * c->channels + first + i] = block[i][x];
@@ -84,9 +87,9 @@ static void quantize_block(const struct xnx_convert *c, const float *input, int8
   }
 }
 
-static void dequantize_block(const struct xnx_convert *c, const int8_t *input, float *output, size_t places) {
+static void dequantize_block(const struct state *c, const int8_t *input, float *output, size_t places) {
   if (c->channels == 1) {
-    xnx_dequantize_elements(input, output, places, c->factor, c->zero_point);
+    xnx_dequantize_elements(input, output, places, c->conversion);
     return;
   }
   int8_t block[CHANNELS][PLACES];
@@ -96,7 +99,7 @@ static void dequantize_block(const struct xnx_convert *c, const int8_t *input, f
       for (size_t i = 0; i < channels; i++) block[i][x] = input[x * c->channels + first + i];
     }
     for (size_t i = 0; i < channels; i++) {
-      xnx_dequantize_elements(block[i], output + (first + i) * c->places, places, c->factor, c->zero_point);
+      xnx_dequantize_elements(block[i], output + (first + i) * c->places, places, c->conversion);
     }
   }
 }
@@ -104,7 +107,7 @@ static void dequantize_block(const struct xnx_convert *c, const int8_t *input, f
 static void convert_blocks(void *context, size_t index) {
   const struct blocks *blocks = context;
   const struct xnx_operator *op = blocks->op;
-  const struct xnx_convert *c = &op->as.convert;
+  const struct state *c = XNX_STATE(op, state);
   const size_t first = index * blocks->step, left = blocks->count - first;
   const size_t end = first + (left < blocks->step ? left : blocks->step);
   for (size_t i = first; i < end; i++) {
@@ -119,25 +122,24 @@ static void convert_blocks(void *context, size_t index) {
   }
 }
 
-static void run(const struct xnx_operator *op, struct thr_pool *threads) {
-  const struct xnx_convert *c = &op->as.convert;
+static enum xnx_status run(const struct xnx_operator *op) {
+  const struct state *c = XNX_STATE(op, state);
   const size_t elements = PLACES * c->channels, of_image = (c->places + PLACES - 1) / PLACES;
   struct blocks blocks = {op, of_image, c->images * of_image, (XNX_PARALLEL_ELEMENTS / 4 + elements - 1) / elements};
   thr_parallelize(
-      c->images * c->places * c->channels < XNX_PARALLEL_ELEMENTS ? NULL : threads,
+      c->images * c->places * c->channels < XNX_PARALLEL_ELEMENTS ? NULL : op->threads,
       (blocks.count + blocks.step - 1) / blocks.step, convert_blocks, &blocks);
+  return XNX_OK;
 }
 
-enum xnx_status xnx_reshape_convert_transpose(const struct xnx_operands *operands, struct xnx_operator *op) {
+static enum xnx_status reshape(const struct xnx_operands *operands, struct xnx_operator *op) {
   const struct ds_value *in = operands->inputs[0], *out = operands->output;
   const int32_t to_channels_last = operands->node->as.to_channels_last;
   if (in->rank != 4 || !xnx_same_sizes(in, out) || (to_channels_last != 0 && to_channels_last != 1)) {
     return XNX_INVALID_NODE;
   }
-  const enum ds_type from = to_channels_last == 1 ? DS_FLOAT32 : DS_INT8;
-  const enum ds_type to = to_channels_last == 1 ? DS_INT8 : DS_FLOAT32;
-  if (in->type != (uint32_t)from || out->type != (uint32_t)to) return XNX_UNSUPPORTED;
-  struct xnx_convert *c = &op->as.convert;
+  if (in->type != (uint32_t)(to_channels_last == 1 ? DS_FLOAT32 : DS_INT8)) return XNX_UNSUPPORTED;
+  struct state *c = XNX_STATE(op, state);
   c->images = (size_t)in->sizes[0];
   c->places = (size_t)in->sizes[1] * (size_t)in->sizes[2];
   c->channels = (size_t)in->sizes[3];
@@ -148,15 +150,9 @@ enum xnx_status xnx_reshape_convert_transpose(const struct xnx_operands *operand
   return XNX_OK;
 }
 
-enum xnx_status xnx_create_convert_transpose(const struct xnx_operands *operands, struct xnx_operator *op) {
-  const bool quantizes = operands->inputs[0]->type == DS_FLOAT32;
-  enum xnx_status status = xnx_reshape_convert_transpose(operands, op);
-  if (status != XNX_OK) return status;
-  struct xnx_quantization q;
-  status = xnx_quantization_of(quantizes ? operands->output : operands->inputs[0], &q);
-  if (status != XNX_OK) return status;
-  op->as.convert.factor = quantizes ? 1.0f / q.scale : q.scale;
-  op->as.convert.zero_point = q.zero_point;
-  op->kernel = run;
-  return isnormal(op->as.convert.factor) ? XNX_OK : XNX_UNSUPPORTED;
+static enum xnx_status create(const struct xnx_operands *operands, struct xnx_operator *op) {
+  return xnx_conversion_of(operands, &XNX_STATE(op, state)->conversion);
 }
+
+const struct xnx_functions xnx_native_convert_transpose = {
+    sizeof(struct state), XNX_PARALLEL_ELEMENTS, reshape, create, NULL, run, NULL};

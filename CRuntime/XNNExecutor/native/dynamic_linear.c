@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "operator.h"
+#include "native/native.h"
 
 enum {
   BLOCK_ROWS = 112,
@@ -19,12 +19,22 @@ struct row {
   int32_t zero_point;
 };
 
+// Rows are quantized, multiplied and scaled in blocks.
+struct state {
+  struct i8k_conv conv;  // the product of a block, with int32 sums: it takes no scratch memory
+  size_t rows, block_rows, depth, channels, sums_stride;
+  float min, max;
+  float *scales, *biases;  // of each channel, in one allocation with filter_sums
+  uint32_t *filter_sums;
+  struct xnx_buffer block;  // sums, scales and zero points of the rows, int8 rows
+};
+
 // The memory of a block.
-static int32_t *sums_of(const struct xnx_dynamic *d) { return d->buffer; }
-static struct row *rows_of(const struct xnx_dynamic *d) {
+static int32_t *sums_of(const struct state *d) { return d->block.data; }
+static struct row *rows_of(const struct state *d) {
   return (struct row *)(void *)(sums_of(d) + d->block_rows * d->sums_stride);
 }
-static int8_t *quanta_of(const struct xnx_dynamic *d) { return (int8_t *)(rows_of(d) + d->block_rows); }
+static int8_t *quanta_of(const struct state *d) { return (int8_t *)(rows_of(d) + d->block_rows); }
 
 static inline float lesser(float a, float b) { return a < b ? a : b; }
 static inline float greater(float a, float b) { return a > b ? a : b; }
@@ -76,7 +86,7 @@ XNX_DISPATCHED static void quantize(const float *restrict x, int8_t *restrict q,
 }
 
 XNX_DISPATCHED static void scale_sums(
-    const int32_t *restrict sums, float *restrict y, const struct xnx_dynamic *d, struct row row) {
+    const int32_t *restrict sums, float *restrict y, const struct state *d, struct row row) {
   const float *scales = d->scales, *biases = d->biases;
   const uint32_t *filter_sums = d->filter_sums;
   const float min = d->min, max = d->max;
@@ -91,14 +101,14 @@ XNX_DISPATCHED static void scale_sums(
 }
 
 struct block {
-  const struct xnx_dynamic *dynamic;
+  const struct state *dynamic;
   const float *input;
   float *output;
 };
 
 static void quantize_row(void *context, size_t index) {
   const struct block *block = context;
-  const struct xnx_dynamic *d = block->dynamic;
+  const struct state *d = block->dynamic;
   const float *x = block->input + index * d->depth;
   const struct row row = choose(x, d->depth);
   rows_of(d)[index] = row;
@@ -107,13 +117,14 @@ static void quantize_row(void *context, size_t index) {
 
 static void scale_row(void *context, size_t index) {
   const struct block *block = context;
-  const struct xnx_dynamic *d = block->dynamic;
+  const struct state *d = block->dynamic;
   scale_sums(sums_of(d) + index * d->sums_stride, block->output + index * d->channels, d, rows_of(d)[index]);
 }
 
-static void run(const struct xnx_operator *op, struct thr_pool *threads) {
-  const struct xnx_dynamic *d = &op->as.dynamic;
-  struct i8k_conv conv = d->native.conv;
+static enum xnx_status run(const struct xnx_operator *op) {
+  const struct state *d = XNX_STATE(op, state);
+  struct thr_pool *threads = op->threads;
+  struct i8k_conv conv = d->conv;
   for (size_t first = 0; first < d->rows; first += d->block_rows) {
     struct block block = {
         d, (const float *)op->inputs[0] + first * d->depth, (float *)op->output + first * d->channels};
@@ -123,47 +134,46 @@ static void run(const struct xnx_operator *op, struct thr_pool *threads) {
       conv.in.width = conv.out.width = count;
       i8k_conv_plan(&conv);
     }
-    i8k_conv_sums(&conv, d->native.packed, quanta_of(d), sums_of(d), d->sums_stride, d->native.scratch, threads);
+    i8k_conv_sums(&conv, op->packed, quanta_of(d), sums_of(d), d->sums_stride, NULL, threads);
     thr_parallelize(count * d->channels < PARALLEL_ELEMENTS ? NULL : threads, count, scale_row, &block);
   }
+  return XNX_OK;
 }
 
-enum xnx_status xnx_reshape_dynamic_linear(const struct xnx_operands *operands, struct xnx_operator *op) {
+static enum xnx_status reshape(const struct xnx_operands *operands, struct xnx_operator *op) {
   const struct ds_value *input = operands->inputs[0], *filter = operands->inputs[1], *output = operands->output;
-  if (op->type != DS_FLOAT32 || output->type != DS_FLOAT32 || filter == NULL || filter->rank != 2) {
-    return XNX_INVALID_NODE;
-  }
-  struct xnx_dynamic *d = &op->as.dynamic;
+  if (output->type != DS_FLOAT32 || filter == NULL || filter->rank != 2) return XNX_INVALID_NODE;
+  struct state *d = XNX_STATE(op, state);
   const size_t depth = (size_t)filter->sizes[1], channels = (size_t)filter->sizes[0];
   const size_t rows = xnx_element_count(input) / depth;
   if (xnx_element_count(input) != rows * depth || xnx_element_count(output) != rows * channels) return XNX_INVALID_NODE;
   if (depth > XNX_MAX_CHANNELS || channels > XNX_MAX_CHANNELS) return XNX_UNSUPPORTED;
   if (!xnx_is_constant(filter, DS_INT8, depth * channels)) return XNX_INVALID_NODE;
   const size_t block_rows = rows < BLOCK_ROWS ? rows : BLOCK_ROWS;
-  op->input_image = (struct ds_image){1, 1, block_rows, depth};
-  op->output_image = (struct ds_image){1, 1, block_rows, channels};
-  const enum xnx_status status = xnx_reshape_native(op);
-  if (status != XNX_OK) return status;
-  d->sums_stride = (channels + I8K_SUMS_MULTIPLE - 1) / I8K_SUMS_MULTIPLE * I8K_SUMS_MULTIPLE;
-  // The kernels read up to 16 bytes behind the rows.
-  const size_t row_bytes = d->sums_stride * sizeof(int32_t) + sizeof(struct row) + depth;
-  const size_t size = (block_rows * row_bytes + 16 + 63) / 64 * 64;
-  if (size > d->buffer_size) {
-    void *buffer = aligned_alloc(64, size);
-    if (buffer == NULL) return XNX_OUT_OF_MEMORY;
-    free(d->buffer);
-    d->buffer = buffer;
-    d->buffer_size = size;
-  }
+  op->in = (struct ds_image){1, 1, block_rows, depth};
+  op->out = (struct ds_image){1, 1, block_rows, channels};
+  struct i8k_conv conv = {
+      .isa = i8k_isa(), .in = op->in, .out = op->out, .window = DS_WINDOW_1X1, .min = INT8_MIN, .max = INT8_MAX};
+  if (!i8k_conv_plan(&conv)) return XNX_UNSUPPORTED;
+  if (op->packed != NULL && !i8k_conv_packs_alike(&conv, &d->conv)) return XNX_UNSUPPORTED;
+  d->conv = conv;
   d->rows = rows;
   d->block_rows = block_rows;
   d->depth = depth;
   d->channels = channels;
+  d->sums_stride = (channels + I8K_SUMS_MULTIPLE - 1) / I8K_SUMS_MULTIPLE * I8K_SUMS_MULTIPLE;
   return XNX_OK;
 }
 
+static enum xnx_status setup(struct xnx_operator *op, struct xnx_threads *threads) {
+  (void)threads;
+  struct state *d = XNX_STATE(op, state);
+  const size_t row_bytes = d->sums_stride * sizeof(int32_t) + sizeof(struct row) + d->depth;
+  return xnx_reserve(&d->block, d->block_rows * row_bytes + 16);  // so far behind the rows do the kernels read
+}
+
 // What the sums are scaled with.
-static enum xnx_status set_channels(const struct xnx_operands *operands, struct xnx_dynamic *d) {
+static enum xnx_status set_channels(const struct xnx_operands *operands, struct state *d) {
   const struct ds_value *filter = operands->inputs[1], *bias = operands->inputs[2];
   const size_t channels = d->channels;
   if (filter->zero_point != 0 || filter->scale == NULL) return XNX_INVALID_NODE;
@@ -185,25 +195,20 @@ static enum xnx_status set_channels(const struct xnx_operands *operands, struct 
   return XNX_OK;
 }
 
-// The library has no such operator: with or without VNNI, the choice is between ours and the portable kernel.
-enum xnx_status xnx_create_dynamic_linear(const struct xnx_operands *operands, struct xnx_operator *op) {
-  if (operands->options->kernels == XNX_KERNELS_XNNPACK) return XNX_UNSUPPORTED;
-  struct xnx_dynamic *d = &op->as.dynamic;
-  op->is_native = true;
-  d->native.conv = (struct i8k_conv){
-      .isa = i8k_isa(), .window = DS_WINDOW_1X1, .min = INT8_MIN, .max = INT8_MAX};
-  enum xnx_status status = xnx_reshape_dynamic_linear(operands, op);
-  if (status != XNX_OK) return status;
+static enum xnx_status create(const struct xnx_operands *operands, struct xnx_operator *op) {
+  struct state *d = XNX_STATE(op, state);
   d->min = operands->node->output_min;
   d->max = operands->node->output_max;
   if (!(d->min <= d->max)) return XNX_INVALID_NODE;
-  op->kernel = run;
-  status = set_channels(operands, d);
-  return status == XNX_OK ? xnx_pack_native(operands, NULL, d->scales, op) : status;
+  const enum xnx_status status = set_channels(operands, d);
+  return status == XNX_OK ? xnx_pack(operands, &d->conv, operands->inputs[1]->data, NULL, d->scales, op) : status;
 }
 
-void xnx_delete_dynamic(struct xnx_operator *op) {
-  if (op->kind != DS_DYNAMIC_LINEAR) return;
-  free(op->as.dynamic.scales);
-  free(op->as.dynamic.buffer);
+static void destroy(struct xnx_operator *op) {
+  struct state *d = XNX_STATE(op, state);
+  free(d->scales);
+  free(d->block.data);
 }
+
+const struct xnx_functions xnx_native_dynamic_linear = {
+    sizeof(struct state), XNX_PARALLEL_ELEMENTS, reshape, create, setup, run, destroy};
