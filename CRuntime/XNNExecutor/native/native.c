@@ -14,7 +14,8 @@ static const struct row {
   uint32_t kind;
   enum ds_type type;  // of the first activation
   const struct xnx_functions *functions;
-  bool (*is_preferred)(void);  // by XNX_KERNELS_AUTO; NULL: there is no choice, XNNPACK's are missing or not exact
+  // By XNX_KERNELS_AUTO. NULL: whatever is asked for, since XNNPACK has none, or none as exact or as fast.
+  bool (*is_preferred)(void);
 } rows[] = {
     {DS_CONVOLUTION_2D, DS_INT8, &xnx_native_convolution, int8_convolutions},
     {DS_FULLY_CONNECTED, DS_INT8, &xnx_native_convolution, int8_convolutions},
