@@ -8,7 +8,7 @@ package struct SingleNode {
   /// Activations and constants in the order that the arguments refer to.
   package let inputs: [Tensor]
   private let constantIndices: Set<Int>
-  package let output: TensorSpec
+  package var output: TensorSpec
 
   package init(
     operatorName: String, arguments: [(String, CallArgument)], inputs: [Tensor], constantIndices: Set<Int> = [],
