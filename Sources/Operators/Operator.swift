@@ -123,6 +123,8 @@ extension Operator {
     /// Stands in lowered graphs alone: what a backend runs as a unit, f32 or int8, with quantization parameters on its
     /// values.
     public static let fused = Traits(rawValue: 1 << 15)
+    /// Where a channel of the first input is multiplied by a positive number, that channel of the result is too.
+    public static let scalesWithChannels = Traits(rawValue: 1 << 17)
     /// Quantizes its input inside: the sums are of integers although the values around it are real.
     public static let dynamic = Traits(rawValue: 1 << 16)
   }
