@@ -96,7 +96,7 @@ extension Operator {
     public static let clamps: Traits = [pointwise, Traits(rawValue: 1 << 2)]
     /// Outputs hold elements of the inputs, and constants, as they are: nothing is computed.
     public static let movesElements = Traits(rawValue: 1 << 3)
-    /// Each result is one of the input's elements, chosen by an order that quantization keeps.
+    /// Each result is one of the input's elements, chosen by an order that quantization keeps; less than all, where there is none.
     public static let choosesElements = Traits(rawValue: 1 << 4)
     /// The result may lie in the memory of the first input: what writes to one changes the other.
     public static let mayAlias = Traits(rawValue: 1 << 5)
