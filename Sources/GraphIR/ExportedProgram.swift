@@ -158,7 +158,8 @@ public struct GraphError: Error, Hashable, Sendable, CustomStringConvertible {
   /// What is wrong, in words.
   public let reason: String
 
-  package init(program: String, node: String = "", operatorName: String = "", reason: String) {
+  /// An error; what is left out is not part of the message.
+  public init(program: String, node: String = "", operatorName: String = "", reason: String) {
     self.program = program
     self.node = node
     self.operatorName = operatorName

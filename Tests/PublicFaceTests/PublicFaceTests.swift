@@ -3,25 +3,10 @@ import Swiftlet
 import SwiftletTools
 import Testing
 
-/// What a package of a user's own does. The target has no `package` access: what these tests call is public.
+/// What a package of a user's own does. The target has no `package` access: what these tests call is public, and so is
+/// what the documents' operators and quantizer call, whose files are linked here.
 @Suite struct PublicFaceTests {
-  // MARK: A model, with an operator of one's own
-
-  /// x · √(1 + x²), any shape, f32.
-  private static let stretch = Operator(
-    "mine.stretch.default(Tensor self, float scale=1.0) -> Tensor", traits: .pointwise,
-    infer: { call throws(OperatorError) in
-      let input = try call.spec("self")
-      try call.check(input.dataType == .float32, "the input must be float32, not \(input.dataType)")
-      return [TensorSpec(.float32, input.shape)]
-    },
-    prepare: { call throws(OperatorError) in
-      let (count, scale) = (try call.output().shape.elementCount, Float(try call.float("scale")))
-      return PreparedKernel { buffers in
-        let (x, y) = (buffers.input(0, as: Float.self), buffers.output(as: Float.self))
-        for index in 0..<count { y[index] = scale * x[index] * (1 + x[index] * x[index]).squareRoot() }
-      }
-    })
+  // MARK: A model
 
   private final class Net: Module {
     let conv = Conv2d(3, 8, kernelSize: 3, padding: 1)
@@ -30,7 +15,7 @@ import Testing
 
     override func forward(_ input: SymbolicTensor) throws(ExportError) -> SymbolicTensor {
       let x = try conv(input).relu()
-      let y = try SymbolicTensor.call(PublicFaceTests.stretch, ["self": .tensor(x), "scale": .float(2)])[0]
+      let y = try SymbolicTensor.call(.snake, ["self": .tensor(x), "alpha": .float(0.5)])[0]
       return try fc((y * y.buffer(scale)).mean(dim: [2, 3]))
     }
   }
@@ -59,7 +44,7 @@ import Testing
   @Test func anOperatorOfOnesOwnRunsInEveryForm() throws {
     let float = try net()
     try Verifier.verify(float, as: .float)
-    #expect(float.graph.nodes.contains { $0.op == PublicFaceTests.stretch })
+    #expect(float.graph.nodes.contains { $0.op == .snake })
     let input = Waves(count: 1).input(0)
     let expected = try Interpreter(float).run([input])
     let int8 = try quantize(float, Waves(count: 4), threads: 1).program
@@ -71,14 +56,14 @@ import Testing
       }
       #expect(difference.max() ?? 0 < 0.05 * largest(expected))
       // In int8 it is a table, as any function of one element.
-      let backend = method.operations.first { $0.operatorName == "mine.stretch.default" }?.backend
+      let backend = method.operations.first { $0.operatorName == "my.snake.default" }?.backend
       #expect(backend == (program.isQuantized ? nil : .portable))
     }
 
     let file = FileManager.default.temporaryDirectory.appendingPathComponent("\(UUID().uuidString).pt2").path
     defer { try? FileManager.default.removeItem(atPath: file) }
     try PT2Archive.write(int8, to: file)
-    let read = try PT2Archive.read(file, operators: .standard.adding([PublicFaceTests.stretch]))
+    let read = try PT2Archive.read(file, operators: .standard.adding([.snake]))
     #expect(
       try Interpreter(read).run([input])[0].elements(as: Float.self) == Interpreter(int8).run([input])[0].elements())
   }
@@ -182,6 +167,6 @@ import Testing
     #expect(comparison.worstFirst().first { $0.isQuantized }?.isolated?.sqnr ?? 0 > 10)
     let method = try Method(lower(float, partitioner: XNNPACKPartitioner()), threads: ThreadPool(threadCount: 1))
     #expect(method.delegationSummary.contains("XNNPACK"))
-    #expect(method.fallback.contains { $0.op == "mine.stretch.default" })
+    #expect(method.fallback.contains { $0.op == "my.snake.default" })
   }
 }
