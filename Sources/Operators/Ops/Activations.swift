@@ -11,11 +11,8 @@ import TensorCore
 extension Operator {
   /// x brought into [0, 6]. NaN stays NaN.
   public static let relu6 = Operator(
-    "aten.relu6.default(Tensor self) -> Tensor", traits: [.clamps, .sharesQuantization], bounds: { _ in (0, 6) }
-  ) {
-    call throws(OperatorError) in
-    try call.map { clamped($0, 0, 6) }
-  }
+    "aten.relu6.default(Tensor self) -> Tensor", traits: [.clamps, .sharesQuantization], bounds: { _ in (0, 6) },
+    plan: { call throws(OperatorError) in try call.map { clamped($0, 0, 6) } })
 
   /// tanh x, f32.
   public static let tanh = Operator(
