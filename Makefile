@@ -4,12 +4,12 @@ FLAGS = -c release -Xswiftc -enable-testing --explicit-target-dependency-import-
 SWIFT_SOURCES = Package.swift Sources Examples Benchmarks/Scale Tests
 DATA ?= ../shared/data
 
-.PHONY: demo test build bench benchmarks interop format lint sizes system
+.PHONY: demo test build bench benchmarks interop format lint names sizes system
 
 demo: build
 	.build/release/swiftlet demo
 
-test: system lint sizes
+test: system lint names sizes
 	$(SWIFT) build $(FLAGS) --build-tests
 	$(SWIFT) test $(FLAGS) --skip-build
 
@@ -36,6 +36,10 @@ format:
 
 lint:
 	$(SWIFT) format lint --strict --recursive $(SWIFT_SOURCES)
+
+# Operators are named in their definitions and in tables of formats alone.
+names:
+	scripts/names.sh
 
 # Lines per file; fails when the 90th percentile or the longest file grows out of hand.
 sizes:

@@ -13,8 +13,8 @@ public struct BatchNormNotFolded: Hashable, Sendable {
 /// With γ, β, μ, σ² and ε of the layer: `w' = w · γ/√(σ² + ε)` per output channel, `b' = (b − μ) · γ/√(σ² + ε) + β`, in
 /// float32 and in the order of operations of `torch.nn.utils.fusion`, so that the results are bit-equal to PyTorch's.
 /// The weight keeps its name; a bias that is new is called after the weight, `conv1.weight_bias`. A convolution used
-/// twice with different BatchNorms gets a weight for each. Linear layers are folded for 2-D inputs only: for others
-/// BatchNorm's channel is not the linear layer's last dimension.
+/// twice with different BatchNorms gets a weight for each. Linear layers are folded for 2-D inputs only, and convolutions
+/// for batches: otherwise BatchNorm's channel, dimension 1, is not the layer's.
 @discardableResult
 public func foldBatchNorms(in program: inout ExportedProgram) throws(GraphError) -> [BatchNormNotFolded] {
   guard program.graph.nodes.contains(where: { $0.op == .batchNorm }) else { return [] }
@@ -90,6 +90,9 @@ private struct BatchNormFolder {
       let variance = statistics[3].flatMap(floats)
     else { return "it has no float32 running statistics" }
     let key = FoldKey(weight: weight, bias: bias, statistics: statistics, eps: epsilon(norm))
+    if kind != .linear, let x = layer.value("input"), program.graph.spec(x).shape.rank != w.shape.rank {
+      return "the input of '\(layer.name)' has no batch, so it normalizes another dimension than the layer's channels"
+    }
     guard let axis = kind.outputAxis(of: layer, w.shape) else {
       return "'\(layer.name)' is a grouped transposed convolution"
     }

@@ -25,21 +25,23 @@ struct DynamicFusion {
 
   let source: ExportedProgram
   private let shapes: DynamicShapes
+  private let fusionRules: OperatorTable<FusionRule>
   /// The fused graph at each of `samples`.
   private var variants: [ExportedProgram] = []
   private var samples: [[String: Int]] = []
 
   /// - Parameter source: a verified float or Q/DQ graph with dynamic shapes, its constants and BatchNorms folded.
   static func fuse(
-    _ source: ExportedProgram, _ shapes: DynamicShapes
+    _ source: ExportedProgram, _ shapes: DynamicShapes, _ rules: OperatorTable<FusionRule>
   ) throws(GraphError) -> (program: ExportedProgram, variants: [ExportedProgram]) {
-    var fusion = DynamicFusion(source, shapes)
+    var fusion = DynamicFusion(source, shapes, rules)
     try fusion.sample()
     let program = try fusion.merged()
     return (program, fusion.variants)
   }
 
-  private init(_ source: ExportedProgram, _ shapes: DynamicShapes) {
+  private init(_ source: ExportedProgram, _ shapes: DynamicShapes, _ rules: OperatorTable<FusionRule>) {
+    fusionRules = rules
     self.source = source
     self.shapes = shapes
   }
@@ -128,7 +130,7 @@ struct DynamicFusion {
   private mutating func add(_ resized: ExportedProgram, _ symbols: [String: Int]) throws(GraphError) {
     var fixed = resized
     fixed.dynamicShapes = nil
-    var variant = try Fuser.fuse(fixed, forCalibration: false).program
+    var variant = try Fuser.fuse(fixed, fusionRules).program
     try Verifier.verify(variant, as: .lowered)
     if let first = variants.first {
       try check(variant, symbols, against: first)

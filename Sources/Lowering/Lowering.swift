@@ -15,10 +15,14 @@ public struct ObservedLowering: Sendable {
 /// A program with dynamic shapes is lowered for all sizes in their ranges (`Program.dynamicSizes`); the result has the
 /// example's. Without its `dynamicShapes` it is lowered for the example's sizes alone.
 ///
+/// `rules` are fusion rules of your own; for an operator that both know they come before those of this library.
+///
 /// Throws a `GraphError` when the graph is not well formed, has an operator that nothing here can run, or would be
 /// lowered in different ways at different sizes.
-public func lower(_ exported: ExportedProgram, partitioner: (any Partitioner)?) throws(GraphError) -> Program {
-  let (fused, variants) = try fuseAll(exported)
+public func lower(
+  _ exported: ExportedProgram, partitioner: (any Partitioner)?, rules: [FusionRule] = []
+) throws(GraphError) -> Program {
+  let (fused, variants) = try fuseAll(exported, rules.isEmpty ? Fuser.standard : Fuser.table(with: rules))
   let varying = Set((fused.dynamicShapes?.arguments ?? [:]).keys)
   var joined: [ExportedProgram] = []
   for variant in variants { joined.append(try NodeFusion.fuse(variant, keeping: varying)) }
@@ -28,11 +32,13 @@ public func lower(_ exported: ExportedProgram, partitioner: (any Partitioner)?) 
 /// The fused graph whose nodes `lower` joins and schedules: for writers that bring it into another runtime's form.
 ///
 /// Throws as `lower` does.
-package func fuse(_ exported: ExportedProgram) throws(GraphError) -> ExportedProgram { try fuseAll(exported).program }
+package func fuse(_ exported: ExportedProgram) throws(GraphError) -> ExportedProgram {
+  try fuseAll(exported, Fuser.standard).program
+}
 
 /// With dynamic shapes, the fused graph at some other sizes too.
 private func fuseAll(
-  _ exported: ExportedProgram
+  _ exported: ExportedProgram, _ rules: OperatorTable<FusionRule>
 ) throws(GraphError) -> (program: ExportedProgram, variants: [ExportedProgram]) {
   let dialect: Dialect = exported.isQuantized ? .quantizeDequantize : .float
   try Verifier.verify(exported, as: dialect)
@@ -40,8 +46,8 @@ private func fuseAll(
   try foldQuantize(in: &folded)
   try foldConstantMovements(in: &folded)
   try foldBatchNorms(in: &folded)
-  if let shapes = folded.dynamicShapes { return try DynamicFusion.fuse(folded, shapes) }
-  return (try fuse(folded, forCalibration: false).program, [])
+  if let shapes = folded.dynamicShapes { return try DynamicFusion.fuse(folded, shapes, rules) }
+  return (try fuse(folded, rules).program, [])
 }
 
 /// Lowers an observed graph for calibration: as a float graph, with every observed value as an output.
@@ -49,16 +55,16 @@ public func lowerObserved(
   _ exported: ExportedProgram, partitioner: (any Partitioner)?
 ) throws(GraphError) -> ObservedLowering {
   try Verifier.verify(exported, as: .observed)
-  let (fused, observed) = try fuse(exported, forCalibration: true)
+  let (fused, observed) = try fuse(exported, Fuser.standard, forCalibration: true)
   let positions = Dictionary(fused.graph.outputs.enumerated().map { ($1, $0) }, uniquingKeysWith: { first, _ in first })
   return ObservedLowering(
     program: try emit(fused, [], partitioner), observed: observed.map { ($0.observer, positions[$0.value]!) })
 }
 
 private func fuse(
-  _ verified: ExportedProgram, forCalibration: Bool
+  _ verified: ExportedProgram, _ rules: OperatorTable<FusionRule>, forCalibration: Bool = false
 ) throws(GraphError) -> (program: ExportedProgram, observed: [(observer: Int, value: ValueID)]) {
-  let result = try Fuser.fuse(verified, forCalibration: forCalibration)
+  let result = try Fuser.fuse(verified, rules, forCalibration: forCalibration)
   try Verifier.verify(result.program, as: .lowered)
   return result
 }

@@ -108,15 +108,22 @@ private struct EqualizationSearch {
       guard from.rank >= 2, from[0] == to[0], from[1] == to[1], from.elementCount == from[0] * from[1] else {
         return "'\(node.name)' changes its channels"
       }
-    case .relu, .maxPool2d, .avgPool2d, .adaptiveAvgPool2d: break
     case .pad, .constantPadNd:
       guard node.padsImagesWithZeros else { return "'\(node.name)' pads it with other than zeros" }
     default:
-      guard let bound = node.upperBoundOfReLU else { return "'\(node.name)' (\(node.op)) reads it" }
-      bounds[node.output] = bound
+      guard node.op.has(.scalesWithChannels) || isReLU(node) else { return "'\(node.name)' (\(node.op)) reads it" }
     }
     for id in activations { parents[root(id)] = root(node.output) }
     return nil
+  }
+
+  /// Whether it clamps from 0; notes the upper bound.
+  private mutating func isReLU(_ node: Node) -> Bool {
+    guard let clamp = node.op.bounds, let call = try? program.call(of: node, constants: [:]).1,
+      let (low, high) = try? clamp(call), low == 0, high > 0
+    else { return false }
+    if high < .infinity { bounds[node.output] = Float(high) }
+    return true
   }
 
   private mutating func root(_ id: ValueID) -> ValueID {
@@ -146,23 +153,6 @@ extension Node {
     let channels = graph.spec(input).shape[1]
     return groups == 1
       ? weight.shape[1] == channels : groups == channels && weight.shape[0] == channels && weight.shape[1] == 1
-  }
-
-  /// The upper bound of a clamp from 0; nil for other nodes.
-  fileprivate var upperBoundOfReLU: Float? {
-    func number(_ name: String) -> Float? {
-      switch operand(name) {
-      case .attribute(.float(let value)): Float(value)
-      case .attribute(.int(let value)): Float(value)
-      default: nil
-      }
-    }
-    switch op {
-    case .relu6: return 6
-    case .hardtanh: return number("min_val") == 0 ? number("max_val").flatMap { $0 > 0 ? $0 : nil } : nil
-    case .clamp: return number("min") == 0 ? number("max").flatMap { $0 > 0 ? $0 : nil } : nil
-    default: return nil
-    }
   }
 
   fileprivate var averagesImages: Bool {

@@ -18,7 +18,7 @@ public struct WeightsCache: Sendable {
   public init(folder: String) throws {
     self.folder = folder
     do { try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true) } catch {
-      throw UsageError("\(folder): the folder cannot be created: \(error.localizedDescription)")
+      throw UsageError("\(folder): the folder cannot be created; check its path and permissions")
     }
   }
 

@@ -152,7 +152,7 @@ public enum PreprocessError: Error, Hashable, Sendable, CustomStringConvertible 
   public var description: String {
     switch self {
     case .unreadable(let error): error.description
-    case .malformed(let reason): "malformed preprocessing: \(reason)"
+    case .malformed(let reason): "invalid preprocessing: \(reason)"
     case .invalid(let key, let reason): "preprocessing key \"\(key)\": \(reason)"
     case .transform(let name, let reason): "transform \(name): \(reason)"
     case .named(let name, let reason): "\(name): \(reason)"

@@ -176,10 +176,10 @@ struct Quantize: ParsableCommand {
           delegate: !runtime.noDelegate, progress: bar.update)
         return (result, nil)
       } catch let error as UsageError where data == nil {
-        throw UsageError("\(error): give some by --calibrate; --dynamic needs none")
+        throw UsageError("\(error); give --calibrate DATA, or --dynamic, which needs none")
       }
     }
-    guard let data else { throw UsageError("--target-drop needs samples: --calibrate") }
+    guard let data else { throw UsageError("--target-drop needs samples to calibrate with; give --calibrate DATA") }
     let labelled = try openDataset(eval, role: .evaluation, preprocess: recipe, classes: classes)
     let tradeOff = try SwiftletTools.quantize(
       program, data, keeping: targetDrop, on: labelled, recipe: recipe, options: options, loading: loading,

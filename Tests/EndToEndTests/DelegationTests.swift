@@ -9,9 +9,7 @@ extension EndToEnd {
   /// What XNNPACK runs, and that it gives the portable kernels' bytes.
   struct DelegationTests {
     @Test func delegatedEqualsPortableOnTheShippedModel() throws {
-      let program = try ResNet8.quantized()
-      try expectEqualBytes(
-        program, inputs: (10..<14).map { ResNet8.input($0) })
+      try expectEqualBytes(ResNet8.quantized(), inputs: (10..<14).map(ResNet8.input))
     }
 
     @Test(.enabled(if: ZooModel.isAvailable, "needs the shared models"), arguments: ZooModel.all)
@@ -20,15 +18,9 @@ extension EndToEnd {
     }
 
     private func expectEqualBytes(_ program: ExportedProgram, inputs: [Tensor]) throws {
-      let delegated = try load(program)
-      let portable = try load(program, delegate: false)
-      #expect(delegated.delegated.nodes > 0)
-      #expect(portable.delegated.nodes == 0)
-      for input in inputs {
-        let a = try delegated.run([input])[0].elements(as: Float.self)
-        let b = try portable.run([input])[0].elements(as: Float.self)
-        #expect(a == b)
-      }
+      let pipeline = try Pipeline(program, samples: inputs.map { [$0] }).lower()
+      #expect(pipeline.lowered?.delegates.isEmpty == false)
+      try pipeline.run(threads: [2]).compare(portable: .bytes)
     }
 
     @Test(

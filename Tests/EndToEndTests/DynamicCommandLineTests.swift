@@ -1,4 +1,5 @@
 import Foundation
+import NN
 import PipelineTesting
 import Swiftlet
 import SwiftletTools
@@ -62,6 +63,18 @@ extension EndToEnd {
       let fixed = try swiftlet("lower", model, "-o", file, "--fixed-sizes")
       #expect(fixed.status == 0 && !fixed.output.contains("sizes vary"))
       #expect(try swiftlet("run", file, "--input", images(2)).status == 0)
+    }
+
+    /// An ExecuTorch program has no way to say that two sizes of a view vary.
+    @Test func lowerSaysHowToFixSizes() throws {
+      let sizes = [0: Dim("batch", min: 1, max: 4), 2: Dim("length", min: 1, max: 9)]
+      let program = try export(
+        Sequential([ReLU(), Flatten(), ReLU()]), [TensorSpec(.float32, [2, 3, 5])], dynamicShapes: [sizes])
+      let (path, file) = (folder.path("flat.pt2"), folder.path("flat.pte"))
+      try PT2Archive.write(program, to: path)
+      let refused = try swiftlet("lower", path, "-o", file)
+      #expect(refused.status == 1 && refused.errors.contains("--fixed-sizes"), "\(refused.errors)")
+      #expect(try swiftlet("lower", path, "-o", file, "--fixed-sizes").status == 0)
     }
 
     /// Samples have a batch of 1.

@@ -11,19 +11,11 @@ import Testing
   private func program(_ file: String) throws -> ExportedProgram { try PT2Archive.read(goldenPath("formats", file)) }
 
   private func quantized(_ program: ExportedProgram) throws -> ExportedProgram {
-    let observed = try prepare(program, quantizer: XNNPACKQuantizer())
-    let interpreter = try Interpreter(observed.program)
     let inputs = program.userInputs.map { id in
       let shape = program.graph.spec(id).shape
       return Tensor((0..<shape.elementCount).map { Float($0 % 17) / 8 - 1 }, shape: shape)
     }
-    try observed.calibrate([inputs]) { inputs in
-      var seen: [ValueID: Tensor] = [:]
-      for (id, tensor) in zip(program.userInputs, inputs) { seen[id] = tensor }
-      _ = try interpreter.run(inputs) { seen[$0] = $1 }
-      return observed.observedValues.compactMap { seen[$0.value] }
-    }
-    return try convert(observed)
+    return try Pipeline(program, samples: [inputs]).quantize().program
   }
 
   /// The values of one key of the golden arrays: `NAME_SIZE_in0`, ….

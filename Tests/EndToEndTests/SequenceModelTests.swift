@@ -189,12 +189,8 @@ import Testing
   }
 
   @Test func piecesSurviveInAPTE() throws {
-    let program = try quantized("pieces").program
-    let folder = try TemporaryFolder()
-    _ = try PTEArchive.write(program, to: folder.path("a.pte"))
-    let again = try readProgram(folder.path("a.pte"))
-    let (inputs, _) = try golden("pieces")
-    #expect(try bytes(load(again).run(inputs)) == bytes(load(program).run(inputs)))
+    try Pipeline(quantized("pieces").program, samples: [golden("pieces").inputs])
+      .writePTE().run().compare(portable: .bytes)
   }
 }
 

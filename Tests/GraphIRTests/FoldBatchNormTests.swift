@@ -60,6 +60,18 @@ import Testing
     try Verifier.verify(program, as: .float)
   }
 
+  /// Of [channels, H, W], BatchNorm takes the height for channels.
+  @Test func aConvolutionWithoutABatchKeepsItsBatchNorm() throws {
+    var model = TestModel()
+    let x = model.input("x", [3, 4, 4])
+    let weight = model.parameter("conv.weight", [4, 3, 1, 1])
+    let conv = model.call("aten.conv2d.default", "conv", ["input": .value(x), "weight": .value(weight)], [4, 4, 4])
+    model.program.graph.outputs = [model.batchNorm("norm", conv)]
+    var program = model.program
+    #expect(try foldBatchNorms(in: &program).first?.reason.contains("no batch") == true)
+    #expect(program.graph == model.program.graph)
+  }
+
   @Test func statisticsOfAnotherSizeAreRefused() throws {
     var model = TestModel()
     let x = model.input("x", [1, 3, 4, 4])

@@ -15,16 +15,8 @@ import Testing
   }
 
   private func quantized(_ program: ExportedProgram) throws -> ExportedProgram {
-    let observed = try prepare(program, quantizer: XNNPACKQuantizer())
-    let interpreter = try Interpreter(observed.program)
     let inputs = program.userInputs.map { noise(program.graph.spec($0).shape, seed: 7) }
-    try observed.calibrate([inputs]) { inputs in
-      var seen: [ValueID: Tensor] = [:]
-      for (id, tensor) in zip(program.userInputs, inputs) { seen[id] = tensor }
-      _ = try interpreter.run(inputs) { seen[$0] = $1 }
-      return observed.observedValues.compactMap { seen[$0.value] }
-    }
-    return try convert(observed)
+    return try Pipeline(program, samples: [inputs]).quantize().program
   }
 
   private func method(_ program: ExportedProgram, _ runner: Runner, threads: Int = 1) throws -> Method {

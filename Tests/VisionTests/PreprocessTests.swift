@@ -61,7 +61,7 @@ import Testing
     #expect {
       try Preprocess(json: Data(text.utf8), name: "here")
     } throws: { error in
-      "\(error)".hasPrefix("here: malformed preprocessing: ")
+      "\(error)".hasPrefix("here: invalid preprocessing: ")
     }
   }
 

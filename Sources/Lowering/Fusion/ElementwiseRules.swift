@@ -84,7 +84,9 @@ extension Fuser {
     } else {
       value = try real(id, own.rank == 4 ? order : .contiguous)
     }
-    if aligned != own { value = emitView(value, name: lowered.graph[value].name + "_view", aligned) }
+    if aligned != own {
+      value = emitView(convert(value, to: .contiguous), name: lowered.graph[value].name + "_view", aligned)
+    }
     value = convert(value, to: order)
     return aligned == shape ? value : emitExpand(value, shape)
   }

@@ -18,36 +18,48 @@ struct Form {
 }
 
 /// What a rule made of a node.
-enum FusionOutcome {
+public enum FusionOutcome: Sendable {
   case fused
-  /// The node stays an ATen operator on floats, for this reason.
+  /// The node stays the operator that it is, on floats, for this reason.
   case refused(String)
 }
 
 /// One line of the fusion table: the operators it takes, and what it emits for them.
-struct FusionRule: Sendable {
+public struct FusionRule: Sendable {
   let pattern: OperatorPattern
   let apply: @Sendable (inout Fuser, Node) throws(GraphError) -> FusionOutcome
 
-  init(
+  /// A rule for these operators. It reads the node's operands by `Fuser.int8(_:)` and `Fuser.real(_:_:)`, emits what stands
+  /// for the node, and says so with `Fuser.bind(_:to:)`.
+  public init(
     _ pattern: OperatorPattern,
     _ apply: @escaping @Sendable (inout Fuser, Node) throws(GraphError) -> FusionOutcome
   ) {
     self.pattern = pattern
     self.apply = apply
   }
+
+  /// The rule of an operator whose int8 form has the same arguments: `fused` takes the node's place where `operands` are
+  /// int8 and the result is to be. Its other tensors must be constants. All are contiguous.
+  public static func int8Form(of op: Operator, _ fused: Operator, operands: [String]) -> FusionRule {
+    FusionRule(.operators([op])) { fuser, node throws(GraphError) in try fuser.fuseReal(node, fused, operands) }
+  }
 }
 
 /// Rewrites a float or Q/DQ graph into fused operators, channels last: walks the source graph once, in order, and builds
 /// the lowered graph beside it. A Q/DQ pair never becomes an operator of its own between two int8 operators.
-struct Fuser {
-  /// Every rule, in the order of Fusion/'s files.
-  static let rules: [FusionRule] =
-    quantizationRules + dynamicRules + convolutionRules + elementwiseRules + realRules + poolingRules + movementRules
-    + sliceRules
+public struct Fuser {
+  /// The rules of this library.
+  static let standard = table(with: [])
 
-  private static let table = OperatorTable(rules, by: \.pattern)
+  /// Those, in the order of Fusion/'s files, behind others.
+  static func table(with rules: [FusionRule]) -> OperatorTable<FusionRule> {
+    OperatorTable(
+      rules + quantizationRules + dynamicRules + convolutionRules + elementwiseRules + realRules + poolingRules
+        + movementRules + sliceRules, by: \.pattern)
+  }
 
+  private let rules: OperatorTable<FusionRule>
   let source: ExportedProgram
   /// Lower f32 convolutions in PyTorch's order of summation (CalibrationOrder.swift).
   let ordersForCalibration: Bool
@@ -74,15 +86,16 @@ struct Fuser {
   var users: [ValueID: [Int]] { graph.users }
   var sourceConstants: [ValueID: Tensor] { graph.constants }
 
-  static func fuse(_ source: ExportedProgram, forCalibration: Bool) throws(GraphError) -> (
-    program: ExportedProgram, observed: [(observer: Int, value: ValueID)]
-  ) {
-    var fuser = Fuser(source, forCalibration)
+  static func fuse(
+    _ source: ExportedProgram, _ rules: OperatorTable<FusionRule>, forCalibration: Bool = false
+  ) throws(GraphError) -> (program: ExportedProgram, observed: [(observer: Int, value: ValueID)]) {
+    var fuser = Fuser(source, rules, forCalibration)
     try fuser.run()
     return (fuser.lowered, fuser.observed)
   }
 
-  private init(_ source: ExportedProgram, _ forCalibration: Bool) {
+  private init(_ source: ExportedProgram, _ rules: OperatorTable<FusionRule>, _ forCalibration: Bool) {
+    self.rules = rules
     self.source = source
     self.ordersForCalibration = forCalibration
     self.graph = QuantizedGraph(source)
@@ -101,7 +114,7 @@ struct Fuser {
       var reason = "no fused operator for it"
       if computesIntegers(node) {
         reason = "it computes integers"
-      } else if let rule = Fuser.table[node.op] {
+      } else if let rule = rules[node.op] {
         switch try rule.apply(&self, node) {
         case .fused: continue
         case .refused(let why): reason = why
@@ -182,19 +195,20 @@ struct Fuser {
   }
 
   /// A source value as reals in a dim order (4-D; other ranks are always contiguous).
-  mutating func real(_ id: ValueID, _ order: DimOrder) throws(GraphError) -> ValueID {
+  public mutating func real(_ id: ValueID, _ order: DimOrder) throws(GraphError) -> ValueID {
     var value = try settled(id)
     if spec(value).quantization != nil { value = dequantized(value, of: id) }
     return convert(value, to: order)
   }
 
-  /// The int8 value that dequantizes to a source value; nil when it has none.
-  mutating func int8(_ id: ValueID) throws(GraphError) -> ValueID? {
+  /// The int8 value that dequantizes to a computed source value; nil when it has none.
+  public mutating func int8(_ id: ValueID) throws(GraphError) -> ValueID? {
     guard forms[id] != nil else { return nil }
     return try spec(form(id).id).quantization == nil ? nil : settled(id)
   }
 
-  func spec(_ lowered: ValueID) -> TensorSpec { self.lowered.graph.spec(lowered) }
+  /// The spec of a lowered value: of an int8 one with its quantization parameters.
+  public func spec(_ lowered: ValueID) -> TensorSpec { self.lowered.graph.spec(lowered) }
 
   /// A quantized weight that is read as reals.
   private mutating func dequantizedWeight(_ id: ValueID) throws(GraphError) -> Form {
@@ -241,15 +255,19 @@ struct Fuser {
 
   // MARK: Writing the lowered graph
 
-  mutating func addConstant(_ name: String, _ tensor: Tensor) -> ValueID {
+  /// A constant of the lowered graph.
+  public mutating func addConstant(_ name: String, _ tensor: Tensor) -> ValueID {
     let id = lowered.addBuffer(name, tensor)
     constants[id] = tensor
     return id
   }
 
-  /// Appends a node with one output and returns the output.
+  /// Makes a lowered value stand for a source node's result.
+  public mutating func bind(_ result: ValueID, to lowered: ValueID) { forms[result] = Form(lowered) }
+
+  /// Appends a node with one output and returns the output. `sources` are the nodes that it stands for.
   @discardableResult
-  mutating func emit(
+  public mutating func emit(
     _ op: Operator, name: String, _ arguments: [(String, Operand)], output: TensorSpec, sources: [Node] = []
   ) -> ValueID {
     var metadata = sources.first?.metadata ?? [:]

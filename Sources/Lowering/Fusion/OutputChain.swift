@@ -42,7 +42,10 @@ extension Fuser {
     try graph.activationBounds(node)
   }
 
-  func quantization(of id: ValueID) throws(GraphError) -> QuantizationParameters? { try graph.quantization(of: id) }
+  /// The parameters a source value is quantized with when that is all that happens to it, movement of its elements aside.
+  public func quantization(of id: ValueID) throws(GraphError) -> QuantizationParameters? {
+    try graph.quantization(of: id)
+  }
 
   func quantizationParameters(of node: Node) throws(GraphError) -> QuantizationParameters? {
     try graph.int8Parameters(of: node)

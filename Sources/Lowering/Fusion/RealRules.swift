@@ -5,25 +5,17 @@ import TensorCore
 extension Fuser {
   /// Operators on int8 that are computed on reals inside, and products of activations: contiguous.
   static let realRules: [FusionRule] = [
-    FusionRule([.softmax]) { fuser, node throws(GraphError) in
-      try fuser.fuseReal(node, .fusedSoftmax, ["self"])
-    },
-    FusionRule([.layerNorm]) { fuser, node throws(GraphError) in
-      try fuser.fuseReal(node, .fusedLayerNorm, ["input"])
-    },
-    FusionRule([.upsampleNearest2d]) { fuser, node throws(GraphError) in
-      try fuser.fuseReal(node, .fusedUpsampleNearest2d, ["input"])
-    },
-    FusionRule([.upsampleBilinear2d]) { fuser, node throws(GraphError) in
-      try fuser.fuseReal(node, .fusedUpsampleBilinear2d, ["input"])
-    },
+    .int8Form(of: .softmax, .fusedSoftmax, operands: ["self"]),
+    .int8Form(of: .layerNorm, .fusedLayerNorm, operands: ["input"]),
+    .int8Form(of: .upsampleNearest2d, .fusedUpsampleNearest2d, operands: ["input"]),
+    .int8Form(of: .upsampleBilinear2d, .fusedUpsampleBilinear2d, operands: ["input"]),
     FusionRule([.matmul, .bmm, .mm]) { fuser, node throws(GraphError) in
       try fuser.fuseReal(node, .fusedMatmul, ["self", "other", "mat2"])
     },
   ]
 
   /// The operator of that name on int8 `operands`; other tensors of the node must be constants, and stay as they are.
-  private mutating func fuseReal(
+  mutating func fuseReal(
     _ node: Node, _ op: Operator, _ operands: [String]
   ) throws(GraphError) -> FusionOutcome {
     guard let target = try quantization(of: node.output) else { return .refused("its output is not quantized") }

@@ -5,7 +5,8 @@ extension Operator {
   ///
   /// Of I rows, output row o of O sees ⌊o · I / O⌋ ..< ⌈(o + 1) · I / O⌉; columns alike.
   public static let adaptiveAvgPool2d = Operator(
-    "aten.adaptive_avg_pool2d.default(Tensor self, SymInt[2] output_size) -> Tensor", traits: .sharesQuantization
+    "aten.adaptive_avg_pool2d.default(Tensor self, SymInt[2] output_size) -> Tensor",
+    traits: [.sharesQuantization, .scalesWithChannels]
   ) { call throws(OperatorError) in
     let input = try call.images("self")
     let size = try call.boundedPair("output_size", in: 1...sizeLimit)

@@ -8,7 +8,7 @@ extension Operator {
   public static let avgPool2d = Operator(
     "aten.avg_pool2d.default(Tensor self, int[2] kernel_size, int[2] stride=[], int[2] padding=0, "
       + "bool ceil_mode=False, bool count_include_pad=True, int? divisor_override=None) -> Tensor",
-    traits: .ownQuantization
+    traits: [.ownQuantization, .scalesWithChannels]
   ) { call throws(OperatorError) in
     let input = try call.images("self")
     let window = try call.poolingWindow()

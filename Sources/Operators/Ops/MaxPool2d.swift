@@ -4,7 +4,7 @@ extension Operator {
   /// Maximum over windows, f32 or int8, [N, C, H, W] or [C, H, W]. Padding never wins; a NaN in the window does.
   public static let maxPool2d = Operator(
     "aten.max_pool2d.default(Tensor self, int[2] kernel_size, int[2] stride=[], int[2] padding=0, int[2] dilation=1, "
-      + "bool ceil_mode=False) -> Tensor", traits: [.choosesElements, .sharesQuantization]
+      + "bool ceil_mode=False) -> Tensor", traits: [.choosesElements, .sharesQuantization, .scalesWithChannels]
   ) { call throws(OperatorError) in
     let input = try call.images("self", orInteger: .int8)
     let window = try call.poolingWindow()

@@ -6,7 +6,9 @@ extension Operator {
   ///
   /// Activations are contiguous and int8 with parameters of their own; other tensors (weights) are handed on as they are.
   /// `infer` leaves the output's quantization parameters open.
-  convenience init(throughFloat schema: String, of float: Operator) {
+  ///
+  /// - Parameter schema: a name of its own, in a namespace of your choice, and the f32 operator's parameters.
+  public convenience init(int8Form schema: String, of float: Operator) {
     self.init(
       schema, traits: .fused,
       infer: { call throws(OperatorError) in

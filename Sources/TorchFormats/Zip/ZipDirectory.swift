@@ -46,7 +46,9 @@ struct ZipDirectory {
     }
     guard end >= max(0, last - 65_535), let count = reader.uint16(at: end + 10),
       let byteCount = reader.uint32(at: end + 12), let offset = reader.uint32(at: end + 16)
-    else { throw FormatError(path: path, reason: "is not a zip archive, or was cut off: no directory at its end") }
+    else {
+      throw FormatError(path: path, reason: "is not a zip archive, as .pt2, .pth and .npz files are, or was cut off")
+    }
     guard count == 0xffff || byteCount == 0xffff_ffff || offset == 0xffff_ffff else {
       return Extent(count: count, byteCount: byteCount, offset: offset)
     }
