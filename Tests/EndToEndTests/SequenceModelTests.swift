@@ -180,7 +180,7 @@ import Testing
     #expect(changed.graph.nodes[1].operatorName == "aten.relu.default")
   }
 
-  @Test(arguments: ["attention", "lstm", "gru"])
+  @Test(arguments: ["lstm", "gru"])
   func aPTERefusesThemByName(_ name: String) throws {
     let folder = try TemporaryFolder()
     #expect {

@@ -36,10 +36,9 @@ extension DelegateRow {
       if isMixed, call.inputs.contains(where: { $0.dimOrder == .channelsLast }) { return "its operands differ in rank" }
       return try reasonAgainst(call)
     } write: { writer, node, call throws(OperatorError) in
-      let (a, b, output) = (writer.id(node.inputs[0]), writer.id(node.inputs[1]), writer.id(node.output))
-      writer.addNode(kind, [.int(0, a), .int(1, b), .int(2, output)], bounds: try call.realBounds())
+      try writer.addNode(kind, call, [node.inputs[0], node.inputs[1], node.output])
     } read: { reader, node throws(FormatError) in
-      let (a, b, output) = (try node.table.uint(0), try node.table.uint(1), try node.table.uint(2))
+      let (a, b, output) = try node.ids(0, 1, 2)
       // Sizes broadcast from the right, where an image has its channels in the delegate.
       let ranks = [try reader.value(a).dimensions, try reader.value(b).dimensions]
       let asImage =
@@ -90,14 +89,14 @@ extension RewriteRow {
         call.arguments[index].operand = .value(rewriter.narrow[id] ?? id)
       }
       guard call.output.quantization != nil, try rewriter.reasonAgainst(call) != nil else {
-        return [try rewriter.emit(call)]
+        return try rewriter.emit(call)
       }
       return try rewriter.throughFloat(call, call.op)
     },
   ]
 
   /// A number in a tensor's place becomes a constant.
-  private static func number(_ rewriter: inout EdgeRewriter, _ call: Call) throws(GraphError) -> [ValueID]? {
+  private static func number(_ rewriter: inout EdgeRewriter, _ call: Call) throws(GraphError) -> ValueID? {
     let input = try call.value("self")
     guard call.operand("other")?.valueIDs.isEmpty ?? true else { return nil }
     let (number, factor) = try rewriter.read(call) { call throws(OperatorError) in
@@ -105,17 +104,11 @@ extension RewriteRow {
     }
     guard call.output.dataType == .float32 else {
       let integer = Tensor([Int32(truncatingIfNeeded: Int(number))], shape: [])
-      let rest = call.arguments.filter { $0.name == "alpha" }.map { ($0.name, $0.operand) }
-      let operand = rewriter.addConstant(call.name + "_constant", integer)
-      return [
-        try rewriter.emit(call.op, call, "", [("self", .value(input)), ("other", .value(operand))] + rest, call.output)
-      ]
+      var call = call
+      call.set("other", .value(rewriter.addConstant(call.name + "_constant", integer)))
+      return try rewriter.emit(call)
     }
     let fused: [Operator: Operator] = [.add: .fusedAdd, .sub: .fusedSub, .mul: .fusedMul]
-    let operand = rewriter.scalar(Float(factor * number), call)
-    return [
-      try rewriter.emit(
-        fused[call.op] ?? call.op, call, "", [("self", .value(input)), ("other", .value(operand))], call.output)
-    ]
+    return try rewriter.emit(fused[call.op] ?? call.op, call, [input, rewriter.scalar(Float(factor * number), call)])
   }
 }

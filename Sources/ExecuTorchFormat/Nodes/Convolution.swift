@@ -175,7 +175,7 @@ extension RewriteRow {
   ]
 
   /// A convolution over an input with zeros between its elements is a transposed convolution in the delegate.
-  private static func stuffed(_ rewriter: inout EdgeRewriter, _ call: Call) throws(GraphError) -> [ValueID]? {
+  private static func stuffed(_ rewriter: inout EdgeRewriter, _ call: Call) throws(GraphError) -> ValueID? {
     let weightID = try call.value("weight")
     guard let pad = rewriter.producer(of: try call.value("input")), pad.op == .fusedPad,
       let weight = rewriter.constants[weightID]
@@ -184,27 +184,24 @@ extension RewriteRow {
       (try call.ints("interior"), try call.ints("pre"), try call.ints("post"))
     }
     guard interior.contains(where: { $0 > 0 }) else { return nil }
-    let (groups, dilation) = try rewriter.read(call) { call throws(OperatorError) in
-      (try call.int("groups"), try call.pair("dilation"))
-    }
-    let shape = weight.shape
-    let reach = [dilation.height * (shape[2] - 1), dilation.width * (shape[3] - 1)]
+    let window = try rewriter.read(call) { call throws(OperatorError) in try Window2d(call) }
     let turned = rewriter.addConstant(rewriter.result.graph[weightID].name + "_turned", weight.turned())
-    var arguments: [(String, Operand)] = [
-      ("input", .value(try pad.value("self"))), ("weight", .value(turned)),
-      ("stride", .ints([interior[2] + 1, interior[3] + 1])),
-      ("padding", .ints([reach[0] - pre[2], reach[1] - pre[3]])),
-      ("output_padding", .ints([post[2] - pre[2], post[3] - pre[3]])), ("groups", .int(groups)),
-      ("dilation", .ints([dilation.height, dilation.width])),
-    ]
-    if case .value(let bias) = call.operand("bias") { arguments.append(("bias", .value(bias))) }
+    var tensors = [try pad.value("self"), turned]
+    if case .value(let bias) = call.operand("bias") { tensors.append(bias) }
     // The ATen operator has no bounds, so a clamp takes its place.
-    let result = try rewriter.emit(.convTranspose2d, call, "", arguments, call.output)
-    return [try rewriter.bounded(result, call)]
+    let result = try rewriter.emit(
+      .convTranspose2d, call, tensors,
+      [
+        "stride": .ints([interior[2] + 1, interior[3] + 1]), "groups": .int(window.groups),
+        "padding": .ints([window.height.reach - pre[2], window.width.reach - pre[3]]),
+        "output_padding": .ints([post[2] - pre[2], post[3] - pre[3]]),
+        "dilation": .ints(window.dilation),
+      ])
+    return try rewriter.bounded(result, call)
   }
 
   /// Padding by name, in numbers; an odd zero is put to the far side.
-  private static func named(_ rewriter: inout EdgeRewriter, _ call: Call) throws(GraphError) -> [ValueID]? {
+  private static func named(_ rewriter: inout EdgeRewriter, _ call: Call) throws(GraphError) -> ValueID? {
     let input = try call.value("input")
     let window = try rewriter.read(call) { call throws(OperatorError) in try Window2d(call) }
     let axes = call.op == .conv2dPadding ? [window.height, window.width] : [window.width]
@@ -216,24 +213,23 @@ extension RewriteRow {
       var sizes = rewriter.spec(input).shape.dimensions
       for (index, axis) in axes.enumerated() { sizes[sizes.count - axes.count + index] += axis.reach }
       let padded = try rewriter.emit(
-        .constantPadNd, call, "_pad", [("self", .value(input)), ("pad", .ints(pads)), ("value", .float(0))],
-        TensorSpec(.float32, Shape(sizes)))
+        .constantPadNd, call, [input], ["pad": .ints(pads)], TensorSpec(.float32, Shape(sizes)))
       plain.set("input", .value(padded))
       padding = padding.map { _ in 0 }
     }
     plain.set("padding", .ints(padding))
-    return try rewriter.rewrite(plain)
+    return try rewriter.rewrite(plain)[0]
   }
 
   /// The kernel takes images in batches.
-  private static func unbatched(_ rewriter: inout EdgeRewriter, _ call: Call) throws(GraphError) -> [ValueID]? {
+  private static func unbatched(_ rewriter: inout EdgeRewriter, _ call: Call) throws(GraphError) -> ValueID? {
     let (input, rank) = (try call.value("input"), rewriter.spec(try call.value("weight")).shape.rank)
     let shape = rewriter.spec(input).shape
     guard shape.rank == rank - 1 else { return nil }
     var batched = call
     batched.set("input", .value(try rewriter.viewed(input, Shape([1] + shape.dimensions), call)))
     batched.outputs[0].shape = Shape([1] + call.output.shape.dimensions)
-    return [try rewriter.viewed(rewriter.emit(batched), call.output.shape, call)]
+    return try rewriter.viewed(rewriter.emit(batched), call.output.shape, call)
   }
 }
 

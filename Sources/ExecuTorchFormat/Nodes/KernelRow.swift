@@ -26,6 +26,7 @@ struct KernelRow: Sendable {
     let result: TensorSpec
     /// Of the first tensor argument.
     let input: TensorSpec?
+    let builder: GraphBuilder
 
     subscript(name: String) -> Operand? { arguments.first { $0.0 == name }?.1 }
   }

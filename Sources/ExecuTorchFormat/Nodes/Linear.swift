@@ -78,10 +78,8 @@ extension RewriteRow {
       spec.quantization = QuantizationParameters(perChannel: scales, axis: 0)
       let weight = rewriter.addConstant(rewriter.result.graph[id].name, tensor.reinterpreted(as: spec))
       var call = call
-      for index in call.arguments.indices where call.arguments[index].name == "weight" {
-        call.arguments[index].operand = .value(weight)
-      }
-      return [try rewriter.emit(call)]
+      call.set("weight", .value(weight))
+      return try rewriter.emit(call)
     }
   ]
 }

@@ -7,11 +7,11 @@ extension DelegateRow {
   static let movement: [DelegateRow] = [
     DelegateRow([.staticReshape], [.fusedView]) { writer, node, call throws(OperatorError) in
       let sizes = writer.openSizes(node.output)
-      let (shape, input, output) = (writer.vector(sizes), writer.id(node.inputs[0]), writer.id(node.output))
-      writer.addNode(
-        .staticReshape, [.int(0, UInt32(sizes.count)), .reference(1, shape), .int(2, input), .int(3, output)])
+      try writer.addNode(
+        .staticReshape, call, [node.inputs[0], node.output], from: 2,
+        fields: [.int(0, UInt32(sizes.count)), .reference(1, writer.vector(sizes))])
     } read: { reader, node throws(FormatError) in
-      let (input, output) = (try node.table.uint(2), try node.table.uint(3))
+      let (input, output) = try node.ids(2, 3)
       // One size of the node may be left open; those of the value are not.
       let result = try reader.emit(
         .view,
@@ -37,13 +37,13 @@ extension DelegateRow {
     } else if call.inputs[0].dimOrder != call.outputs[0].dimOrder {
       permutation = call.outputs[0].dimOrder == .channelsLast ? [0, 2, 3, 1] : [0, 3, 1, 2]
     }
-    let (order, input, output) = (writer.vector(permutation), writer.id(node.inputs[0]), writer.id(node.output))
-    writer.addNode(
-      .staticTranspose, [.int(0, UInt32(rank)), .reference(1, order), .int(2, input), .int(3, output)])
+    try writer.addNode(
+      .staticTranspose, call, [node.inputs[0], node.output], from: 2,
+      fields: [.int(0, UInt32(rank)), .reference(1, writer.vector(permutation))])
   } read: { reader, node throws(FormatError) in
     let t = node.table
     let permutation = try t.uints(1)
-    let (input, output) = (try t.uint(2), try t.uint(3))
+    let (input, output) = try node.ids(2, 3)
     if permutation == [0, 2, 3, 1], !reader.isImage(input) {
       return try reader.define(output, try reader.real(input, asImage: false), isImage: true)
     }
@@ -65,14 +65,13 @@ extension DelegateRow {
   } write: { writer, node, call throws(OperatorError) in
     let before = writer.vector(ordered(try call.ints("pre"), call.inputs[0]))
     let after = writer.vector(ordered(try call.ints("post"), call.inputs[0]))
-    let (value, input, output) = (Float(try call.float("value")), writer.id(node.inputs[0]), writer.id(node.output))
-    writer.addNode(
-      .staticConstantPad,
-      [.reference(0, before), .reference(1, after), .float(2, value), .int(3, input), .int(4, output)])
+    try writer.addNode(
+      .staticConstantPad, call, [node.inputs[0], node.output], from: 3,
+      fields: [.reference(0, before), .reference(1, after), .float(2, Float(try call.float("value")))])
   } read: { reader, node throws(FormatError) in
     let t = node.table
     var (before, after) = (try t.uints(0), try t.uints(1))
-    let (input, output) = (try t.uint(3), try t.uint(4))
+    let (input, output) = try node.ids(3, 4)
     let rank = try reader.value(input).dimensions.count
     guard before.count == rank, after.count == rank else {
       throw reader.error("padding \(before) does not fit \(rank) dimensions")
@@ -94,17 +93,13 @@ extension DelegateRow {
     let (start, sizes) = (
       writer.vector(ordered(offsets, input)), writer.vector(XNNGraphWriter.memorySizes(call.outputs[0]))
     )
-    let (source, output) = (writer.id(node.inputs[0]), writer.id(node.output))
-    writer.addNode(
-      .staticSlice,
-      [
-        .int(0, UInt32(input.shape.rank)), .reference(1, start), .reference(2, sizes), .int(3, source),
-        .int(4, output),
-      ])
+    try writer.addNode(
+      .staticSlice, call, [node.inputs[0], node.output], from: 3,
+      fields: [.int(0, UInt32(input.shape.rank)), .reference(1, start), .reference(2, sizes)])
   } read: { reader, node throws(FormatError) in
     let t = node.table
     let (offsets, sizes) = (try t.uints(1), try t.uints(2))
-    let (input, output) = (try t.uint(3), try t.uint(4))
+    let (input, output) = try node.ids(3, 4)
     let asImage = reader.isImage(input)
     var result = try reader.real(input, asImage: asImage)
     let own = try reader.value(input).dimensions
@@ -184,32 +179,26 @@ extension KernelRow {
 extension RewriteRow {
   static let movement: [RewriteRow] = [
     RewriteRow(.traits(.reshapes)) { rewriter, call throws(GraphError) in
-      [try rewriter.emitView(call.value("self"), call.output, call)]
+      try rewriter.emitView(call.value("self"), call.output, call)
     },
     RewriteRow([.t]) { rewriter, call throws(GraphError) in
       let dims: [Int] = (0..<call.output.shape.rank).reversed()
-      return [
-        try rewriter.emit(
-          .permute, call, "", [("self", .value(try call.value("self"))), ("dims", .ints(dims))], call.output)
-      ]
+      return try rewriter.emit(.permute, call, [call.value("self")], ["dims": .ints(dims)])
     },
     RewriteRow([.pad]) { rewriter, call throws(GraphError) in
       let (pads, value) = try rewriter.read(call) { call throws(OperatorError) in
         (try call.ints("pad"), try call.optionalFloat("value") ?? 0)
       }
-      return [
-        try rewriter.emit(
-          .constantPadNd, call, "",
-          [("self", .value(try call.value("self"))), ("pad", .ints(pads)), ("value", .float(value))], call.output)
-      ]
+      return try rewriter.emit(
+        .constantPadNd, call, [call.value("self")], ["pad": .ints(pads), "value": .float(value)])
     },
     RewriteRow([.fusedSlice]) { rewriter, call throws(GraphError) in
       let step = try rewriter.read(call) { call throws(OperatorError) in try call.int("step") }
       return step == 1 ? nil : try rewriter.throughFloat(call, .slice, contiguous: true)
     },
-    RewriteRow([.chunk, .split, .splitWithSizes, .unbind], pieces),
+    RewriteRow(several: [.chunk, .split, .splitWithSizes, .unbind], pieces),
     RewriteRow([.expandAs]) { rewriter, call throws(GraphError) in
-      [try rewriter.expanded(call.value("self"), call.output.shape, call)]
+      try rewriter.expanded(call.value("self"), call.output.shape, call)
     },
     // For those that broadcast by themselves, the operand stays as it is.
     RewriteRow([.fusedExpand]) { rewriter, call throws(GraphError) in
@@ -218,7 +207,7 @@ extension RewriteRow {
       let expanded = try rewriter.expanded(real, call.output.shape, call)
       let result = try rewriter.settled(expanded, as: call.output, call)
       rewriter.narrow[result] = input
-      return [result]
+      return result
     },
     RewriteRow([.fusedCat], concatenation),
     RewriteRow([.roll]) { rewriter, call throws(GraphError) in
@@ -228,7 +217,7 @@ extension RewriteRow {
       line.outputs[0].shape = [call.output.shape.elementCount]
       line.set("self", .value(try rewriter.viewed(call.value("self"), line.output.shape, call)))
       line.set("dims", .ints([0]))
-      return [try rewriter.viewed(rewriter.emit(line), call.output.shape, call)]
+      return try rewriter.viewed(rewriter.emit(line), call.output.shape, call)
     },
   ]
 
@@ -241,35 +230,32 @@ extension RewriteRow {
     var (results, start): ([ValueID], Int) = ([], 0)
     for output in call.outputs {
       let end = start + (call.op == .unbind ? 1 : output.shape[axis])
-      let range: [(String, Operand)] =
-        call.op == .unbind ? [("index", .int(start))] : [("start", .int(start)), ("end", .int(end))]
+      let place: [String: Operand] =
+        call.op == .unbind ? ["index": .int(start)] : ["start": .int(start), "end": .int(end)]
       results.append(
         try rewriter.emit(
-          call.op == .unbind ? .select : .slice, call, "", [("self", .value(input)), ("dim", .int(axis))] + range,
-          output))
+          call.op == .unbind ? .select : .slice, call, [input], place.merging(["dim": .int(axis)]) { $1 }, output))
       start = end
     }
     return results
   }
 
   /// The delegate concatenates up to five parts.
-  private static func concatenation(_ rewriter: inout EdgeRewriter, _ call: Call) throws(GraphError) -> [ValueID]? {
+  private static func concatenation(_ rewriter: inout EdgeRewriter, _ call: Call) throws(GraphError) -> ValueID? {
     guard case .values(var parts) = call.operand("tensors"), case .attribute(.int(let dim)) = call.operand("dim"),
       parts.count != 1
-    else { return call.operand("tensors")?.valueIDs }
+    else { return call.operand("tensors")?.valueIDs.first }
     guard parts.count > 5 else { return nil }
     while parts.count > 1 {
-      let group = Array(parts.prefix(5))
-      var joined = call.output
+      var group = call
+      group.set("tensors", .values(Array(parts.prefix(5))))
       if parts.count > 5 {
-        var sizes = joined.shape.dimensions
-        sizes[dim] = group.reduce(0) { $0 + rewriter.spec($1).shape[dim] }
-        joined.shape = Shape(sizes)
+        var sizes = call.output.shape.dimensions
+        sizes[dim] = parts.prefix(5).reduce(0) { $0 + rewriter.spec($1).shape[dim] }
+        group.outputs[0].shape = Shape(sizes)
       }
-      let value = try rewriter.emit(
-        .fusedCat, call, "", [("tensors", .values(group)), ("dim", .int(dim))], joined)
-      parts = [value] + parts.dropFirst(5)
+      parts = [try rewriter.emit(group)] + parts.dropFirst(5)
     }
-    return parts
+    return parts[0]
   }
 }

@@ -9,10 +9,9 @@ extension DelegateRow {
       let (dim, rank) = (try call.int("dim"), call.inputs[0].shape.rank)
       return dim == -1 || dim == rank - 1 ? nil : "the delegate takes the last dimension only"
     } write: { writer, node, call throws(OperatorError) in
-      let (input, output) = (writer.id(node.inputs[0]), writer.id(node.output))
-      writer.addNode(.softmax, [.int(0, input), .int(1, output)])
+      try writer.addNode(.softmax, call, [node.inputs[0], node.output])
     } read: { reader, node throws(FormatError) in
-      let (input, output) = (try node.table.uint(0), try node.table.uint(1))
+      let (input, output) = try node.ids(0, 1)
       let asImage = reader.isImage(input)
       let result = try reader.emit(
         .softmax, [("self", .value(try reader.real(input, asImage: asImage))), ("dim", .int(asImage ? 1 : -1))])
@@ -54,11 +53,6 @@ extension KernelRow {
 
 extension RewriteRow {
   static let normalizations: [RewriteRow] = [
-    RewriteRow([.fusedSoftmax]) { rewriter, call throws(GraphError) in
-      try rewriter.throughFloat(call, .softmax, contiguous: true)
-    },
-    RewriteRow([.fusedLayerNorm]) { rewriter, call throws(GraphError) in
-      try rewriter.throughFloat(call, .layerNorm, contiguous: true)
-    },
+    throughFloat(.fusedSoftmax, .softmax), throughFloat(.fusedLayerNorm, .layerNorm),
   ]
 }

@@ -38,12 +38,10 @@ extension DelegateRow {
       return (0x1p-8..<0x1p8).contains(ratio) ? nil : "its scales differ by more than the delegate takes"
     } write: { writer, node, call throws(OperatorError) in
       guard try Window2d(call).isGlobal else { return try write(.avgPooling2d, &writer, node, call) }
-      let (input, output) = (writer.id(node.inputs[0]), writer.id(node.output))
-      writer.addNode(
-        .globalAvgPooling2d, [.int(0, input), .int(1, output), .int(2, UInt32(XNNFlag.keepDims))],
-        bounds: try call.realBounds())
+      let flags = FlatBufferBuilder.Field.int(2, UInt32(XNNFlag.keepDims))
+      try writer.addNode(.globalAvgPooling2d, call, [node.inputs[0], node.output], fields: [flags])
     } read: { reader, node throws(FormatError) in
-      let (input, output) = (try node.table.uint(0), try node.table.uint(1))
+      let (input, output) = try node.ids(0, 1)
       let keeps = try reader.refuseFlags(node, 2, allowed: XNNFlag.keepDims) != 0
       let result = try reader.emit(
         .meanDim,
@@ -72,16 +70,14 @@ extension DelegateRow {
   private static func write(
     _ kind: XNNNodeKind, _ writer: inout XNNGraphWriter, _ node: Node, _ call: OperatorCall
   ) throws(OperatorError) {
-    let window = try Window2d(call)
-    let (input, output) = (writer.id(node.inputs[0]), writer.id(node.output))
-    writer.addNode(kind, window.fields + [.int(10, input), .int(11, output)], bounds: try call.realBounds())
+    try writer.addNode(kind, call, [node.inputs[0], node.output], from: 10, fields: Window2d(call).fields)
   }
 
   private static func read(
     _ op: Operator, _ reader: inout XNNGraphReader, _ node: XNNGraph.Node, _ window: Window2d,
     _ more: [(String, Operand)]
   ) throws(FormatError) {
-    let (input, output) = (try node.table.uint(10), try node.table.uint(11))
+    let (input, output) = try node.ids(10, 11)
     let result = try reader.emit(
       op,
       [
@@ -113,16 +109,12 @@ extension RewriteRow {
   static let pooling: [RewriteRow] = [
     RewriteRow([.fusedMaxPool2d], maximum), RewriteRow([.fusedAvgPool2d], average),
     images(.maxPool1d, .maxPool2d), images(.avgPool1d, .avgPool2d), images(.adaptiveAvgPool1d, .adaptiveAvgPool2d),
-    RewriteRow([.fusedUpsampleNearest2d]) { rewriter, call throws(GraphError) in
-      try rewriter.throughFloat(call, .upsampleNearest2d, contiguous: true)
-    },
-    RewriteRow([.fusedUpsampleBilinear2d]) { rewriter, call throws(GraphError) in
-      try rewriter.throughFloat(call, .upsampleBilinear2d, contiguous: true)
-    },
+    throughFloat(.fusedUpsampleNearest2d, .upsampleNearest2d),
+    throughFloat(.fusedUpsampleBilinear2d, .upsampleBilinear2d),
   ]
 
   /// Windows that the delegate does not take, as the kernel of ATen's operator.
-  private static func maximum(_ rewriter: inout EdgeRewriter, _ call: Call) throws(GraphError) -> [ValueID]? {
+  private static func maximum(_ rewriter: inout EdgeRewriter, _ call: Call) throws(GraphError) -> ValueID? {
     if try rewriter.reasonAgainst(call) == nil { return nil }
     let pads = try rewriter.read(call) { call throws(OperatorError) in try Window2d(call).padding }
     var pool = call
@@ -135,7 +127,7 @@ extension RewriteRow {
   }
 
   /// The delegate has int8 averages over whole images, and leaves padding out of the others.
-  private static func average(_ rewriter: inout EdgeRewriter, _ call: Call) throws(GraphError) -> [ValueID]? {
+  private static func average(_ rewriter: inout EdgeRewriter, _ call: Call) throws(GraphError) -> ValueID? {
     let window = try rewriter.read(call) { call throws(OperatorError) in try Window2d(call) }
     guard window.isPadded else {
       guard call.output.quantization != nil, try rewriter.reasonAgainst(call) != nil else { return nil }
@@ -145,7 +137,7 @@ extension RewriteRow {
     pool.set("self", .value(try rewriter.padded(call, window.padding, with: 0)))
     pool.set("padding", .ints([0, 0, 0, 0]))
     return call.output.quantization == nil
-      ? [try rewriter.emit(pool)] : try rewriter.throughFloat(pool, .fusedAvgPool2d)
+      ? try rewriter.emit(pool) : try rewriter.throughFloat(pool, .fusedAvgPool2d)
   }
 
   /// A pooling of lines as one of images of height 1.
@@ -165,7 +157,7 @@ extension RewriteRow {
       call.op = image
       call.set("self", .value(try rewriter.viewed(input, high(rewriter.spec(input).shape), call)))
       call.outputs[0].shape = high(shape)
-      return [try rewriter.viewed(rewriter.rewrite(call)[0], shape, call)]
+      return try rewriter.viewed(rewriter.rewrite(call)[0], shape, call)
     }
   }
 }
@@ -178,10 +170,9 @@ extension EdgeRewriter {
     let shape = padded.shape
     padded.shape = Shape([shape[0], shape[1], shape[2] + pads[0] + pads[2], shape[3] + pads[1] + pads[3]])
     return try emit(
-      .fusedPad, call, "_pad",
+      .fusedPad, call, [real],
       [
-        ("self", .value(real)), ("pre", .ints([0, 0, pads[0], pads[3]])), ("post", .ints([0, 0, pads[2], pads[1]])),
-        ("value", .float(fill)),
+        "pre": .ints([0, 0, pads[0], pads[3]]), "post": .ints([0, 0, pads[2], pads[1]]), "value": .float(fill),
       ], padded)
   }
 }

@@ -16,16 +16,16 @@ extension DelegateRow {
       }
       return nil
     } write: { writer, node, call throws(OperatorError) in
-      let (a, b, output) = (writer.id(node.inputs[0]), writer.id(node.inputs[1]), writer.id(node.output))
       if call.inputs[1].shape.rank == 2 {
+        let (a, b, output) = (writer.id(node.inputs[0]), writer.id(node.inputs[1]), writer.id(node.output))
         writer.addNode(
           .fullyConnected,
           [.int(0, a), .int(1, b), .int(2, UInt32.max), .int(3, output), .int(4, UInt32(XNNFlag.transposeWeights))])
       } else {
-        writer.addNode(.batchMatrixMultiply, [.int(0, a), .int(1, b), .int(2, output)])
+        try writer.addNode(.batchMatrixMultiply, call, [node.inputs[0], node.inputs[1], node.output])
       }
     } read: { reader, node throws(FormatError) in
-      let (a, b, output) = (try node.table.uint(0), try node.table.uint(1), try node.table.uint(2))
+      let (a, b, output) = try node.ids(0, 1, 2)
       let flags = try reader.refuseFlags(node, 3, allowed: XNNFlag.transposeB)
       var other = try reader.real(b, asImage: false)
       if flags & XNNFlag.transposeB != 0 {
@@ -48,19 +48,16 @@ extension KernelRow {
 
 extension RewriteRow {
   static let products: [RewriteRow] = [
-    RewriteRow([.fusedMatmul]) { rewriter, call throws(GraphError) in
-      try rewriter.throughFloat(call, .matmul, contiguous: true)
-    },
-    RewriteRow([.matmul], product),
+    throughFloat(.fusedMatmul, .matmul), RewriteRow([.matmul], product),
     RewriteRow([.scaledDotProductAttention], attention),
   ]
 
   /// Products of matrices have kernels of their own, with one batch dimension or none.
-  private static func product(_ rewriter: inout EdgeRewriter, _ call: Call) throws(GraphError) -> [ValueID]? {
+  private static func product(_ rewriter: inout EdgeRewriter, _ call: Call) throws(GraphError) -> ValueID? {
     let (a, b) = (try call.value("self"), try call.value("other"))
     var (rows, columns) = (rewriter.spec(a).shape, rewriter.spec(b).shape)
     if rows.rank == 2, columns.rank == 2 {
-      return [try rewriter.emit(.mm, call, "", [("self", .value(a)), ("mat2", .value(b))], call.output)]
+      return try rewriter.emit(.mm, call, [a, b])
     }
     if try rewriter.reasonAgainst(call) == nil { return nil }
     // A vector is a matrix of one row, or of one column.
@@ -79,14 +76,12 @@ extension RewriteRow {
       return try rewriter.viewed(value, Shape([count] + matrix), call)
     }
     let (first, second) = (try operand(a, rows, [n, k]), try operand(b, columns, [k, m]))
-    let result = try rewriter.emit(
-      .bmm, call, "", [("self", .value(first)), ("mat2", .value(second))],
-      TensorSpec(rewriter.spec(a).dataType, [count, n, m]))
-    return [try rewriter.viewed(result, call.output.shape, call)]
+    let output = TensorSpec(rewriter.spec(a).dataType, [count, n, m])
+    return try rewriter.viewed(rewriter.emit(.bmm, call, [first, second], [:], output), call.output.shape, call)
   }
 
   /// softmax(scale · query · keyᵀ + mask) · value. A query that sees no key gets zeros where the mask is a constant.
-  private static func attention(_ rewriter: inout EdgeRewriter, _ call: Call) throws(GraphError) -> [ValueID]? {
+  private static func attention(_ rewriter: inout EdgeRewriter, _ call: Call) throws(GraphError) -> ValueID? {
     let (query, key, value) = (try call.value("query"), try call.value("key"), try call.value("value"))
     let (isCausal, given) = try rewriter.read(call) { call throws(OperatorError) in
       (try call.bool("is_causal"), try call.optionalFloat("scale"))
@@ -95,27 +90,16 @@ extension RewriteRow {
     let (rows, depth, keys) = (q[q.rank - 2], q[q.rank - 1], k[k.rank - 2])
     let scores = TensorSpec(.float32, Shape(q.dimensions.dropLast(1) + [keys]))
     let turned = try rewriter.emit(
-      .transposeInt, call, "_transpose", [("self", .value(key)), ("dim0", .int(-2)), ("dim1", .int(-1))],
+      .transposeInt, call, [key], ["dim0": .int(-2), "dim1": .int(-1)],
       TensorSpec(.float32, Shape(k.dimensions.dropLast(2) + [depth, keys])))
-    func product(_ suffix: String, _ a: ValueID, _ b: ValueID, _ output: TensorSpec) throws(GraphError) -> ValueID {
-      try rewriter.rewrite(
-        call.becoming(.matmul, suffix, [("self", .value(a)), ("other", .value(b))], output))[0]
-    }
-    var weights = try product("_scores", query, turned, scores)
+    var weights = try rewriter.rewrite(call.becoming(.matmul, [query, turned], [:], scores))[0]
     let scale = rewriter.scalar(Float(given ?? 1 / Double(depth).squareRoot()), call, rank: scores.shape.rank)
-    weights = try rewriter.emit(
-      .fusedMul, call, "_scaled", [("self", .value(weights)), ("other", .value(scale))], scores)
+    weights = try rewriter.emit(.fusedMul, call, [weights, scale], [:], scores)
     let mask = try mask(&rewriter, call, isCausal: isCausal, rows, keys, rank: scores.shape.rank)
-    if let added = mask?.added {
-      weights = try rewriter.emit(
-        .fusedAdd, call, "_masked", [("self", .value(weights)), ("other", .value(added))], scores)
-    }
-    weights = try rewriter.emit(.softmax, call, "_softmax", [("self", .value(weights)), ("dim", .int(-1))], scores)
-    if let seen = mask?.seen {
-      weights = try rewriter.emit(
-        .fusedMul, call, "_seen", [("self", .value(weights)), ("other", .value(seen))], scores)
-    }
-    return [try product("", weights, value, call.output)]
+    if let added = mask?.added { weights = try rewriter.emit(.fusedAdd, call, [weights, added], [:], scores) }
+    weights = try rewriter.emit(.softmax, call, [weights], ["dim": .int(-1)], scores)
+    if let seen = mask?.seen { weights = try rewriter.emit(.fusedMul, call, [weights, seen], [:], scores) }
+    return try rewriter.rewrite(call.becoming(.matmul, [weights, value]))[0]
   }
 
   /// What is added to the scores, of their rank, nil where all keys take part; and what the weights are multiplied with

@@ -11,10 +11,21 @@ struct RewriteRow: Sendable {
   let apply: @Sendable (inout EdgeRewriter, Call) throws(GraphError) -> [ValueID]?
 
   init(
-    _ pattern: OperatorPattern,
+    several pattern: OperatorPattern,
     _ apply: @escaping @Sendable (inout EdgeRewriter, Call) throws(GraphError) -> [ValueID]?
   ) {
     (self.pattern, self.apply) = (pattern, apply)
+  }
+
+  init(
+    _ pattern: OperatorPattern, _ apply: @escaping @Sendable (inout EdgeRewriter, Call) throws(GraphError) -> ValueID?
+  ) {
+    self.init(several: pattern) { rewriter, call throws(GraphError) in try apply(&rewriter, call).map { [$0] } }
+  }
+
+  /// An int8 operator as a float one between conversions, contiguous.
+  static func throughFloat(_ op: Operator, _ float: Operator) -> RewriteRow {
+    RewriteRow([op]) { rewriter, call throws(GraphError) in try rewriter.throughFloat(call, float, contiguous: true) }
   }
 
   static let all =

@@ -32,12 +32,11 @@ extension DelegateRow {
   ) -> DelegateRow {
     let first = parameter == nil ? 0 : 1
     return DelegateRow([kind], operators, reasonAgainst: reasonAgainst) { writer, node, call throws(OperatorError) in
-      let (input, output) = (writer.id(node.inputs[0]), writer.id(node.output))
       var fields: [FlatBufferBuilder.Field] = []
       if let parameter { fields.append(.float(0, Float(try call.float(parameter)))) }
-      writer.addNode(kind, fields + [.int(first, input), .int(first + 1, output)])
+      try writer.addNode(kind, call, [node.inputs[0], node.output], from: first, fields: fields)
     } read: { reader, node throws(FormatError) in
-      let (input, output) = (try node.table.uint(first), try node.table.uint(first + 1))
+      let (input, output) = try node.ids(first, first + 1)
       let asImage = reader.isImage(input)
       var arguments: [(String, Operand)] = [("self", .value(try reader.real(input, asImage: asImage)))]
       if let parameter { arguments.append((parameter, .float(Double(try node.table.float(0))))) }
@@ -48,10 +47,9 @@ extension DelegateRow {
   /// A node that changes nothing but by its bounds, and by how its result is held.
   private static func identity(_ kind: XNNNodeKind, _ operators: [Operator]) -> DelegateRow {
     DelegateRow([kind], operators) { writer, node, call throws(OperatorError) in
-      let (input, output) = (writer.id(node.inputs[0]), writer.id(node.output))
-      writer.addNode(kind, [.int(0, input), .int(1, output)], bounds: try call.realBounds())
+      try writer.addNode(kind, call, [node.inputs[0], node.output])
     } read: { reader, node throws(FormatError) in
-      let (input, output) = (try node.table.uint(0), try node.table.uint(1))
+      let (input, output) = try node.ids(0, 1)
       let asImage = reader.isImage(input)
       try reader.finish(node, output, try reader.real(input, asImage: asImage), isImage: asImage)
     }
@@ -63,10 +61,9 @@ extension DelegateRow {
     return input.dimOrder == .channelsLast || input.shape.rank == 2 ? nil : "its channels are not innermost"
   } write: { writer, node, call throws(OperatorError) in
     guard let slopes = node.value("weight") else { throw call.error("has no weight") }
-    let (input, weight, output) = (writer.id(node.inputs[0]), writer.id(slopes), writer.id(node.output))
-    writer.addNode(.prelu, [.int(0, input), .int(1, weight), .int(2, output)])
+    try writer.addNode(.prelu, call, [node.inputs[0], slopes, node.output])
   } read: { reader, node throws(FormatError) in
-    let (input, weight, output) = (try node.table.uint(0), try node.table.uint(1), try node.table.uint(2))
+    let (input, weight, output) = try node.ids(0, 1, 2)
     let sizes = try reader.value(weight).dimensions
     guard sizes.dropLast().allSatisfy({ $0 == 1 }), let count = sizes.last else {
       throw reader.error("the slopes of a PReLU are \(sizes), not one for each channel")
@@ -125,45 +122,27 @@ extension RewriteRow {
     },
     RewriteRow([.silu]) { rewriter, call throws(GraphError) in
       let input = try call.value("self")
-      let gate = try rewriter.emit(.sigmoid, call, "_gate", [("self", .value(input))], call.output)
-      return [
-        try rewriter.emit(.fusedMul, call, "_float", [("self", .value(input)), ("other", .value(gate))], call.output)
-      ]
+      return try rewriter.emit(.fusedMul, call, [input, rewriter.emit(.sigmoid, call, [input])])
     },
     RewriteRow([.hardsigmoid]) { rewriter, call throws(GraphError) in
-      let (three, sixth) = (rewriter.scalar(3, call), rewriter.scalar(1 / 6, call))
       let shifted = try rewriter.emit(
-        .fusedAdd, call, "_shift",
-        [
-          ("self", .value(try call.value("self"))), ("other", .value(three)), ("output_min", .float(0)),
-          ("output_max", .float(6)),
-        ], call.output)
-      return [
-        try rewriter.emit(
-          .fusedMul, call, "_float", [("self", .value(shifted)), ("other", .value(sixth))], call.output)
-      ]
+        .fusedAdd, call, [call.value("self"), rewriter.scalar(3, call)],
+        ["output_min": .float(0), "output_max": .float(6)])
+      return try rewriter.emit(.fusedMul, call, [shifted, rewriter.scalar(1 / 6, call)])
     },
     RewriteRow([.rsub]) { rewriter, call throws(GraphError) in
       let (other, alpha) = try rewriter.read(call) { call throws(OperatorError) in
         (Float(try call.float("other")), Float(try call.float("alpha")))
       }
       var subtrahend = try call.value("self")
-      if alpha != 1 {
-        let factor = rewriter.scalar(alpha, call)
-        subtrahend = try rewriter.emit(
-          .fusedMul, call, "_scaled", [("self", .value(subtrahend)), ("other", .value(factor))], call.output)
-      }
-      let minuend = rewriter.scalar(other, call)
-      return [
-        try rewriter.emit(
-          .fusedSub, call, "_float", [("self", .value(minuend)), ("other", .value(subtrahend))], call.output)
-      ]
+      if alpha != 1 { subtrahend = try rewriter.emit(.fusedMul, call, [subtrahend, rewriter.scalar(alpha, call)]) }
+      return try rewriter.emit(.fusedSub, call, [rewriter.scalar(other, call), subtrahend])
     },
     RewriteRow([.prelu], prelu),
   ]
 
   /// An int8 table: the function that it was made of, on reals between integers.
-  private static func table(_ rewriter: inout EdgeRewriter, _ call: Call) throws(GraphError) -> [ValueID]? {
+  private static func table(_ rewriter: inout EdgeRewriter, _ call: Call) throws(GraphError) -> ValueID? {
     let real = try rewriter.dequantized(call.value("self"), call)
     guard let origin = rewriter.origin(of: call) else {
       throw rewriter.error(call, "nothing says which function its table holds")
@@ -175,17 +154,17 @@ extension RewriteRow {
         Node.Argument(argument.name, argument.operand.valueIDs.isEmpty ? argument.operand : .value(real))
       }
       function.outputs = [rewriter.spec(real)]
-      return [try rewriter.settled(rewriter.rewrite(function)[0], as: call.output, call)]
+      return try rewriter.settled(rewriter.rewrite(function)[0], as: call.output, call)
     }
     // Of what computes nothing, a table changes the parameters alone.
     guard origin.op.isAny([.movesElements, .choosesElements, .quantizeDequantize]) else {
       throw rewriter.error(call, "its table is of \(origin.op), which is no function of one element")
     }
-    return [try rewriter.settled(real, as: call.output, call)]
+    return try rewriter.settled(real, as: call.output, call)
   }
 
   /// An image of the channels that PyTorch takes, which is how the delegate has them innermost.
-  private static func prelu(_ rewriter: inout EdgeRewriter, _ call: Call) throws(GraphError) -> [ValueID]? {
+  private static func prelu(_ rewriter: inout EdgeRewriter, _ call: Call) throws(GraphError) -> ValueID? {
     let (input, shape) = (try call.value("self"), call.output.shape)
     guard shape.rank != 2 else { return nil }
     let channels = shape.rank < 2 ? 1 : shape[1]
@@ -195,17 +174,17 @@ extension RewriteRow {
     let value = try rewriter.reordered(rewriter.viewed(input, image, call), .channelsLast, call)
     var output = call.output
     (output.shape, output.dimOrder) = (image, .channelsLast)
-    let result = try rewriter.emit(
-      .prelu, call, "", [("self", .value(value)), ("weight", .value(try call.value("weight")))], output)
-    return [try rewriter.viewed(rewriter.reordered(result, .contiguous, call), shape, call)]
+    let result = try rewriter.emit(.prelu, call, [value, call.value("weight")], [:], output)
+    return try rewriter.viewed(rewriter.reordered(result, .contiguous, call), shape, call)
   }
 }
 
 extension EdgeRewriter {
   /// A clamp by bounds that may be infinite.
-  fileprivate mutating func clamp(_ call: Call, _ low: Double, _ high: Double) throws(GraphError) -> [ValueID] {
-    let bounds: [(String, Operand)] =
-      (low.isFinite ? [("output_min", .float(low))] : []) + (high.isFinite ? [("output_max", .float(high))] : [])
-    return [try emit(.fusedClamp, call, "_float", [("self", .value(try call.value("self")))] + bounds, call.output)]
+  fileprivate mutating func clamp(_ call: Call, _ low: Double, _ high: Double) throws(GraphError) -> ValueID {
+    var bounds: [String: Operand] = [:]
+    if low.isFinite { bounds["output_min"] = .float(low) }
+    if high.isFinite { bounds["output_max"] = .float(high) }
+    return try emit(.fusedClamp, call, [call.value("self")], bounds)
   }
 }

@@ -191,7 +191,7 @@ private struct PlanReader {
     }
     var reading = KernelRow.Reading(
       op: row.operators[0], arguments: operands, result: try tensorValue(arguments[count], place).spec,
-      input: operands.lazy.flatMap(\.1.valueIDs).first.map(builder.spec))
+      input: operands.lazy.flatMap(\.1.valueIDs).first.map(builder.spec), builder: builder)
     row.adapt?(&reading)
     let known = reading.arguments.filter { reading.op.schema.parameter(named: $0.0) != nil }
     let results = try builder.emitAll(reading.op, name: reading.op.functionName, known, place)

@@ -87,6 +87,12 @@ struct XNNGraph {
     let kind: XNNNodeKind
     let table: FlatTable
     let bounds: (low: Float, high: Float)
+
+    /// Two fields that are ids of values.
+    func ids(_ a: Int, _ b: Int) throws(FormatError) -> (Int, Int) { (try table.uint(a), try table.uint(b)) }
+    func ids(_ a: Int, _ b: Int, _ c: Int) throws(FormatError) -> (Int, Int, Int) {
+      (try table.uint(a), try table.uint(b), try table.uint(c))
+    }
   }
 
   struct Constant {

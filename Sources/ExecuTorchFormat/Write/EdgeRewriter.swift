@@ -36,11 +36,16 @@ struct EdgeRewriter {
       }
     }
 
-    /// Another operator in the call's place.
-    func becoming(_ op: Operator, _ suffix: String, _ arguments: [(String, Operand)], _ output: TensorSpec) -> Call {
-      Call(
-        op: op, name: name + suffix, arguments: arguments.map { .init($0.0, $0.1) }, outputs: [output],
-        metadata: metadata, program: program)
+    /// Another operator on `tensors`, in the order of its schema, in the call's place.
+    func becoming(
+      _ op: Operator, _ tensors: [ValueID], _ attributes: [String: Operand] = [:], _ output: TensorSpec? = nil
+    ) -> Call {
+      var call = self
+      call.op = op
+      call.outputs = [output ?? self.output]
+      call.arguments = zip(op.schema.tensorNames, tensors).map { .init($0, .value($1)) }
+      call.arguments += attributes.sorted { $0.key < $1.key }.map { .init($0.key, $0.value) }
+      return call
     }
   }
 
@@ -138,10 +143,12 @@ struct EdgeRewriter {
     return try emitAll(call)
   }
 
+  /// Appends an operator on `tensors` in a call's place.
   mutating func emit(
-    _ op: Operator, _ call: Call, _ suffix: String, _ arguments: [(String, Operand)], _ output: TensorSpec
+    _ op: Operator, _ call: Call, _ tensors: [ValueID], _ attributes: [String: Operand] = [:],
+    _ output: TensorSpec? = nil
   ) throws(GraphError) -> ValueID {
-    try emit(call.becoming(op, suffix, arguments, output))
+    try emit(call.becoming(op, tensors, attributes, output))
   }
 
   mutating func emit(_ call: Call) throws(GraphError) -> ValueID { try emitAll(call)[0] }
@@ -206,7 +213,7 @@ struct EdgeRewriter {
         result.graph[id].name + "_real", Tensor(reals, shape: tensor.shape, dimOrder: tensor.spec.dimOrder))
     }
     let output = TensorSpec(.float32, spec(id).shape, dimOrder: spec(id).dimOrder)
-    return try emit(.fusedDequantize, call, "_dequantize", [("self", .value(id))], output)
+    return try emit(.fusedDequantize, call, [id], [:], output)
   }
 
   /// Reals as a value of that spec: quantized if it is int8, in its dim order.
@@ -215,7 +222,7 @@ struct EdgeRewriter {
     if target.quantization != nil {
       var output = target
       output.dimOrder = spec(id).dimOrder
-      id = try emit(.fusedQuantize, call, "_quantize", [("self", .value(id))], output)
+      id = try emit(.fusedQuantize, call, [id], [:], output)
     }
     return try reordered(id, target.dimOrder, call)
   }
@@ -223,25 +230,27 @@ struct EdgeRewriter {
   /// The operator of that name between dequantized operands and the call's result, brought between its bounds.
   mutating func throughFloat(
     _ call: Call, _ op: Operator, contiguous: Bool = false
-  ) throws(GraphError) -> [ValueID] {
-    var arguments: [(String, Operand)] = []
-    for argument in call.arguments where !argument.name.hasPrefix("output_m") {
-      guard case .value(let id) = argument.operand else {
-        arguments.append((argument.name, argument.operand))
-        continue
-      }
+  ) throws(GraphError) -> ValueID {
+    var float = call
+    float.op = op
+    float.arguments.removeAll { $0.name.hasPrefix("output_m") }
+    for index in float.arguments.indices {
+      guard case .value(let id) = float.arguments[index].operand else { continue }
       let real = try dequantized(id, call)
-      arguments.append((argument.name, .value(contiguous ? try reordered(real, .contiguous, call) : real)))
+      float.arguments[index].operand = .value(contiguous ? try reordered(real, .contiguous, call) : real)
     }
-    let output = TensorSpec(.float32, call.output.shape, dimOrder: contiguous ? .contiguous : call.output.dimOrder)
-    let real = try rewrite(call.becoming(op, "_float", arguments, output))[0]
-    return [try bounded(settled(real, as: call.output, call), call)]
+    float.outputs = [
+      TensorSpec(.float32, call.output.shape, dimOrder: contiguous ? .contiguous : call.output.dimOrder)
+    ]
+    let real = try rewrite(float)[0]
+    return try bounded(settled(real, as: call.output, call), call)
   }
 
   /// A result brought between a call's bounds, for what takes its place has none.
   mutating func bounded(_ id: ValueID, _ call: Call) throws(GraphError) -> ValueID {
     let bounds = call.arguments.filter { $0.name.hasPrefix("output_m") }.map { ($0.name, $0.operand) }
-    return bounds.isEmpty ? id : try emit(.fusedClamp, call, "_clamp", [("self", .value(id))] + bounds, spec(id))
+    return bounds.isEmpty
+      ? id : try emit(.fusedClamp, call, [id], Dictionary(uniqueKeysWithValues: bounds), spec(id))
   }
 
   // MARK: Movement
@@ -251,8 +260,7 @@ struct EdgeRewriter {
     guard output.dimOrder != order, output.shape.rank == 4 else { return id }
     output.dimOrder = order
     let name = order == .channelsLast ? "channels_last" : "contiguous"
-    return try emit(
-      .toDimOrderCopy, call, "_\(name)", [("self", .value(id)), ("dim_order", .attribute(.string(name)))], output)
+    return try emit(.toDimOrderCopy, call, [id], ["dim_order": .attribute(.string(name))], output)
   }
 
   /// A contiguous value under another shape.
@@ -264,13 +272,16 @@ struct EdgeRewriter {
   }
 
   mutating func emitView(_ id: ValueID, _ output: TensorSpec, _ call: Call) throws(GraphError) -> ValueID {
-    try emit(
-      .fusedView, call, "_view", [("self", .value(id)), ("size", .ints(output.shape.dimensions))], output)
+    try emit(.fusedView, call, [id], ["size": .ints(output.shape.dimensions)], output)
   }
 
   mutating func expanded(_ id: ValueID, _ shape: Shape, _ call: Call) throws(GraphError) -> ValueID {
-    try emit(
-      .expand, call, "_expand", [("self", .value(id)), ("size", .ints(shape.dimensions))],
-      TensorSpec(spec(id).dataType, shape))
+    try emit(.expand, call, [id], ["size": .ints(shape.dimensions)], TensorSpec(spec(id).dataType, shape))
+  }
+}
+
+extension Schema {
+  fileprivate var tensorNames: [String] {
+    parameters.filter { $0.kind == .tensor || $0.kind == .optionalTensor }.map(\.name)
   }
 }

@@ -88,8 +88,8 @@ struct PlanWriter {
   /// The constants that the delegate packs when it is loaded. ExecuTorch frees its bytes afterwards, so that others, which
   /// are read at each run, have to be the program's.
   private static func packedConstants(_ node: Node) -> Set<ValueID> {
-    let names =
-      [.matmul, .mm].contains(node.op) ? ["other", "mat2"] : ["weight", "bias"]
+    let products: Set<Operator> = [.matmul, .mm]
+    let names = node.op.layer != nil ? ["weight", "bias"] : products.contains(node.op) ? ["other", "mat2"] : []
     return Set(names.compactMap(node.value))
   }
 

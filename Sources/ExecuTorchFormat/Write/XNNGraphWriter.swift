@@ -157,6 +157,14 @@ struct XNNGraphWriter {
       ]))
   }
 
+  /// Appends a node with a call's bounds: `fields`, then the ids of `values` in the fields from number `first` on.
+  mutating func addNode(
+    _ kind: XNNNodeKind, _ call: OperatorCall, _ values: [ValueID], from first: Int = 0, fields: [Field] = []
+  ) throws(OperatorError) {
+    let ids = values.enumerated().map { Field.int(first + $0, id($1)) }
+    addNode(kind, fields + ids, bounds: try call.realBounds())
+  }
+
   mutating func vector(_ sizes: [Int]) -> FlatBufferBuilder.Reference { builder.vector(sizes.map { UInt32($0) }) }
 
   // MARK: The delegate's bytes
