@@ -1,3 +1,4 @@
+import PipelineTesting
 import Swiftlet
 import TensorCore
 import TestSupport
