@@ -4,12 +4,12 @@ FLAGS = -c release -Xswiftc -enable-testing --explicit-target-dependency-import-
 SWIFT_SOURCES = Package.swift Sources Examples Benchmarks/Scale Tests
 DATA ?= ../shared/data
 
-.PHONY: demo test build bench benchmarks interop format lint names sizes system
+.PHONY: demo test build bench benchmarks interop format lint names sizes public system
 
 demo: build
 	.build/release/swiftlet demo
 
-test: system lint names sizes
+test: system lint names sizes public
 	$(SWIFT) build $(FLAGS) --build-tests
 	$(SWIFT) test $(FLAGS) --skip-build
 
@@ -44,3 +44,7 @@ names:
 # Lines per file; fails when the 90th percentile or the longest file grows out of hand.
 sizes:
 	scripts/sizes.sh
+
+# Public declarations; fails when one has no doc comment.
+public:
+	scripts/public.sh

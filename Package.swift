@@ -47,7 +47,9 @@ let package = Package(
       ]),
     stage(
       "Runtime",
-      imports: ["TensorCore", "SymbolicSizes", "Operators", "ProgramFormat", "DelegateSchema", "Processor", "XNNExecutor"]),
+      imports: [
+        "TensorCore", "SymbolicSizes", "Operators", "ProgramFormat", "DelegateSchema", "Processor", "XNNExecutor",
+      ]),
     stage("Vision", imports: ["TensorCore", "CTurboJPEG", "CPNG"]),
     stage(
       "Swiftlet",
@@ -63,7 +65,7 @@ let package = Package(
     .executableTarget(
       name: "ResNet18Tutorial",
       dependencies: ["Swiftlet", "SwiftletTools", .product(name: "ArgumentParser", package: "swift-argument-parser")],
-      path: "Examples/ResNet18Tutorial", swiftSettings: swift),
+      path: "Examples/ResNet18Tutorial", packageAccess: false, swiftSettings: swift),
     .executableTarget(
       name: "ScaleBenchmark", dependencies: ["Swiftlet"], path: "Benchmarks/Scale", swiftSettings: swift),
 
@@ -91,7 +93,8 @@ let package = Package(
 
     // MARK: - Tests
     .target(
-      name: "TestSupport", dependencies: ["DelegateSchema", "TensorCore", "Operators", "GraphIR", "ProgramFormat", "TorchFormats"],
+      name: "TestSupport",
+      dependencies: ["DelegateSchema", "TensorCore", "Operators", "GraphIR", "ProgramFormat", "TorchFormats"],
       path: "Tests/TestSupport",
       swiftSettings: swift),
     .target(
@@ -122,6 +125,9 @@ let package = Package(
     tests("SwiftletTests", of: ["PipelineTesting", "Swiftlet", "SwiftletTools"]),
     tests("SwiftletToolsTests", of: ["PipelineTesting", "Swiftlet", "SwiftletTools"]),
     tests("EndToEndTests", of: ["PipelineTesting", "NN", "Swiftlet", "SwiftletTools"]),
+    // What users see: without `package` access.
+    .testTarget(
+      name: "PublicFaceTests", dependencies: ["Swiftlet", "SwiftletTools"], packageAccess: false, swiftSettings: swift),
     tests("ThreadsTests", of: ["Threads"]),
     tests("PeakTests", of: ["Peak", "Processor"]),
     tests("Int8KernelsTests", of: ["DelegateSchema", "Int8Kernels", "Processor", "Threads"]),

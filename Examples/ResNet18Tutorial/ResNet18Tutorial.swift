@@ -72,7 +72,7 @@ struct ResNet18Tutorial: ParsableCommand {
     let floatMethod = try load(float)
     let int8Method = try load(int8)
     for (name, method) in [("float", floatMethod), ("int8", int8Method)] {
-      let megabytes = Double(fileSize(file("resnet18_\(name).pt2"))) / 1e6
+      let megabytes = Double(try Data(contentsOf: URL(fileURLWithPath: file("resnet18_\(name).pt2"))).count) / 1e6
       let (top1, top5) = try evaluate(method, on: validation)
       print(
         "\(name): \(number(megabytes)) MB, top-1 \(number(top1.avg)) %, top-5 \(number(top5.avg)) % of \(top1.count) images"

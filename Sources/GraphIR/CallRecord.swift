@@ -41,7 +41,7 @@ extension ExportedProgram {
   /// The call that a node makes. Throws a `GraphError` when the operator or one of its arguments is unknown.
   ///
   /// - Parameter constants: the data that is known; the call has that of its own tensors.
-  public func call(of node: Node, constants: [ValueID: Tensor]) throws(GraphError) -> (Operator, OperatorCall) {
+  package func call(of node: Node, constants: [ValueID: Tensor]) throws(GraphError) -> (Operator, OperatorCall) {
     let call = try recorded(node).call
     guard !constants.isEmpty else { return (node.op, call) }
     return (node.op, call.with(constants: node.callInputs.map { constants[$0] }))
@@ -109,7 +109,7 @@ extension ExportedProgram {
 
 extension Node {
   /// The values the node reads, in the order of `OperatorCall.inputs`: that of its operator's schema.
-  public var callInputs: [ValueID] {
+  package var callInputs: [ValueID] {
     guard op.isKnown else { return inputs }
     var position = 0
     for parameter in op.schema.parameters where position < arguments.count && arguments[position].name == parameter.name

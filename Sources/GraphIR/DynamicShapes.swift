@@ -7,19 +7,19 @@ import TensorCore
 ///
 /// Values and nodes are known by their names, so that passes may rebuild the graph. PyTorch's nodes that compute sizes
 /// (`aten.sym_size.int`, `_operator.mul`) are no part of the graph: what they compute stands in `arguments`.
-public struct DynamicShapes: Hashable, Sendable {
+package struct DynamicShapes: Hashable, Sendable {
   /// By symbol (`s0`), or by an expression of symbols (`2*s0`).
-  public var rangeConstraints: [String: RangeConstraint]
+  package var rangeConstraints: [String: RangeConstraint]
   /// The value of each symbol in the example.
-  public var hints: [String: Int]
+  package var hints: [String: Int]
   /// The sizes of each value, one per dimension.
-  public var sizes: [String: [SymbolicSize]]
+  package var sizes: [String: [SymbolicSize]]
   /// By node and parameter, integer arguments with symbols in them: one element for an integer, else one per element.
-  public var arguments: [String: [String: [SymbolicSize]]]
+  package var arguments: [String: [String: [SymbolicSize]]]
   /// Conditions on the inputs' sizes, in Python, as the exporter recorded them.
-  public var guards: [String]
+  package var guards: [String]
 
-  public init(
+  package init(
     rangeConstraints: [String: RangeConstraint] = [:], hints: [String: Int] = [:],
     sizes: [String: [SymbolicSize]] = [:], arguments: [String: [String: [SymbolicSize]]] = [:], guards: [String] = []
   ) {
@@ -31,7 +31,7 @@ public struct DynamicShapes: Hashable, Sendable {
   }
 
   /// A value's symbolic sizes; nil when they are all constant or not known.
-  public func symbolicSizes(of name: String) -> [SymbolicSize]? {
+  package func symbolicSizes(of name: String) -> [SymbolicSize]? {
     guard let sizes = sizes[name], sizes.contains(where: { !$0.isConstant }) else { return nil }
     return sizes
   }
@@ -41,7 +41,7 @@ public struct DynamicShapes: Hashable, Sendable {
   ///
   /// Throws for another operator whose inputs' sizes vary and whose own sizes are not known, and for sizes that in the
   /// example are not those of the graph.
-  public mutating func complete(for program: ExportedProgram) throws(GraphError) {
+  package mutating func complete(for program: ExportedProgram) throws(GraphError) {
     let graph = program.graph
     for id in graph.inputs where sizes[graph[id].name] == nil {
       sizes[graph[id].name] = graph.spec(id).shape.dimensions.map { .int($0) }
@@ -98,7 +98,7 @@ public struct DynamicShapes: Hashable, Sendable {
 
 extension ExportedProgram {
   /// A value's type and sizes, symbolic ones by name and with their range: `float32[s0, 3], 1 ≤ s0 ≤ 32`.
-  public func describe(_ id: ValueID) -> String {
+  package func describe(_ id: ValueID) -> String {
     guard let shapes = dynamicShapes, let sizes = shapes.symbolicSizes(of: graph[id].name) else {
       return "\(graph.spec(id))"
     }
@@ -109,7 +109,7 @@ extension ExportedProgram {
   ///
   /// Throws, naming the input, for shapes that it may not have; for a program of fixed sizes, other shapes than its
   /// own.
-  public func resized(inputShapes shapes: [Shape]) throws(GraphError) -> ExportedProgram {
+  package func resized(inputShapes shapes: [Shape]) throws(GraphError) -> ExportedProgram {
     guard shapes.count == userInputs.count else {
       throw GraphError(program: name, reason: "takes \(userInputs.count) inputs, not \(shapes.count)")
     }
@@ -130,7 +130,7 @@ extension ExportedProgram {
   /// The program at other sizes of its inputs: the graph's example sizes become those that the symbols' new values give.
   ///
   /// Throws for a symbol that the program does not have, a value outside its range, and sizes that then are impossible.
-  public func resized(_ values: [String: Int]) throws(GraphError) -> ExportedProgram {
+  package func resized(_ values: [String: Int]) throws(GraphError) -> ExportedProgram {
     guard var shapes = dynamicShapes else { throw GraphError(program: name, reason: "all its sizes are fixed") }
     try shapes.complete(for: self)
     for (symbol, value) in values {

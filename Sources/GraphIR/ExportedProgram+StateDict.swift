@@ -3,7 +3,9 @@ import TensorCore
 
 /// Tensors that do not fit a program: what `load_state_dict` of PyTorch reports.
 public struct StateDictError: Error, Hashable, Sendable, CustomStringConvertible {
+  /// A tensor that is not what the program has under its name.
   public struct Mismatch: Hashable, Sendable {
+    /// The name in the state dict.
     public let name: String
     /// What the program has.
     public let expected: TensorSpec
@@ -11,6 +13,7 @@ public struct StateDictError: Error, Hashable, Sendable, CustomStringConvertible
     public let actual: TensorSpec
   }
 
+  /// The program's name.
   public let program: String
   /// Names of the program that the state dict lacks; empty unless strict.
   public let missing: [String]
@@ -48,7 +51,9 @@ public struct StateDictError: Error, Hashable, Sendable, CustomStringConvertible
 
 /// What loading a state dict left alone when it was not strict.
 public struct IncompatibleKeys: Hashable, Sendable {
+  /// Names of the program that the state dict lacks.
   public let missing: [String]
+  /// Names of the state dict that the program lacks.
   public let unexpected: [String]
 }
 

@@ -3,9 +3,13 @@ import TensorCore
 
 /// What a graph input is.
 public enum InputKind: Hashable, Sendable {
+  /// A tensor of the state dict, by its name, that training changes.
   case parameter(String)
+  /// A tensor of the state dict, by its name, that training does not change by gradients.
   case buffer(String, isPersistent: Bool)
+  /// A constant of the model, by its name.
   case constantTensor(String)
+  /// What the user passes at each call.
   case userInput
 
   /// The fully qualified name of the tensor in the state dict; nil for a user input.
@@ -18,17 +22,17 @@ public enum InputKind: Hashable, Sendable {
 }
 
 /// How a module is called from Python: nested containers of tensors, as PyTorch's pytree module serializes their structure.
-public struct CallSignature: Hashable, Sendable {
+package struct CallSignature: Hashable, Sendable {
   /// The structure of `(args, kwargs)`, with as many leaves as the program has user inputs.
-  public var inputs: String
+  package var inputs: String
   /// The structure of the result, with as many leaves as the program has outputs.
-  public var outputs: String
+  package var outputs: String
   /// The parameters of the module's `forward`.
-  public var argumentNames: [String]
+  package var argumentNames: [String]
   /// The paths of the modules inside it that the exporter listed.
-  public var modules: [String]
+  package var modules: [String]
 
-  public init(inputs: String, outputs: String, argumentNames: [String], modules: [String] = []) {
+  package init(inputs: String, outputs: String, argumentNames: [String], modules: [String] = []) {
     self.inputs = inputs
     self.outputs = outputs
     self.argumentNames = argumentNames
@@ -38,6 +42,7 @@ public struct CallSignature: Hashable, Sendable {
 
 /// A graph with the tensors it owns: what `torch.export` produces, and what every stage up to lowering works on.
 public struct ExportedProgram: Sendable {
+  /// The operators and the values between them.
   public var graph: Graph
   /// Parallel to `graph.inputs`.
   public var inputKinds: [InputKind]
@@ -47,13 +52,16 @@ public struct ExportedProgram: Sendable {
   /// Files of the archive's `extra/` folder, by name.
   public var extraFiles: [String: [UInt8]]
   /// How sizes vary; nil where all are fixed.
-  public var dynamicShapes: DynamicShapes?
+  package var dynamicShapes: DynamicShapes?
   /// How Python calls the graph; nil for positional tensors in and a tensor or a tuple of them out.
-  public var callSignature: CallSignature?
+  package var callSignature: CallSignature?
   /// What this program is called in messages: its file, or the model's name.
   public var name: String
 
-  public init(
+  /// A program without inputs, nodes or outputs, to be filled.
+  public init(name: String) { self.init(name: name, graph: Graph()) }
+
+  package init(
     name: String, graph: Graph = Graph(), inputKinds: [InputKind] = [], stateDict: [String: Tensor] = [:],
     extraFiles: [String: [UInt8]] = [:], dynamicShapes: DynamicShapes? = nil, callSignature: CallSignature? = nil
   ) {
@@ -79,7 +87,7 @@ public struct ExportedProgram: Sendable {
   }
 
   /// Like `constants`, but each in the dim order that it is stored in.
-  public func storedConstants() -> [ValueID: Tensor] {
+  package func storedConstants() -> [ValueID: Tensor] {
     var result: [ValueID: Tensor] = [:]
     for (id, kind) in zip(graph.inputs, inputKinds) {
       if let target = kind.target { result[id] = stateDict[target] }
@@ -88,7 +96,7 @@ public struct ExportedProgram: Sendable {
   }
 
   /// Bytes of the state dict that lie in a mapped file, and bytes that were copied (or computed).
-  public var stateByteCounts: (mapped: Int, copied: Int) {
+  package var stateByteCounts: (mapped: Int, copied: Int) {
     stateDict.values.reduce(into: (0, 0)) { counts, tensor in
       if tensor.storage.isMapped { counts.0 += tensor.spec.byteCount } else { counts.1 += tensor.spec.byteCount }
     }
@@ -141,11 +149,16 @@ private func identifier(_ text: String) -> String {
 
 /// A graph that breaks a rule: which program, which node, and why.
 public struct GraphError: Error, Hashable, Sendable, CustomStringConvertible {
+  /// The program's name.
   public let program: String
+  /// The node's name; empty where the graph as a whole is meant.
   public let node: String
+  /// The node's operator; empty as `node` is.
   public let operatorName: String
+  /// What is wrong, in words.
   public let reason: String
 
+  /// An error; what is left out is not part of the message.
   public init(program: String, node: String = "", operatorName: String = "", reason: String) {
     self.program = program
     self.node = node
@@ -153,7 +166,7 @@ public struct GraphError: Error, Hashable, Sendable, CustomStringConvertible {
     self.reason = reason
   }
 
-  public init(_ error: OperatorError, program: String) {
+  package init(_ error: OperatorError, program: String) {
     let inputs = error.inputs.map(\.description).joined(separator: ", ")
     self.init(
       program: program, node: error.node, operatorName: error.operatorName,

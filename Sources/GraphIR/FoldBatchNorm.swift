@@ -2,9 +2,9 @@ import Operators
 import TensorCore
 
 /// A BatchNorm that stays in the graph, and why.
-public struct BatchNormNotFolded: Hashable, Sendable {
-  public let node: String
-  public let reason: String
+package struct BatchNormNotFolded: Hashable, Sendable {
+  package let node: String
+  package let reason: String
 }
 
 /// Folds every inference BatchNorm that directly follows a convolution or a linear layer into its weight and bias, and
@@ -16,7 +16,7 @@ public struct BatchNormNotFolded: Hashable, Sendable {
 /// twice with different BatchNorms gets a weight for each. Linear layers are folded for 2-D inputs only, and convolutions
 /// for batches: otherwise BatchNorm's channel, dimension 1, is not the layer's.
 @discardableResult
-public func foldBatchNorms(in program: inout ExportedProgram) throws(GraphError) -> [BatchNormNotFolded] {
+package func foldBatchNorms(in program: inout ExportedProgram) throws(GraphError) -> [BatchNormNotFolded] {
   guard program.graph.nodes.contains(where: { $0.op == .batchNorm }) else { return [] }
   var folder = BatchNormFolder(program)
   try folder.run()

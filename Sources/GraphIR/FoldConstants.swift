@@ -7,7 +7,7 @@ import TensorCore
 /// constants larger by more than 32 MiB in all.
 ///
 /// Throws a `GraphError` when such a node is not a valid call.
-public func foldConstantMovements(in program: inout ExportedProgram) throws(GraphError) {
+package func foldConstantMovements(in program: inout ExportedProgram) throws(GraphError) {
   var constants = program.storedConstants()
   var replacements: [ValueID: ValueID] = [:]
   var budget = 32 << 20

@@ -6,7 +6,7 @@ import TensorCore
 /// more are dropped.
 ///
 /// Throws a `GraphError` when a quantize node is not a valid call.
-public func foldQuantize(in program: inout ExportedProgram) throws(GraphError) {
+package func foldQuantize(in program: inout ExportedProgram) throws(GraphError) {
   let owned = Set(program.storedConstants().keys)
   let foldable = program.graph.nodes.filter { node in
     node.op.has(.quantizes) && node.inputs.allSatisfy(owned.contains)

@@ -6,7 +6,7 @@ extension Graph {
   ///
   /// An operator is left as it is, for the verifier to refuse, when it has no functional form here, when it changes one of
   /// `constants`, or when memory that it changes is read later through another view.
-  public mutating func functionalize(constants: Set<ValueID> = [], operators: OperatorSet = .standard) {
+  package mutating func functionalize(constants: Set<ValueID> = [], operators: OperatorSet = .standard) {
     var functionalizer = Functionalizer(self, constants, operators)
     functionalizer.run()
     self = functionalizer.graph

@@ -2,35 +2,35 @@ import Operators
 import TensorCore
 
 /// What a Q/DQ graph says about its values: who reads them, how activations bound them, how they are quantized.
-public struct QuantizedGraph: Sendable {
-  public let program: ExportedProgram
-  public let users: [ValueID: [Int]]
+package struct QuantizedGraph: Sendable {
+  package let program: ExportedProgram
+  package let users: [ValueID: [Int]]
   private let outputs: Set<ValueID>
   /// In the dim order that each is stored in.
-  public let constants: [ValueID: Tensor]
+  package let constants: [ValueID: Tensor]
 
-  public init(_ program: ExportedProgram) {
+  package init(_ program: ExportedProgram) {
     self.program = program
     users = program.graph.users()
     outputs = Set(program.graph.outputs)
     constants = program.storedConstants()
   }
 
-  public func spec(_ id: ValueID) -> TensorSpec { program.graph.spec(id) }
+  package func spec(_ id: ValueID) -> TensorSpec { program.graph.spec(id) }
 
   /// The only reader of a value, if there is one and the value is no output of the graph.
-  public func onlyUser(of id: ValueID) -> Node? {
+  package func onlyUser(of id: ValueID) -> Node? {
     guard let indices = users[id], indices.count == 1, !outputs.contains(id) else { return nil }
     return program.graph.nodes[indices[0]]
   }
 
   /// The node's call, for its arguments with defaults.
-  public func call(_ node: Node) throws(GraphError) -> OperatorCall {
+  package func call(_ node: Node) throws(GraphError) -> OperatorCall {
     try program.call(of: node, constants: constants).1
   }
 
   /// Reads a node's arguments; an argument that is missing or of another kind becomes a `GraphError`.
-  public func read<R>(
+  package func read<R>(
     _ node: Node, _ body: (OperatorCall) throws(OperatorError) -> R
   ) throws(GraphError) -> R {
     let call = try call(node)
@@ -38,7 +38,7 @@ public struct QuantizedGraph: Sendable {
   }
 
   /// The bounds of a clamping activation, as reals; nil for any other node.
-  public func activationBounds(_ node: Node) throws(GraphError) -> (low: Double, high: Double)? {
+  package func activationBounds(_ node: Node) throws(GraphError) -> (low: Double, high: Double)? {
     guard let bounds = node.op.bounds else { return nil }
     let (low, high) = try read(node, bounds)
     // Where they cross, the upper bound wins, as in PyTorch.
@@ -46,7 +46,7 @@ public struct QuantizedGraph: Sendable {
   }
 
   /// The parameters a value is quantized with when that is all that happens to it, movement of its elements aside.
-  public func quantization(of id: ValueID) throws(GraphError) -> QuantizationParameters? {
+  package func quantization(of id: ValueID) throws(GraphError) -> QuantizationParameters? {
     var id = id
     while let next = onlyUser(of: id) {
       if next.op == .quantizePerTensor { return try int8Parameters(of: next) }
@@ -57,7 +57,7 @@ public struct QuantizedGraph: Sendable {
   }
 
   /// The parameters of a per-tensor quantize or dequantize node over all of int8; nil when it is of another kind.
-  public func int8Parameters(of node: Node) throws(GraphError) -> QuantizationParameters? {
+  package func int8Parameters(of node: Node) throws(GraphError) -> QuantizationParameters? {
     try read(node) { call throws(OperatorError) in
       guard try call.dataType("dtype") == .int8, try call.int("quant_min") == -128, try call.int("quant_max") == 127
       else { return nil }
@@ -70,5 +70,5 @@ public struct QuantizedGraph: Sendable {
 
 extension Operator {
   /// Whether it is the same to quantize before or after: it moves elements of its first input, or chooses among them.
-  public var keepsQuanta: Bool { has(.sharesQuantization) && isAny([.movesElements, .choosesElements]) }
+  package var keepsQuanta: Bool { has(.sharesQuantization) && isAny([.movesElements, .choosesElements]) }
 }

@@ -4,24 +4,28 @@ import TensorCore
 public struct StateDict: Sendable {
   /// A value that is no tensor of the state dict: its place in the file and its text, shortened.
   public struct OtherValue: Hashable, Sendable, Codable {
+    /// Where it lies in the checkpoint.
     public let name: String
+    /// The value in words.
     public let text: String
 
-    public init(name: String, text: String) {
+    package init(name: String, text: String) {
       self.name = name
       self.text = text
     }
   }
 
+  /// The tensors' names, in the order of the file.
   public private(set) var names: [String] = []
   private var tensors: [String: Tensor] = [:]
   /// Where in a checkpoint the tensors lie (`state_dict`); nil when they are all there is at the file's top.
-  public package(set) var container: String?
+  package var container: String?
   /// What else the file holds: an epoch, an optimizer's state.
-  public package(set) var others: [OtherValue] = []
+  package var others: [OtherValue] = []
   /// The `__metadata__` of a safetensors file.
   public var metadata: [String: String] = [:]
 
+  /// A state dict without tensors.
   public init() {}
 
   /// Setting a name that is there keeps its place; setting nil removes it, in time proportional to the number of names.
@@ -33,6 +37,7 @@ public struct StateDict: Sendable {
     }
   }
 
+  /// How many tensors there are.
   public var count: Int { names.count }
 
   /// Names and tensors in order.
@@ -40,6 +45,7 @@ public struct StateDict: Sendable {
     names.compactMap { name in tensors[name].map { (name, $0) } }
   }
 
+  /// Bytes of all elements.
   public var byteCount: Int { tensors.values.reduce(0) { $0 + $1.spec.byteCount } }
 }
 

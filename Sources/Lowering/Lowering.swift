@@ -4,10 +4,10 @@ import ProgramFormat
 import TensorCore
 
 /// A lowered program with the values that its observers want to see.
-public struct ObservedLowering: Sendable {
-  public let program: Program
+package struct ObservedLowering: Sendable {
+  package let program: Program
   /// For each `quantization.observe` node in execution order: the observer, and the program's output that it sees.
-  public let observed: [(observer: Int, output: Int)]
+  package let observed: [(observer: Int, output: Int)]
 }
 
 /// Lowers a float or Q/DQ graph: folds constants and BatchNorms, fuses, partitions, plans memory, emits.
@@ -51,7 +51,7 @@ private func fuseAll(
 }
 
 /// Lowers an observed graph for calibration: as a float graph, with every observed value as an output.
-public func lowerObserved(
+package func lowerObserved(
   _ exported: ExportedProgram, partitioner: (any Partitioner)?
 ) throws(GraphError) -> ObservedLowering {
   try Verifier.verify(exported, as: .observed)

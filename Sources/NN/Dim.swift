@@ -34,16 +34,19 @@ public struct Dim: Hashable, Sendable, CustomStringConvertible {
   /// Dynamic if the model allows it; a size that the model fixes becomes the example's.
   public static let auto = Dim(.automatic, RangeConstraint(minimum: 1, maximum: nil))
 
+  /// A size that is always `factor` times that of `dim`.
   public static func * (factor: Int, dim: Dim) -> Dim {
     guard case .named(let name, let old, let offset) = dim.kind else { return dim }
     return Dim(.named(name, factor: old * factor, offset: offset * factor), dim.range)
   }
 
+  /// A size that is always `offset` above that of `dim`.
   public static func + (dim: Dim, offset: Int) -> Dim {
     guard case .named(let name, let factor, let old) = dim.kind else { return dim }
     return Dim(.named(name, factor: factor, offset: old + offset), dim.range)
   }
 
+  /// A size that is always `offset` below that of `dim`.
   public static func - (dim: Dim, offset: Int) -> Dim { dim + -offset }
 
   public var description: String {

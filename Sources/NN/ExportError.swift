@@ -8,8 +8,10 @@ public struct ExportError: Error, Hashable, Sendable, CustomStringConvertible {
   public let location: String
   /// The operator that refused; empty for other errors.
   public let operatorName: String
+  /// What is wrong, in words.
   public let reason: String
 
+  /// An error; what is left out is not part of the message.
   public init(model: String, module: String = "", location: String = "", operatorName: String = "", reason: String) {
     self.model = model
     self.module = module

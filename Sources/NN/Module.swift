@@ -24,6 +24,7 @@ open class Module {
   /// Whether the module behaves as in training. A new one does not, unlike PyTorch's: nothing is trained here.
   public private(set) final var isTraining = false
 
+  /// A module in evaluation mode.
   public init() {}
 
   /// What the module is called in a graph's module stack, for `XNNPACKQuantizer.setModuleType`. Layers have PyTorch's name
@@ -178,7 +179,9 @@ open class Module {
 
 /// A tensor that belongs to a module.
 public enum ModuleTensor {
+  /// What training changes.
   case parameter(Parameter)
+  /// What it does not change by gradients.
   case buffer(Buffer)
 
   var identity: ObjectIdentifier {

@@ -3,11 +3,15 @@ import TensorCore
 
 /// How a parameter without weights is drawn.
 public enum Initialization: Hashable, Sendable {
+  /// All 0.
   case zeros
+  /// All 1.
   case ones
+  /// All of one value.
   case constant(Float)
   /// Uniform in ±bound.
   case uniform(bound: Float)
+  /// Around 0.
   case normal(standardDeviation: Float)
 
   /// What PyTorch's linear layers and convolutions begin with: uniform in ±1/√fanIn, where fanIn is the number of products
@@ -37,13 +41,16 @@ public enum Initialization: Hashable, Sendable {
 /// It has no data until a state dict is loaded, or `Module.resetParameters` draws it; so a large model that is going to be
 /// loaded costs no memory.
 public final class Parameter {
+  /// The sizes.
   public let shape: Shape
+  /// How it is drawn unless it is loaded or was given.
   public let initialization: Initialization
   /// The data; nil before it is loaded or drawn.
   public internal(set) var tensor: Tensor?
   /// Whether it was made with data, which is not drawn.
   let isGiven: Bool
 
+  /// A parameter that has no data yet.
   public init(_ shape: Shape, _ initialization: Initialization) {
     self.shape = shape
     self.initialization = initialization
@@ -63,10 +70,12 @@ public final class Parameter {
 
 /// A tensor of a module that training does not change by gradients: running statistics, tables.
 public final class Buffer {
+  /// The data, row-major.
   public internal(set) var tensor: Tensor
   /// Whether the state dict holds it.
   public let isPersistent: Bool
 
+  /// A buffer with its data.
   public init(_ tensor: Tensor, isPersistent: Bool = true) {
     self.tensor = tensor.rowMajor()
     self.isPersistent = isPersistent

@@ -16,6 +16,7 @@ public struct SymInt: ExpressibleByIntegerLiteral, CustomStringConvertible {
     self.tracer = expression.isConstant ? nil : tracer
   }
 
+  /// A number.
   public init(_ value: Int) { self.init(.int(value), nil) }
   public init(integerLiteral value: Int) { self.init(value) }
 
@@ -44,11 +45,15 @@ public struct SymInt: ExpressibleByIntegerLiteral, CustomStringConvertible {
     return SymInt(result, tracer)
   }
 
+  /// The sum.
   public static func + (a: SymInt, b: SymInt) -> SymInt { combine(a, b, .add) }
+  /// The difference.
   public static func - (a: SymInt, b: SymInt) -> SymInt { combine(a, b * -1, .add) }
+  /// The product.
   public static func * (a: SymInt, b: SymInt) -> SymInt { combine(a, b, .multiply) }
   /// The quotient, rounded down.
   public static func / (a: SymInt, b: SymInt) -> SymInt { combine(a, b, .floorDivide) }
+  /// The remainder, with the divisor's sign.
   public static func % (a: SymInt, b: SymInt) -> SymInt { combine(a, b, .modulo) }
 
   /// `size - 1` and the like in places that take a literal.
@@ -57,9 +62,13 @@ public struct SymInt: ExpressibleByIntegerLiteral, CustomStringConvertible {
 
 extension SymInt: Comparable {
   public static func == (a: SymInt, b: SymInt) -> Bool { decide(a, .equal, b) }
+  /// Decides for the example's sizes, and records that.
   public static func < (a: SymInt, b: SymInt) -> Bool { decide(a, .less, b) }
+  /// Decides for the example's sizes, and records that.
   public static func <= (a: SymInt, b: SymInt) -> Bool { !decide(b, .less, a) }
+  /// Decides for the example's sizes, and records that.
   public static func > (a: SymInt, b: SymInt) -> Bool { decide(b, .less, a) }
+  /// Decides for the example's sizes, and records that.
   public static func >= (a: SymInt, b: SymInt) -> Bool { !decide(a, .less, b) }
 
   private static func decide(_ a: SymInt, _ relation: SizeGuard.Relation, _ b: SymInt) -> Bool {

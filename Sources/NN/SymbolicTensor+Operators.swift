@@ -4,22 +4,39 @@ import TensorCore
 // MARK: - Elementwise
 
 extension SymbolicTensor {
+  /// max(x, 0)
   public func relu() throws(ExportError) -> SymbolicTensor { try call(.relu) }
+  /// x brought into [0, 6].
   public func relu6() throws(ExportError) -> SymbolicTensor { try call(.relu6) }
+  /// 1 / (1 + e⁻ˣ)
   public func sigmoid() throws(ExportError) -> SymbolicTensor { try call(.sigmoid) }
+  /// tanh x
   public func tanh() throws(ExportError) -> SymbolicTensor { try call(.tanh) }
+  /// x · sigmoid(x)
   public func silu() throws(ExportError) -> SymbolicTensor { try call(.silu) }
+  /// x · hardsigmoid(x)
   public func hardswish() throws(ExportError) -> SymbolicTensor { try call(.hardswish) }
+  /// min(max(x + 3, 0), 6) / 6
   public func hardsigmoid() throws(ExportError) -> SymbolicTensor { try call(.hardsigmoid) }
+  /// eˣ
   public func exp() throws(ExportError) -> SymbolicTensor { try call(.exp) }
+  /// The natural logarithm.
   public func log() throws(ExportError) -> SymbolicTensor { try call(.log) }
+  /// √x
   public func sqrt() throws(ExportError) -> SymbolicTensor { try call(.sqrt) }
+  /// 1 / √x
   public func rsqrt() throws(ExportError) -> SymbolicTensor { try call(.rsqrt) }
+  /// x²
   public func square() throws(ExportError) -> SymbolicTensor { try call(.square) }
+  /// The magnitude.
   public func abs() throws(ExportError) -> SymbolicTensor { try call(.abs) }
+  /// The largest integer that is not above x.
   public func floor() throws(ExportError) -> SymbolicTensor { try call(.floor) }
+  /// The smallest integer that is not below x.
   public func ceil() throws(ExportError) -> SymbolicTensor { try call(.ceil) }
+  /// sin x, in radians.
   public func sin() throws(ExportError) -> SymbolicTensor { try call(.sin) }
+  /// cos x, in radians.
   public func cos() throws(ExportError) -> SymbolicTensor { try call(.cos) }
 
   /// - Parameter approximate: `none` (erf) or `tanh`.
@@ -27,6 +44,7 @@ extension SymbolicTensor {
     try call(.gelu, "self", ["approximate": .string(approximate)])
   }
 
+  /// x brought into [min, max].
   public func hardtanh(min: Double = -1, max: Double = 1) throws(ExportError) -> SymbolicTensor {
     try call(.hardtanh, "self", ["min_val": .float(min), "max_val": .float(max)])
   }
@@ -37,60 +55,79 @@ extension SymbolicTensor {
     return try call(.clamp, "self", ["min": bound(min), "max": bound(max)])
   }
 
+  /// x, below 0 multiplied by `negativeSlope`.
   public func leakyRelu(negativeSlope: Double = 0.01) throws(ExportError) -> SymbolicTensor {
     try call(.leakyRelu, "self", ["negative_slope": .float(negativeSlope)])
   }
 
+  /// x; alpha · (eˣ − 1) below 0.
   public func elu(alpha: Double = 1) throws(ExportError) -> SymbolicTensor {
     try call(.elu, "self", ["alpha": .float(alpha)])
   }
 
+  /// x to that power.
   public func pow(_ exponent: Double) throws(ExportError) -> SymbolicTensor {
     try call(.pow, "self", ["exponent": .float(exponent)])
   }
 
+  /// e to each element over the sum along the dimension.
   public func softmax(dim: Int) throws(ExportError) -> SymbolicTensor {
     try call(.softmax, "self", ["dim": .int(dim)])
   }
 
   // MARK: Arithmetic, broadcast as NumPy does
 
+  /// The sum of each two elements, broadcast as PyTorch does.
   public static func + (a: SymbolicTensor, b: SymbolicTensor) throws(ExportError) -> SymbolicTensor {
     try a.call(.add, "self", ["other": .tensor(b)])
   }
+  /// The difference of each two elements, broadcast.
   public static func - (a: SymbolicTensor, b: SymbolicTensor) throws(ExportError) -> SymbolicTensor {
     try a.call(.sub, "self", ["other": .tensor(b)])
   }
+  /// The product of each two elements, broadcast.
   public static func * (a: SymbolicTensor, b: SymbolicTensor) throws(ExportError) -> SymbolicTensor {
     try a.call(.mul, "self", ["other": .tensor(b)])
   }
+  /// The quotient of each two elements, broadcast.
   public static func / (a: SymbolicTensor, b: SymbolicTensor) throws(ExportError) -> SymbolicTensor {
     try a.call(.div, "self", ["other": .tensor(b)])
   }
+  /// Adds a number to each element.
   public static func + (a: SymbolicTensor, b: Double) throws(ExportError) -> SymbolicTensor {
     try a.call(.add, "self", ["other": .float(b)])
   }
+  /// Subtracts a number from each element.
   public static func - (a: SymbolicTensor, b: Double) throws(ExportError) -> SymbolicTensor {
     try a.call(.sub, "self", ["other": .float(b)])
   }
+  /// Multiplies each element by a number.
   public static func * (a: SymbolicTensor, b: Double) throws(ExportError) -> SymbolicTensor {
     try a.call(.mul, "self", ["other": .float(b)])
   }
+  /// Divides each element by a number.
   public static func / (a: SymbolicTensor, b: Double) throws(ExportError) -> SymbolicTensor {
     try a.call(.div, "self", ["other": .float(b)])
   }
+  /// Multiplies each element by a number.
   public static func * (a: Double, b: SymbolicTensor) throws(ExportError) -> SymbolicTensor { try b * a }
+  /// Adds a number to each element.
   public static func + (a: Double, b: SymbolicTensor) throws(ExportError) -> SymbolicTensor { try b + a }
+  /// −x
   public static prefix func - (a: SymbolicTensor) throws(ExportError) -> SymbolicTensor {
     try a.call(.neg)
   }
 
+  /// `a = a + b`: the graph gets a new value.
   public static func += (a: inout SymbolicTensor, b: SymbolicTensor) throws(ExportError) { a = try a + b }
+  /// `a = a * b`: the graph gets a new value.
   public static func *= (a: inout SymbolicTensor, b: SymbolicTensor) throws(ExportError) { a = try a * b }
 
+  /// The smaller of each two elements, broadcast.
   public func minimum(_ other: SymbolicTensor) throws(ExportError) -> SymbolicTensor {
     try call(.minimum, "self", ["other": .tensor(other)])
   }
+  /// The larger of each two elements, broadcast.
   public func maximum(_ other: SymbolicTensor) throws(ExportError) -> SymbolicTensor {
     try call(.maximum, "self", ["other": .tensor(other)])
   }
@@ -99,6 +136,7 @@ extension SymbolicTensor {
 // MARK: - Products and reductions
 
 extension SymbolicTensor {
+  /// (…, N, M) · (…, M, P) → (…, N, P); the dimensions before the last two are broadcast.
   public func matmul(_ other: SymbolicTensor) throws(ExportError) -> SymbolicTensor {
     try call(.matmul, "self", ["other": .tensor(other)])
   }
@@ -108,10 +146,12 @@ extension SymbolicTensor {
     try call(.bmm, "self", ["mat2": .tensor(other)])
   }
 
+  /// The mean over some dimensions, which are dropped unless `keepdim`.
   public func mean(dim: [Int], keepdim: Bool = false) throws(ExportError) -> SymbolicTensor {
     try call(.meanDim, "self", ["dim": .ints(dim), "keepdim": .bool(keepdim)])
   }
 
+  /// The sum over some dimensions, which are dropped unless `keepdim`.
   public func sum(dim: [Int], keepdim: Bool = false) throws(ExportError) -> SymbolicTensor {
     try call(.sumDim, "self", ["dim": .ints(dim), "keepdim": .bool(keepdim)])
   }
@@ -120,6 +160,7 @@ extension SymbolicTensor {
 // MARK: - Shape
 
 extension SymbolicTensor {
+  /// Makes one dimension of those from `startDim` to `endDim`.
   public func flatten(startDim: Int = 0, endDim: Int = -1) throws(ExportError) -> SymbolicTensor {
     try call(.flatten, "self", ["start_dim": .int(startDim), "end_dim": .int(endDim)])
   }
@@ -134,18 +175,22 @@ extension SymbolicTensor {
     try call(.reshape, "self", ["shape": .sizes(sizes)])
   }
 
+  /// The dimensions in another order: dimension i of the result is `dims[i]` of this.
   public func permute(_ dims: [Int]) throws(ExportError) -> SymbolicTensor {
     try call(.permute, "self", ["dims": .ints(dims)])
   }
 
+  /// Swaps two dimensions.
   public func transpose(_ dim0: Int, _ dim1: Int) throws(ExportError) -> SymbolicTensor {
     try call(.transposeInt, "self", ["dim0": .int(dim0), "dim1": .int(dim1)])
   }
 
+  /// Drops a dimension of size 1; one of another size stays.
   public func squeeze(dim: Int) throws(ExportError) -> SymbolicTensor {
     try call(.squeeze, "self", ["dim": .int(dim)])
   }
 
+  /// Puts a dimension of size 1 before `dim`.
   public func unsqueeze(dim: Int) throws(ExportError) -> SymbolicTensor {
     try call(.unsqueeze, "self", ["dim": .int(dim)])
   }
@@ -160,6 +205,7 @@ extension SymbolicTensor {
     try call(.expand, "self", ["size": .sizes(sizes)])
   }
 
+  /// The part at one index of a dimension, without that dimension.
   public func select(dim: Int, _ index: Int) throws(ExportError) -> SymbolicTensor {
     try call(.select, "self", ["dim": .int(dim), "index": .int(index)])
   }
@@ -174,6 +220,7 @@ extension SymbolicTensor {
       ["dim": .int(dim), "start": .size(start), "end": end.map { .size($0) } ?? .int(.max), "step": .int(step)])
   }
 
+  /// The same elements, row-major.
   public func contiguous() throws(ExportError) -> SymbolicTensor { try call(.contiguous) }
 
   /// Parts of equal size along a dimension; the last may be smaller.

@@ -13,7 +13,9 @@ public struct SymbolicTensor {
   let sizes: [SymbolicSize]
   let tracer: Tracer
 
+  /// The number of dimensions.
   public var rank: Int { sizes.count }
+  /// The element type.
   public var dataType: DataType { spec.dataType }
 
   /// The sizes of all dimensions.
@@ -57,17 +59,29 @@ extension Bool {
 
 /// An argument of a captured operator.
 public enum CaptureArgument {
+  /// A tensor.
   case tensor(SymbolicTensor)
+  /// A list of tensors.
   case tensors([SymbolicTensor])
+  /// An integer.
   case int(Int)
+  /// A real number.
   case float(Double)
+  /// True or False.
   case bool(Bool)
+  /// A text.
   case string(String)
+  /// A list of integers.
   case ints([Int])
+  /// A list of real numbers.
   case floats([Double])
+  /// An integer that may depend on the inputs' sizes.
   case size(SymInt)
+  /// A list of such.
   case sizes([SymInt])
+  /// An element type.
   case dataType(DataType)
+  /// `None`
   case none
 }
 

@@ -24,15 +24,15 @@ public final class Operator: Sendable {
   /// Validates the call against its outputs' specs, computes what does not depend on the data, and returns the kernel.
   public let prepare: @Sendable (OperatorCall) throws(OperatorError) -> PreparedKernel
   /// False for what stands in a graph for a name that no operator has.
-  public let isKnown: Bool
+  package let isKnown: Bool
 
   private let text: SchemaText
   private let hash: Int
 
-  public var schema: Schema { text.schema }
+  package var schema: Schema { text.schema }
 
   /// The name without namespace and overload, `relu`: what nodes are called after.
-  public var functionName: String { name.split(separator: ".").dropFirst().first.map(String.init) ?? name }
+  package var functionName: String { name.split(separator: ".").dropFirst().first.map(String.init) ?? name }
 
   /// An operator with this schema (`aten.relu.default(Tensor self) -> Tensor`).
   public init(
@@ -56,7 +56,7 @@ public final class Operator: Sendable {
   }
 
   /// What stands in a graph for a name that no operator has. Every call of it is refused.
-  public init(unknown name: String) {
+  package init(unknown name: String) {
     self.name = name
     hash = name.hashValue
     text = SchemaText("unknown() -> Tensor")
@@ -83,6 +83,7 @@ extension Operator: CustomStringConvertible {
 extension Operator {
   /// What passes may know of an operator without knowing it. Each says what holds for every call.
   public struct Traits: OptionSet, Hashable, Sendable {
+    /// A bit for each trait.
     public let rawValue: UInt32
     public init(rawValue: UInt32) { self.rawValue = rawValue }
 
@@ -138,6 +139,7 @@ extension Operator {
   public enum Layer: Hashable, Sendable {
     /// Over `spatial` dimensions, the last of input and result; channels are the dimension before them.
     case convolution(spatial: Int)
+    /// Its gradient, with the same dimensions.
     case transposedConvolution(spatial: Int)
     /// Channels are the last dimension.
     case linear
@@ -172,11 +174,14 @@ private final class SchemaText: Sendable {
 /// The buffers of one kernel run. Inputs are in the order of `OperatorCall.inputs`, aligned to their element size and
 /// readable 16 bytes past their end.
 public struct KernelBuffers {
+  /// The addresses of the inputs' first elements.
   public let inputs: UnsafePointer<UnsafeRawPointer>
+  /// The addresses of the outputs' first elements.
   public let outputs: UnsafePointer<UnsafeMutableRawPointer>
   /// `PreparedKernel.scratchByteCount` bytes, 64-byte aligned, of undefined content.
   public let scratch: UnsafeMutableRawPointer
 
+  /// Buffers that stay valid while the kernel runs.
   public init(
     inputs: UnsafePointer<UnsafeRawPointer>, outputs: UnsafePointer<UnsafeMutableRawPointer>,
     scratch: UnsafeMutableRawPointer
@@ -186,11 +191,13 @@ public struct KernelBuffers {
     self.scratch = scratch
   }
 
+  /// The elements of an input in memory order.
   @inline(__always)
   public func input<T>(_ index: Int, as type: T.Type = T.self) -> UnsafePointer<T> {
     inputs[index].assumingMemoryBound(to: T.self)
   }
 
+  /// Where the elements of an output go, in memory order.
   @inline(__always)
   public func output<T>(_ index: Int = 0, as type: T.Type = T.self) -> UnsafeMutablePointer<T> {
     outputs[index].assumingMemoryBound(to: T.self)
@@ -199,9 +206,12 @@ public struct KernelBuffers {
 
 /// A validated call, ready to run any number of times. `run` allocates nothing.
 public struct PreparedKernel: Sendable {
+  /// Computes all outputs. Called from one thread at a time.
   public let run: @Sendable (KernelBuffers) -> Void
+  /// Bytes of `KernelBuffers.scratch` that it needs.
   public let scratchByteCount: Int
 
+  /// A kernel that runs as `run` says.
   public init(scratchByteCount: Int = 0, run: @escaping @Sendable (KernelBuffers) -> Void) {
     self.run = run
     self.scratchByteCount = scratchByteCount
@@ -210,11 +220,16 @@ public struct PreparedKernel: Sendable {
 
 /// A call that an operator refuses: which, where, on what, and why.
 public struct OperatorError: Error, Hashable, Sendable, CustomStringConvertible {
+  /// The qualified name, `aten.relu.default`.
   public let operatorName: String
+  /// The node that calls it.
   public let node: String
+  /// What it was called with.
   public let inputs: [TensorSpec]
+  /// What is wrong, in words.
   public let reason: String
 
+  /// A refusal; `OperatorCall.error` makes one with what the call knows.
   public init(operatorName: String, node: String, inputs: [TensorSpec], reason: String) {
     self.operatorName = operatorName
     self.node = node

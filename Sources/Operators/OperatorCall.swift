@@ -5,15 +5,20 @@ import TensorCore
 /// The accessors read arguments with the schema's defaults filled in and throw an `OperatorError` that names the
 /// argument when it is missing or of another kind.
 public struct OperatorCall: Sendable {
+  /// What is called.
   public let op: Operator
+  /// The calling node, for messages.
   public let node: String
+  /// The arguments that were given, tensors among them by their position in `inputs`.
   public let arguments: CallArguments
   /// The call's tensors in schema order, absent optional ones left out.
   public let inputs: [TensorSpec]
   /// Parallel to `inputs`: the data, where it is known before the first run.
   public let constants: [Tensor?]
+  /// The results' specs; empty while they are inferred.
   public let outputs: [TensorSpec]
 
+  /// A call; `constants` is parallel to `inputs`.
   public init(
     op: Operator, node: String, arguments: CallArguments, inputs: [TensorSpec], constants: [Tensor?],
     outputs: [TensorSpec] = []
@@ -26,10 +31,10 @@ public struct OperatorCall: Sendable {
     self.outputs = outputs
   }
 
-  public var schema: Schema { op.schema }
+  package var schema: Schema { op.schema }
 
   /// The same call under another name, with other data, or with other results.
-  public func with(
+  package func with(
     node: String? = nil, constants: [Tensor?]? = nil, outputs: [TensorSpec]? = nil
   ) -> OperatorCall {
     OperatorCall(
@@ -37,10 +42,12 @@ public struct OperatorCall: Sendable {
       outputs: outputs ?? self.outputs)
   }
 
+  /// The error that this call is refused with, for that reason.
   public func error(_ reason: String) -> OperatorError {
     OperatorError(operatorName: op.name, node: node, inputs: inputs, reason: reason)
   }
 
+  /// Throws the error with that reason unless the condition holds.
   public func check(_ condition: Bool, _ reason: @autoclosure () -> String) throws(OperatorError) {
     if !condition { throw error(reason()) }
   }
@@ -58,11 +65,13 @@ public struct OperatorCall: Sendable {
     }
   }
 
+  /// The spec of a tensor argument that must be there.
   public func spec(_ name: String) throws(OperatorError) -> TensorSpec {
     guard let index = try index(of: name) else { throw error("the tensor '\(name)' is missing") }
     return inputs[index]
   }
 
+  /// The spec of a tensor argument; nil when it is absent.
   public func optionalSpec(_ name: String) throws(OperatorError) -> TensorSpec? {
     try index(of: name).map { inputs[$0] }
   }
@@ -79,6 +88,7 @@ public struct OperatorCall: Sendable {
     return indices.map { inputs[$0] }
   }
 
+  /// The spec of the only result; throws when there are several.
   public func output() throws(OperatorError) -> TensorSpec {
     try check(outputs.count == 1, "expected one output, not \(outputs.count)")
     return outputs[0]
@@ -86,6 +96,7 @@ public struct OperatorCall: Sendable {
 
   // MARK: Attributes
 
+  /// An argument that is no tensor, or its default.
   public func attribute(_ name: String) throws(OperatorError) -> Attribute {
     guard let parameter = schema.parameter(named: name) else { throw error("has no argument '\(name)'") }
     switch arguments[name] {
@@ -97,11 +108,13 @@ public struct OperatorCall: Sendable {
     }
   }
 
+  /// An integer.
   public func int(_ name: String) throws(OperatorError) -> Int {
     guard let value = try optionalInt(name) else { throw error("'\(name)' must be an integer") }
     return value
   }
 
+  /// An integer; nil for None.
   public func optionalInt(_ name: String) throws(OperatorError) -> Int? {
     switch try attribute(name) {
     case .int(let value): return value
@@ -110,11 +123,13 @@ public struct OperatorCall: Sendable {
     }
   }
 
+  /// A number, of an integer too.
   public func float(_ name: String) throws(OperatorError) -> Double {
     guard let value = try optionalFloat(name) else { throw error("'\(name)' must be a number") }
     return value
   }
 
+  /// A number; nil for None.
   public func optionalFloat(_ name: String) throws(OperatorError) -> Double? {
     switch try attribute(name) {
     case .float(let value): return value
@@ -124,16 +139,19 @@ public struct OperatorCall: Sendable {
     }
   }
 
+  /// True or False.
   public func bool(_ name: String) throws(OperatorError) -> Bool {
     guard case .bool(let value) = try attribute(name) else { throw error("'\(name)' must be True or False") }
     return value
   }
 
+  /// A text.
   public func string(_ name: String) throws(OperatorError) -> String {
     guard case .string(let value) = try attribute(name) else { throw error("'\(name)' must be a string") }
     return value
   }
 
+  /// A list of integers; one integer is a list of one, None an empty list.
   public func ints(_ name: String) throws(OperatorError) -> [Int] {
     switch try attribute(name) {
     case .ints(let values): return values
@@ -143,6 +161,7 @@ public struct OperatorCall: Sendable {
     }
   }
 
+  /// A list of numbers; None is an empty list.
   public func floats(_ name: String) throws(OperatorError) -> [Double] {
     switch try attribute(name) {
     case .floats(let values): return values
@@ -152,6 +171,7 @@ public struct OperatorCall: Sendable {
     }
   }
 
+  /// An element type.
   public func dataType(_ name: String) throws(OperatorError) -> DataType {
     guard case .dataType(let value) = try attribute(name) else { throw error("'\(name)' must be a dtype") }
     return value

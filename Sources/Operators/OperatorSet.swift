@@ -24,7 +24,7 @@ public struct OperatorSet: Sendable {
   public subscript(name: String) -> Operator? { byName[name] }
 
   /// The operator of that name, or one that refuses every call, so that a graph can hold what nothing here knows.
-  public func resolve(_ name: String) -> Operator { byName[name] ?? Operator(unknown: name) }
+  package func resolve(_ name: String) -> Operator { byName[name] ?? Operator(unknown: name) }
 
   /// Operators of PyTorch's core library, f32 (data movement: any type), contiguous tensors.
   static let atenOperators: [Operator] = [

@@ -18,7 +18,7 @@ extension Operator {
 
 extension PreparedKernel {
   /// Runs on tensors; the outputs must be freshly allocated ones.
-  public func run(inputs: [Tensor], outputs: [Tensor]) {
+  package func run(inputs: [Tensor], outputs: [Tensor]) {
     let scratch = UnsafeMutableRawPointer.allocate(byteCount: max(scratchByteCount, 1), alignment: 64)
     defer { scratch.deallocate() }
     // A kernel without inputs gets a pointer too; it never reads through it.

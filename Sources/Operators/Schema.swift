@@ -3,8 +3,8 @@ import TensorCore
 /// An operator's signature, parsed from ATen's schema language.
 ///
 /// `aten.conv2d.default(Tensor input, Tensor weight, Tensor? bias=None, int[2] stride=1) -> Tensor`
-public struct Schema: Sendable, Hashable {
-  public enum Kind: Sendable, Hashable {
+package struct Schema: Sendable, Hashable {
+  package enum Kind: Sendable, Hashable {
     case tensor, optionalTensor, tensors
     case int, optionalInt
     case ints(count: Int?)
@@ -12,22 +12,22 @@ public struct Schema: Sendable, Hashable {
     case float, optionalFloat, bool, string, dataType
   }
 
-  public struct Parameter: Sendable, Hashable {
-    public let name: String
-    public let kind: Kind
+  package struct Parameter: Sendable, Hashable {
+    package let name: String
+    package let kind: Kind
     /// Nil when the argument must be given.
-    public let defaultValue: Attribute?
-    public let isKeywordOnly: Bool
+    package let defaultValue: Attribute?
+    package let isKeywordOnly: Bool
   }
 
   /// The qualified name with its overload, `aten.conv2d.default`.
-  public let name: String
-  public let parameters: [Parameter]
+  package let name: String
+  package let parameters: [Parameter]
 
-  public func parameter(named name: String) -> Parameter? { parameters.first { $0.name == name } }
+  package func parameter(named name: String) -> Parameter? { parameters.first { $0.name == name } }
 
   /// - Precondition: `text` is a well-formed schema in ASCII; schemas are literals of this package, checked by the tests.
-  public init(_ text: String) {
+  package init(_ text: String) {
     // All schemas are parsed when the first operator is looked up: bytes, since characters cost a millisecond.
     let bytes = Array(text.utf8)
     guard let open = bytes.firstIndex(of: UInt8(ascii: "(")), let close = bytes.firstIndex(of: UInt8(ascii: ")")) else {

@@ -4,17 +4,17 @@ import TensorCore
 extension Program {
   /// How the sizes of a program's values follow from those of its inputs. The program itself has the sizes that the
   /// symbols' present values give.
-  public struct DynamicSizes: Hashable, Sendable {
+  package struct DynamicSizes: Hashable, Sendable {
     /// By symbol (`s0`), or by an expression of symbols (`2*s0`).
-    public let rangeConstraints: [String: RangeConstraint]
+    package let rangeConstraints: [String: RangeConstraint]
     /// The present value of each symbol.
-    public internal(set) var symbols: [String: Int]
+    package internal(set) var symbols: [String: Int]
     /// By index of the value, its sizes in the order of its shape; values of constant sizes are left out.
-    public let sizes: [Int: [SymbolicSize]]
+    package let sizes: [Int: [SymbolicSize]]
     /// By index of the instruction and parameter: integer arguments, one element for an integer, else one per element.
-    public let arguments: [Int: [String: [SymbolicSize]]]
+    package let arguments: [Int: [String: [SymbolicSize]]]
 
-    public init(
+    package init(
       rangeConstraints: [String: RangeConstraint], symbols: [String: Int], sizes: [Int: [SymbolicSize]],
       arguments: [Int: [String: [SymbolicSize]]]
     ) {
@@ -26,10 +26,10 @@ extension Program {
   }
 
   /// 1 TiB: far beyond any machine this runs on, and small enough that sums over a program cannot overflow.
-  public static let largestTensor = 1 << 40
+  package static let largestTensor = 1 << 40
 
   /// A value's type and sizes, those that vary by name: `float32[s0, 3], 1 ≤ s0 ≤ 32`.
-  public func describe(_ value: Int) -> String {
+  package func describe(_ value: Int) -> String {
     guard let dynamic = dynamicSizes, let sizes = dynamic.sizes[value] else { return "\(values[value].spec)" }
     return RangeConstraint.describe(values[value].spec.dataType, sizes, dynamic.rangeConstraints)
   }
@@ -37,7 +37,7 @@ extension Program {
   /// The program at other values of its symbols, those not given as they are: sizes, arguments and memory plan.
   ///
   /// Throws for a symbol that the program does not have, a value outside its range, and sizes that are impossible.
-  public func resized(_ symbols: [String: Int]) throws(ProgramError) -> Program {
+  package func resized(_ symbols: [String: Int]) throws(ProgramError) -> Program {
     guard var dynamic = dynamicSizes else { throw ProgramError(program: name, reason: "all its sizes are fixed") }
     for (symbol, value) in symbols {
       guard dynamic.symbols[symbol] != nil else { throw ProgramError(program: name, reason: "has no size '\(symbol)'") }
@@ -83,7 +83,7 @@ extension Program {
 
   /// The program with every symbol at the largest value of its range; nil where one has no bound, or one for which no
   /// machine has the memory.
-  public func atUpperBound() -> Program? {
+  package func atUpperBound() -> Program? {
     guard let dynamic = dynamicSizes else { return nil }
     var symbols: [String: Int] = [:]
     for symbol in dynamic.symbols.keys {

@@ -7,7 +7,7 @@ extension Program {
   /// allows it (`Instruction.isInPlace`) takes the place of an input that no other instruction reads later.
   ///
   /// - Parameter inPlace: false to give every output a place of its own.
-  public func planned(inPlace: Bool = true) -> Program {
+  package func planned(inPlace: Bool = true) -> Program {
     var lifetimes = self.lifetimes()
     let places = inPlace ? shareInPlace(&lifetimes) : [:]
     let owners = lifetimes.keys.sorted()

@@ -9,7 +9,7 @@ extension Program {
   ///
   /// Throws, naming the input, for another number of dimensions, a fixed size that differs, inputs that contradict each
   /// other, and a size outside its range.
-  public func symbols(forInputs shapes: [Int: Shape]) throws(ProgramError) -> [String: Int] {
+  package func symbols(forInputs shapes: [Int: Shape]) throws(ProgramError) -> [String: Int] {
     if let position = shapes.keys.first(where: { !inputs.indices.contains($0) }) {
       throw ProgramError(program: name, reason: "has no input \(position); it has \(inputs.count)")
     }

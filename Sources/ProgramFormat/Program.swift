@@ -4,20 +4,20 @@ import TensorCore
 /// A lowered method, ready to load: instructions over a table of values whose memory is planned. Immutable.
 public struct Program: Sendable {
   /// Where a value's bytes are while the method runs.
-  public enum Location: Sendable {
+  package enum Location: Sendable {
     case constant(Tensor)
     /// Byte offset in the method's arena, a multiple of 64.
     case arena(Int)
   }
 
-  public struct Value: Sendable {
-    public let name: String
-    public internal(set) var spec: TensorSpec
-    public var location: Location
+  package struct Value: Sendable {
+    package let name: String
+    package internal(set) var spec: TensorSpec
+    package var location: Location
     /// The value in whose memory it lies, where it is another view of the same elements. That one has no owner itself.
-    public let owner: Int?
+    package let owner: Int?
 
-    public init(name: String, spec: TensorSpec, location: Location, owner: Int? = nil) {
+    package init(name: String, spec: TensorSpec, location: Location, owner: Int? = nil) {
       self.name = name
       self.spec = spec
       self.location = location
@@ -26,33 +26,33 @@ public struct Program: Sendable {
   }
 
   /// The place of an instruction in a delegate.
-  public struct DelegateCall: Hashable, Sendable {
-    public let delegate: Int
-    public let node: Int
+  package struct DelegateCall: Hashable, Sendable {
+    package let delegate: Int
+    package let node: Int
 
-    public init(delegate: Int, node: Int) {
+    package init(delegate: Int, node: Int) {
       self.delegate = delegate
       self.node = node
     }
   }
 
   /// One operator call. Also a delegated instruction names its portable operator, which runs if the delegate refuses it.
-  public struct Instruction: Sendable {
-    public let node: String
-    public let op: Operator
-    public internal(set) var arguments: CallArguments
+  package struct Instruction: Sendable {
+    package let node: String
+    package let op: Operator
+    package internal(set) var arguments: CallArguments
     /// Indices into `values`, in the order that `arguments` refers to.
-    public let inputs: [Int]
-    public let outputs: [Int]
-    public let delegateCall: DelegateCall?
+    package let inputs: [Int]
+    package let outputs: [Int]
+    package let delegateCall: DelegateCall?
     /// Why it is not delegated; nil when it is.
-    public let reason: String?
+    package let reason: String?
     /// The nodes of the exported graph that this instruction stands for.
-    public let sourceNodes: [String]
+    package let sourceNodes: [String]
     /// Whether its first output may lie where its first input lies, where both have as many bytes.
-    public let isInPlace: Bool
+    package let isInPlace: Bool
 
-    public init(
+    package init(
       node: String, op: Operator, arguments: CallArguments, inputs: [Int], outputs: [Int],
       delegateCall: DelegateCall?, reason: String?, sourceNodes: [String], isInPlace: Bool = false
     ) {
@@ -69,12 +69,12 @@ public struct Program: Sendable {
   }
 
   /// A subgraph compiled for a backend: its nodes in the backend's own encoding, one per delegated instruction.
-  public struct Delegate: Sendable {
-    public let backend: String
-    public let nodeCount: Int
-    public let processed: [UInt8]
+  package struct Delegate: Sendable {
+    package let backend: String
+    package let nodeCount: Int
+    package let processed: [UInt8]
 
-    public init(backend: String, nodeCount: Int, processed: [UInt8]) {
+    package init(backend: String, nodeCount: Int, processed: [UInt8]) {
       self.backend = backend
       self.nodeCount = nodeCount
       self.processed = processed
@@ -83,19 +83,20 @@ public struct Program: Sendable {
 
   /// The model's name, for messages.
   public let name: String
-  public internal(set) var values: [Value]
-  public let inputs: [Int]
-  public let outputs: [Int]
-  public internal(set) var instructions: [Instruction]
-  public let delegates: [Delegate]
+  package internal(set) var values: [Value]
+  package let inputs: [Int]
+  package let outputs: [Int]
+  package internal(set) var instructions: [Instruction]
+  package let delegates: [Delegate]
+  /// Bytes of memory for all activations, at the example's sizes where sizes vary.
   public internal(set) var arenaByteCount: Int
   /// The most bytes of activations alive at one instruction, padding included: no arena is smaller. 0 for a program that
   /// was not planned.
-  public internal(set) var arenaLowerBound = 0
+  package internal(set) var arenaLowerBound = 0
   /// Nil where all sizes are fixed.
-  public internal(set) var dynamicSizes: DynamicSizes?
+  package internal(set) var dynamicSizes: DynamicSizes?
 
-  public init(
+  package init(
     name: String, values: [Value], inputs: [Int], outputs: [Int], instructions: [Instruction], delegates: [Delegate],
     arenaByteCount: Int, dynamicSizes: DynamicSizes? = nil
   ) {
@@ -110,11 +111,11 @@ public struct Program: Sendable {
   }
 
   /// Instructions that run on portable kernels, with the reason.
-  public var fallback: [Instruction] { instructions.filter { $0.delegateCall == nil } }
+  package var fallback: [Instruction] { instructions.filter { $0.delegateCall == nil } }
 
   /// Instructions that compute on real numbers: those with a float32 result, or a computed operand, that do more than
   /// convert or move it. A layer of dynamic quantization is none: its sums are of integers.
-  public var floatInstructions: [Instruction] {
+  package var floatInstructions: [Instruction] {
     instructions.filter { instruction in
       guard !instruction.op.isAny([.movesElements, .quantizes, .dequantizes, .dynamic]) else { return false }
       return (instruction.inputs + instruction.outputs).contains { index in

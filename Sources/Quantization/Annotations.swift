@@ -26,6 +26,7 @@ public struct QuantizationAnnotation: Hashable, Sendable {
   /// their specs agree.
   public var allowImplicitSharing = true
 
+  /// The specs of what the node reads and gives; of a value that occurs twice the last one counts.
   public init(
     inputs: [(ValueID, AnnotatedSpec)] = [], output: AnnotatedSpec? = nil, allowImplicitSharing: Bool = true
   ) {
@@ -34,6 +35,7 @@ public struct QuantizationAnnotation: Hashable, Sendable {
     for (value, spec) in inputs { setInput(value, spec) }
   }
 
+  /// The spec of a value that the node reads; nil leaves it in float.
   public func input(_ value: ValueID) -> AnnotatedSpec? { inputs.first { $0.value == value }?.spec }
 
   /// The spec of an input; an earlier one of the same value is replaced in its place.
@@ -65,12 +67,16 @@ public struct QuantizationAnnotation: Hashable, Sendable {
 
 /// An operator that stays in float, and why.
 public struct NotQuantized: Hashable, Sendable, CustomStringConvertible {
+  /// The node's name.
   public let node: String
+  /// Its operator, `aten.add.Tensor`.
   public let operatorName: String
+  /// The module that it stands in, `layer1.0`; empty where the graph names none.
   public let modulePath: String
+  /// Why, in words.
   public let reason: String
 
-  public init(_ node: Node, reason: String) {
+  package init(_ node: Node, reason: String) {
     self.node = node.name
     self.operatorName = node.op.name
     self.modulePath = node.modulePath
@@ -97,6 +103,7 @@ public struct Annotations: Hashable, Sendable {
   /// Where each node stands in `reasons`.
   private var positions: [String: Int] = [:]
 
+  /// Nothing is decided yet.
   public init() {}
 
   /// The annotation of the node with that first output.

@@ -8,11 +8,13 @@ import GraphIR
 /// ranges grew in the one and in the parts, and one more. What a search makes of that has no such bound: it may stop
 /// elsewhere. Moving averages can be resumed but not put together.
 public struct CalibrationState: Hashable, Sendable, Codable {
+  /// What one observer has seen, and which observer it is.
   public struct Entry: Hashable, Sendable, Codable {
     /// The name of the value that the observer watches first.
     public var value: String
     /// The observer, as `ObserverConstructor.name` has it.
     public var observer: String
+    /// Ranges, and counts of a histogram.
     public var state: ObserverState
   }
 

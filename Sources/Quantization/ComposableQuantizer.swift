@@ -7,10 +7,13 @@ import Operators
 ///
 /// A quantizer that changes or removes an annotation made before it is refused by name.
 public struct ComposableQuantizer: Quantizer {
+  /// In the order in which they annotate.
   public let quantizers: [any Quantizer]
 
+  /// The earlier quantizer comes first.
   public init(_ quantizers: [any Quantizer]) { self.quantizers = quantizers }
 
+  /// All of them rewrite the graph, in order.
   public func transformForAnnotation(_ program: inout ExportedProgram) throws(QuantizationError) {
     for quantizer in quantizers { try quantizer.transformForAnnotation(&program) }
   }
@@ -39,10 +42,17 @@ public struct ComposableQuantizer: Quantizer {
     return quantizers.flatMap { $0.quantizationCapabilities() }.filter { known.insert($0).inserted }
   }
 
+  /// Throws what the first of them that objects throws.
   public func validate(_ annotations: Annotations, of program: ExportedProgram) throws(QuantizationError) {
     for quantizer in quantizers { try quantizer.validate(annotations, of: program) }
   }
 
+  /// All of them leave those nodes in float.
+  public func keepingInFloat(_ nodes: Set<String>) -> any Quantizer {
+    ComposableQuantizer(quantizers.map { $0.keepingInFloat(nodes) })
+  }
+
+  /// All of them have a word, in order; the last one's holds.
   public func assignObservers(
     _ assignment: inout ObserverAssignment, of program: ExportedProgram
   ) throws(QuantizationError) {

@@ -12,17 +12,17 @@ import TensorCore
 /// A clamp with an upper bound (ReLU6) is not homogeneous, and a bound per channel cannot be expressed. A channel is
 /// scaled through it only when maxima observed on data are known, and only up, so that values of up to twice the largest
 /// observed are clamped neither before nor after; samples with greater ones may be clamped differently.
-public struct CrossLayerEqualization {
+package struct CrossLayerEqualization {
   /// The program in which layers were found: the given one with BatchNorms folded and inference dropouts dropped.
-  public private(set) var program: ExportedProgram
+  package private(set) var program: ExportedProgram
   /// The values between layers; observing the largest magnitude of each of their channels makes `run` exact through
   /// clamps and better elsewhere.
-  public var values: [ValueID] { groups.flatMap(\.values) }
+  package var values: [ValueID] { groups.flatMap(\.values) }
   private let groups: [EqualizationGroup]
   private let skipped: [EqualizationReport.Skipped]
 
   /// Throws when the program is no valid float graph.
-  public init(_ program: ExportedProgram) throws(GraphError) {
+  package init(_ program: ExportedProgram) throws(GraphError) {
     try Verifier.verify(program, as: .float)
     var folded = program
     try foldBatchNorms(in: &folded)
@@ -39,7 +39,7 @@ public struct CrossLayerEqualization {
   /// clamp allows scaling up only, and kept within a factor of 4: no weights become small as a whole.
   ///
   /// - Parameter maxima: for each of `values`, the largest magnitude observed in each channel; nil without data.
-  public mutating func run(maxima: [ValueID: [Float]]? = nil) -> EqualizationReport {
+  package mutating func run(maxima: [ValueID: [Float]]? = nil) -> EqualizationReport {
     var report = EqualizationReport(skipped: skipped)
     for group in groups {
       let names = group.producers.map { program.graph.nodes[$0].name }
@@ -60,7 +60,7 @@ public struct CrossLayerEqualization {
 
   /// Scales the weights by the factors of an earlier run on the same model; a group that is not in this program, or has
   /// another number of channels, stays as it is.
-  public mutating func repeatRun(_ report: EqualizationReport) {
+  package mutating func repeatRun(_ report: EqualizationReport) {
     let factors = Dictionary(report.equalized.map { ($0.layers, $0.factors) }, uniquingKeysWith: { first, _ in first })
     for group in groups {
       guard let factors = factors[group.producers.map { program.graph.nodes[$0].name }], factors.count == group.channels
@@ -157,6 +157,7 @@ public struct CrossLayerEqualization {
 
 /// What cross-layer equalization did.
 public struct EqualizationReport: Hashable, Sendable, Codable {
+  /// A group of layers that share their channels.
   public struct Equalized: Hashable, Sendable, Codable {
     /// The layers whose outputs were divided.
     public let layers: [String]
@@ -166,12 +167,17 @@ public struct EqualizationReport: Hashable, Sendable, Codable {
     public let factors: [Float]
   }
 
+  /// A group that stayed as it was.
   public struct Skipped: Hashable, Sendable, Codable {
+    /// The layers, by their nodes' names.
     public let layers: [String]
+    /// Why, in words.
     public let reason: String
   }
 
+  /// What was equalized, in execution order.
   public var equalized: [Equalized] = []
+  /// What was not.
   public var skipped: [Skipped] = []
 }
 

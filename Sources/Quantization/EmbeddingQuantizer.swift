@@ -10,8 +10,10 @@ public struct EmbeddingQuantizer: Quantizer {
     .uint8, quantMin: 0, quantMax: 255, scheme: .perChannelAffineFloatQParams, channelAxis: 0,
     observer: .perChannelMinMax, eps: 0x1p-12)
 
+  /// The quantizer with the spec above.
   public init() {}
 
+  /// One: tables.
   public func quantizationCapabilities() -> [QuantizationCapability] {
     [
       QuantizationCapability(
@@ -19,6 +21,7 @@ public struct EmbeddingQuantizer: Quantizer {
     ]
   }
 
+  /// Annotates the tables that are float32 constants; other embeddings stay in float.
   public func annotate(_ program: ExportedProgram, _ annotations: inout Annotations) throws(QuantizationError) {
     let constants = program.constants()
     for node in program.graph.nodes where node.op == .embedding {

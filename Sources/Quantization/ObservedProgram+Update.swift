@@ -12,7 +12,7 @@ extension ObservedProgram {
   ///
   /// - Throws: `wrongObservationCount`; `observer` with the name of the value when it is refused (NaN), of the observer
   ///   with the lowest index; the other observers have then taken the sample.
-  public func update(
+  package func update(
     _ places: [Int: [Int]], threads: Int,
     withValues: (_ place: Int, _ body: (UnsafeBufferPointer<Float>) -> Void) -> Void
   ) throws(QuantizationError) {

@@ -13,15 +13,19 @@ import TensorCore
 public final class ObservedProgram: @unchecked Sendable {
   /// A value of `program`, computed by a float node or given as input, and the observers that watch it.
   public struct ObservedValue: Hashable, Sendable {
+    /// Which value.
     public let value: ValueID
     /// Indices into `observers`, in the order of the observe nodes; an index may occur twice.
     public internal(set) var observers: [Int]
   }
 
+  /// The float graph with its observe nodes.
   public let program: ExportedProgram
+  /// The observers that nodes name by their position here.
   public let observers: [any Observer]
   /// How each observer's values are quantized; parallel to `observers`.
   public let specs: [QuantizationSpec]
+  /// What the quantizer decided.
   public let annotations: Annotations
   /// What calibration has to observe, in execution order. Weights are not among it: they were observed by `prepare`.
   public let observedValues: [ObservedValue]
@@ -76,15 +80,15 @@ public final class ObservedProgram: @unchecked Sendable {
   }
 
   /// The values that one observer watches during calibration, in execution order; empty for weights.
-  public func values(watchedBy observer: Int) -> [ValueID] { watched[observer] }
+  package func values(watchedBy observer: Int) -> [ValueID] { watched[observer] }
 
   /// The indices of the observers that calibration has to feed.
-  public var calibratedObservers: [Int] { watched.indices.filter { !watched[$0].isEmpty } }
+  package var calibratedObservers: [Int] { watched.indices.filter { !watched[$0].isEmpty } }
 
   /// Adds one sample to one observer: the tensors of `values(watchedBy:)`, in that order.
   ///
   /// - Throws: `wrongObservationCount`; `observer` with the name of the value when it is refused (NaN).
-  public func record(_ tensors: [Tensor], observer: Int) throws(QuantizationError) {
+  package func record(_ tensors: [Tensor], observer: Int) throws(QuantizationError) {
     let expected = values(watchedBy: observer)
     guard tensors.count == expected.count else {
       throw .wrongObservationCount(

@@ -13,6 +13,7 @@ public struct QuantizationCapability: Hashable, Sendable, Codable {
   /// What the unit must meet besides, in words.
   public let constraints: [String]
 
+  /// A capability; lists are given sorted.
   public init(
     pattern: String, operators: [String], activations: [String] = [], configurations: [String], isTorchao: Bool = false,
     constraints: [String] = []

@@ -3,15 +3,19 @@ import TensorCore
 
 /// How one value is to be quantized (PT2E's `QuantizationSpec`).
 public struct QuantizationSpec: Hashable, Sendable {
+  /// The integers' type.
   public var dataType: DataType
   /// The smallest and largest integer used; they may be narrower than the type (weights: −127...127).
   public var quantMin: Int
+  /// The largest one.
   public var quantMax: Int
+  /// What has parameters of its own, and whether ranges are symmetric.
   public var scheme: QuantizationScheme
   /// The dimension that a per-channel scheme has one scale per index of.
   public var channelAxis: Int
   /// Whether scale and zero point are chosen anew from each input at run time; the value is not observed then.
   public var isDynamic: Bool
+  /// What finds the range.
   public var observer: ObserverConstructor
   /// The smallest scale that is ever given.
   public var eps: Float
@@ -100,28 +104,36 @@ extension DataType {
 ///
 /// Nodes are named by their first output.
 public enum QuantizedPlace: Hashable, Sendable {
+  /// What the node with the first output `to` reads.
   case edge(from: ValueID, to: ValueID)
+  /// What a node computes.
   case output(ValueID)
 }
 
 /// "The same observer as there" (PT2E's `SharedQuantizationSpec`).
 public struct SharedQuantizationSpec: Hashable, Sendable {
+  /// Where the observer is taken from.
   public let place: QuantizedPlace
 
+  /// The observer of that place.
   public init(_ place: QuantizedPlace) { self.place = place }
 }
 
 /// Scale and zero point that are known ahead of calibration (PT2E's `FixedQParamsQuantizationSpec`): a sigmoid's result
 /// lies in [0, 1), whatever the data.
 public struct FixedQParamsQuantizationSpec: Hashable, Sendable {
+  /// The integers' type.
   public var dataType: DataType
   /// Finite and greater than 0.
   public var scale: Float
   /// In `quantMin...quantMax`.
   public var zeroPoint: Int32
+  /// The smallest integer used.
   public var quantMin: Int
+  /// The largest integer used.
   public var quantMax: Int
 
+  /// Parameters for the whole tensor.
   public init(
     _ dataType: DataType = .int8, scale: Float, zeroPoint: Int32, quantMin: Int = -128, quantMax: Int = 127
   ) {
@@ -140,15 +152,22 @@ public struct FixedQParamsQuantizationSpec: Hashable, Sendable {
 public struct DerivedQuantizationSpec: Hashable, Sendable {
   /// The places whose observers `derive` is given, in this order. Each must be annotated.
   public let derivedFrom: [QuantizedPlace]
+  /// The integers' type.
   public var dataType: DataType
+  /// The smallest integer used.
   public var quantMin: Int
+  /// The largest integer used.
   public var quantMax: Int
+  /// What has parameters of its own.
   public var scheme: QuantizationScheme
+  /// The dimension that a per-channel scheme has one scale per index of.
   public var channelAxis: Int
   /// What `derive` does, for messages: "input scale · weight scale".
   public let name: String
+  /// The parameters, from the places' observers; throws what asking those throws.
   public let derive: @Sendable ([any Observer]) throws(ObserverError) -> QParams
 
+  /// A spec with a function of your own; `bias` is the common one.
   public init(
     from derivedFrom: [QuantizedPlace], _ dataType: DataType = .int32, quantMin: Int = Int(Int32.min),
     quantMax: Int = Int(Int32.max), scheme: QuantizationScheme = .perTensorSymmetric, channelAxis: Int = 0,
@@ -200,6 +219,7 @@ public struct QuantizationConfig: Hashable, Sendable {
   /// Nil: biases stay float in a Q/DQ graph and become int32 when it is lowered.
   public var bias: QuantizationSpec?
 
+  /// The specs of an operator's tensors.
   public init(
     inputActivation: QuantizationSpec?, outputActivation: QuantizationSpec?, weight: QuantizationSpec?,
     bias: QuantizationSpec? = nil

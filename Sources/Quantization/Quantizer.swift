@@ -20,6 +20,12 @@ public protocol Quantizer: Sendable {
 
   /// The kinds of units that it can quantize, and how.
   func quantizationCapabilities() -> [QuantizationCapability]
+
+  /// The same quantizer, but nodes of these names stay in float.
+  ///
+  /// By default their annotations are taken away, and those of the nodes that share parameters with them or derive theirs.
+  /// A quantizer that knows which nodes are one unit may do better.
+  func keepingInFloat(_ nodes: Set<String>) -> any Quantizer
 }
 
 extension Quantizer {
@@ -33,6 +39,9 @@ extension Quantizer {
   public func assignObservers(
     _ assignment: inout ObserverAssignment, of program: ExportedProgram
   ) throws(QuantizationError) {}
+
+  /// Annotates as before, and takes the annotations of those nodes away.
+  public func keepingInFloat(_ nodes: Set<String>) -> any Quantizer { FloatKeepingQuantizer(base: self, nodes: nodes) }
 
   /// Every annotation belongs to a node, its inputs are read by that node, and all annotated values are contiguous float32.
   public func validate(_ annotations: Annotations, of program: ExportedProgram) throws(QuantizationError) {

@@ -15,18 +15,24 @@ public final class Method {
     case xnnpack
     /// The delegate's own int8 kernels, in XNNPACK's place.
     case native
+    /// Our own kernels in Swift, which define the results.
     case portable
   }
 
   /// The threads that delegates run on.
   public var threadCount: Int { threads.threadCount }
 
+  /// One instruction, and what runs it.
   public struct Operation: Sendable {
+    /// The node of the lowered graph.
     public let node: String
+    /// Its operator, `fused.conv2d`; of a delegated one the delegate's name for it.
     public let operatorName: String
+    /// What runs it.
     public let backend: Backend
     /// Why it runs on a portable kernel; nil when it does not.
     public let reason: String?
+    /// The nodes of the exported graph that it stands for.
     public let sourceNodes: [String]
   }
 
@@ -39,7 +45,8 @@ public final class Method {
   }
 
   /// With the sizes of the inputs that were set last.
-  public internal(set) var program: Program
+  package internal(set) var program: Program
+  /// What runs each instruction, in execution order.
   public internal(set) var operations: [Operation]
   let threads: ThreadPool
   let options: MethodOptions
@@ -78,10 +85,10 @@ public final class Method {
   }
 
   /// Bytes of activations at the largest sizes in range; nil where sizes are fixed, or where memory grows when needed.
-  public var largestArenaByteCount: Int? { bound?.arenaByteCount }
+  package var largestArenaByteCount: Int? { bound?.arenaByteCount }
 
   /// Bytes of the arena, which holds the activations of `program` and of the same program at other sizes.
-  public var arenaCapacity: Int { memory.arena.byteCount }
+  package var arenaCapacity: Int { memory.arena.byteCount }
 
   /// Fixes the addresses of the delegates' operators.
   func setUpDelegates() throws(ProgramError) {
@@ -193,7 +200,7 @@ public final class Method {
   }
 
   /// Bytes of packed weights that the delegates hold, without those that were given.
-  public var packedWeightByteCount: Int {
+  package var packedWeightByteCount: Int {
     steps.reduce(0) { $0 + ($1.delegated.map { xnx_operator_packed_bytes($0.handle) } ?? 0) }
   }
 
@@ -202,7 +209,7 @@ public final class Method {
   ///
   /// They are not copied, and outlive the method: in another method's `MethodOptions.packedWeights`, on any thread, they
   /// are shared. XNNPACK's operators hold their own, which cannot be shared.
-  public var packedWeights: [String: Tensor] {
+  package var packedWeights: [String: Tensor] {
     var weights: [String: Tensor] = [:]
     for (step, operation) in zip(steps, operations) { weights[operation.node] = step.delegated?.packedWeights }
     return weights

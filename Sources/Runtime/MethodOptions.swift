@@ -21,18 +21,22 @@ public struct MethodOptions: Sendable {
     }
   }
 
+  /// Whose kernels are preferred.
   public var kernels: Kernels
   /// Weights that `Method.packedWeights` gave for this program on a processor of this kind, by node, at addresses
   /// aligned to 64 bytes: used in place, so that methods share them. What is missing, or of another size, is packed.
-  public var packedWeights: [String: Tensor]
+  package var packedWeights: [String: Tensor]
 
-  public init(kernels: Kernels = .auto, packedWeights: [String: Tensor] = [:]) {
+  /// Options with the kernels to prefer.
+  public init(kernels: Kernels = .auto) { self.init(kernels: kernels, packedWeights: [:]) }
+
+  package init(kernels: Kernels, packedWeights: [String: Tensor]) {
     self.kernels = kernels
     self.packedWeights = packedWeights
   }
 
   /// What packed weights are made for: the instruction sets of int8 and f32, and the numbers of their layouts.
-  public static var kernelBuild: String {
+  package static var kernelBuild: String {
     let float = "\(String(cString: xnx_float_kernel_isa()))-\(xnx_float_packed_layout())"
     return "\(String(cString: xnx_kernel_isa()))-\(xnx_packed_layout())-f32-\(float)"
   }

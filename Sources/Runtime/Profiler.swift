@@ -1,18 +1,18 @@
 import ProgramFormat
 
 /// Times the operations of a method one by one.
-public struct Profiler {
+package struct Profiler {
   private let method: Method
   /// Seconds that each operation took, one entry a run.
-  public private(set) var seconds: [[Double]]
+  package private(set) var seconds: [[Double]]
 
-  public init(_ method: Method) {
+  package init(_ method: Method) {
     self.method = method
     self.seconds = [[Double]](repeating: [], count: method.operations.count)
   }
 
   /// One inference with a clock read between operations.
-  public mutating func execute() throws(ProgramError) {
+  package mutating func execute() throws(ProgramError) {
     let clock = ContinuousClock()
     var last = clock.now
     for index in seconds.indices {
@@ -26,5 +26,5 @@ public struct Profiler {
 
 extension Duration {
   /// The duration as a number of seconds.
-  public var seconds: Double { Double(components.seconds) + Double(components.attoseconds) * 1e-18 }
+  package var seconds: Double { Double(components.seconds) + Double(components.attoseconds) * 1e-18 }
 }

@@ -12,6 +12,7 @@ import XNNExecutor
 /// serializes its users. Both may be used from any thread, hence `@unchecked Sendable`.
 public final class ThreadPool: @unchecked Sendable {
   let handle: OpaquePointer?
+  /// The caller's thread included.
   public let threadCount: Int
 
   /// - Parameter threadCount: at least 1; 1 runs on the caller's thread.

@@ -14,9 +14,11 @@ public enum BiasCorrection: String, CaseIterable, Sendable, Codable {
 
 /// One layer whose bias was corrected.
 public struct CorrectedBias: Hashable, Sendable, Codable {
+  /// The layer's name.
   public let node: String
   /// The largest correction of a channel, and the mean one; absolute, in the layer's unit.
   public let largest: Float
+  /// The mean correction.
   public let mean: Float
 }
 

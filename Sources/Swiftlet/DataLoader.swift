@@ -53,13 +53,17 @@ public struct DataLoader: Sendable {
     public let labels: [Int?]
   }
 
+  /// What is read.
   public let dataset: any Dataset
+  /// Samples in a batch; of a small dataset all of them.
   public let batchSize: Int
+  /// Whether each epoch has another order.
   public let shuffle: Bool
   /// Of the order of samples. Random transforms have their dataset's own.
   public let seed: UInt64
   /// Whether the last batch is left out if it is not full.
   public let dropLast: Bool
+  /// How samples are read.
   public let options: Options
 
   /// - Precondition: `batchSize` is positive.
@@ -113,7 +117,7 @@ public struct DataLoader: Sendable {
     /// Samples that were left out so far.
     public private(set) var skipped: [SkippedSample] = []
     /// How long `next` has waited for a batch, or made it, altogether.
-    public private(set) var waited = Duration.zero
+    package private(set) var waited = Duration.zero
     private let queue: OrderedPrefetch<MadeBatch>
     private let onError: OnError
 
@@ -125,9 +129,9 @@ public struct DataLoader: Sendable {
     deinit { queue.stop() }
 
     /// The threads that make batches.
-    public var workerCount: Int { queue.workerCount }
+    package var workerCount: Int { queue.workerCount }
     /// How many batches were given, those that lost all their samples included.
-    public var position: Int { queue.position }
+    package var position: Int { queue.position }
 
     /// The next batch that has a sample; nil after the last one, and after an error.
     ///

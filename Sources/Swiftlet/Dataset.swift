@@ -5,6 +5,7 @@ import Vision
 
 /// Samples to calibrate with or to measure on, as tensors that a model takes.
 public protocol Dataset: Sendable {
+  /// How many samples there are.
   var count: Int { get }
   /// The input of sample `index`, with its batch dimension of 1. Throws when a file is missing or damaged.
   func input(_ index: Int) throws -> Tensor
@@ -19,19 +20,25 @@ public protocol Dataset: Sendable {
 }
 
 extension Dataset {
+  /// The first samples, read as they are here.
   public func limited(to limit: Int) -> any Dataset { LimitedDataset(self, limit: limit) }
+  /// "sample 12".
   public func name(_ index: Int) -> String { "sample \(index)" }
+  /// The same: nothing is random.
   public func atEpoch(_ epoch: Int) -> any Dataset { self }
 }
 
 /// What a dataset is read for: which array of an `.npz` is meant.
 public enum DatasetRole: Sendable {
+  /// The array `calibration`; or `val` and `labels`.
   case calibration, evaluation
 }
 
 /// Images in folders named by class, as torchvision's `ImageFolder`.
 public struct ImageDataset: Dataset {
+  /// The files and their classes.
   public let folder: ImageFolder
+  /// What becomes of a picture.
   public let transform: Compose
   /// Of random transforms.
   public let seed: UInt64
@@ -44,10 +51,14 @@ public struct ImageDataset: Dataset {
     self.seed = seed
   }
 
+  /// With the transforms of a preprocessing file.
   public init(_ folder: ImageFolder, preprocess: Preprocess) { self.init(folder, transform: preprocess.transforms) }
 
+  /// The number of files.
   public var count: Int { folder.samples.count }
 
+  /// Decodes and transforms a picture: float32 [1, 3, H, W]. Throws an `ImageError` or, with the file's name, a
+  /// `UsageError`.
   public func input(_ index: Int) throws -> Tensor {
     let image = try Image(contentsOf: name(index))
     do {
@@ -57,9 +68,12 @@ public struct ImageDataset: Dataset {
     }
   }
 
+  /// The class of the file's folder.
   public func label(_ index: Int) -> Int? { folder.samples[index].label }
+  /// The file's path.
   public func name(_ index: Int) -> String { folder.samples[index].path }
 
+  /// The same files with the random numbers of that epoch.
   public func atEpoch(_ epoch: Int) -> any Dataset {
     var copy = self
     copy.epoch = epoch
@@ -73,14 +87,17 @@ public struct ArrayDataset: Dataset {
   private let labels: [Int]?
   private let preprocess: Preprocess
 
+  /// Samples that `preprocess` scales; labels, if there are any, one for each.
   public init(_ array: Tensor, labels: [Int]?, preprocess: Preprocess) {
     self.array = array
     self.labels = labels
     self.preprocess = preprocess
   }
 
+  /// The size of the array's first dimension.
   public var count: Int { array.shape[0] }
 
+  /// One sample as float32, with a batch dimension of 1. Throws for arrays other than uint8 and float32.
   public func input(_ index: Int) throws -> Tensor {
     var sample = array.spec
     sample.shape = Shape([1] + array.shape.dimensions.dropFirst())
@@ -88,23 +105,24 @@ public struct ArrayDataset: Dataset {
     return try preprocess.tensor(fromArray: window)
   }
 
+  /// The label that was given for it.
   public func label(_ index: Int) -> Int? { labels?[index] }
 }
 
 /// The first samples of another dataset.
-public struct LimitedDataset: Dataset {
+package struct LimitedDataset: Dataset {
   private let base: any Dataset
-  public let count: Int
+  package let count: Int
 
-  public init(_ base: any Dataset, limit: Int) {
+  package init(_ base: any Dataset, limit: Int) {
     self.base = base
     self.count = min(max(0, limit), base.count)
   }
 
-  public func input(_ index: Int) throws -> Tensor { try base.input(index) }
-  public func label(_ index: Int) -> Int? { base.label(index) }
-  public func name(_ index: Int) -> String { base.name(index) }
-  public func atEpoch(_ epoch: Int) -> any Dataset { LimitedDataset(base.atEpoch(epoch), limit: count) }
+  package func input(_ index: Int) throws -> Tensor { try base.input(index) }
+  package func label(_ index: Int) -> Int? { base.label(index) }
+  package func name(_ index: Int) -> String { base.name(index) }
+  package func atEpoch(_ epoch: Int) -> any Dataset { LimitedDataset(base.atEpoch(epoch), limit: count) }
 }
 
 /// Opens an image folder or an `.npz`: arrays `calibration`, or `val` and `labels`, or `spectrograms` and `labels`.
@@ -149,6 +167,8 @@ func readLabels(_ archive: NumPyArchive, path: String, count: Int) throws -> [In
 
 /// Something the user asked for that cannot be done, in words for the user.
 public struct UsageError: Error, CustomStringConvertible, Sendable {
+  /// What cannot be done, and why.
   public let description: String
+  /// An error in those words.
   public init(_ description: String) { self.description = description }
 }

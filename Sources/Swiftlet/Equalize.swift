@@ -47,7 +47,7 @@ public func equalizeCrossLayer(
 }
 
 /// The name of the report on equalization in an archive's `extra/` folder.
-public let equalizationFileName = "equalization.json"
+package let equalizationFileName = "equalization.json"
 
 extension ExportedProgram {
   /// The program with a report on what was equalized before it was quantized, so that it can be compared with the float

@@ -7,6 +7,7 @@ import Vision
 public struct Evaluation: Codable, Sendable {
   /// Percent of samples whose label scores highest; nil for data that is scored by `auc`.
   public var top1: Double?
+  /// The same for the five highest scores.
   public var top5: Double?
   /// Area under the ROC curve of the reconstruction error, for anomaly detection.
   public var auc: Double?
@@ -16,6 +17,7 @@ public struct Evaluation: Codable, Sendable {
   public var imagesPerSecond: Double
   /// Nil for recordings, which are in memory.
   public var decoding: Decoding?
+  /// Samples that could not be read and were left out.
   public var skipped: [SkippedSample] = []
 
   /// How samples were read while others were measured.

@@ -39,7 +39,7 @@ public func loadMethod(
 /// Lowers and loads a program that was read from the file at `path`, on threads that it may share with others.
 ///
 /// Throws the verifier's or the runtime's error, which names the program and the place.
-public func loadMethod(
+package func loadMethod(
   _ exported: ExportedProgram, from path: String, delegate: Bool = true, pool: ThreadPool,
   kernels: MethodOptions.Kernels = .auto, cache: WeightsCache? = nil
 ) throws -> Method {
@@ -49,7 +49,7 @@ public func loadMethod(
 }
 
 /// The name of the preprocessing recipe in an archive's `extra/` folder.
-public let preprocessFileName = "preprocess.json"
+package let preprocessFileName = "preprocess.json"
 
 extension ExportedProgram {
   /// The program with the recipe of its inputs in the archive's `extra/` folder, where the commands look for it.

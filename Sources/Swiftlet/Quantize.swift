@@ -25,6 +25,7 @@ public struct QuantizationResult: Sendable {
   public let notQuantized: [NotQuantized]
   /// What was equalized, and what not; nil when that was not asked for.
   public let equalization: EqualizationReport?
+  /// Layers whose bias was corrected; none unless that was asked for.
   public let biasCorrections: [CorrectedBias]
   /// What the observers have seen, to be taken up again.
   public let calibration: CalibrationState
@@ -33,7 +34,7 @@ public struct QuantizationResult: Sendable {
 /// How a float program is quantized.
 public struct QuantizationOptions: Sendable {
   /// What becomes int8, and how ranges are chosen.
-  public var quantizer: XNNPACKQuantizer
+  public var quantizer: any Quantizer
   /// Widen the activations' ranges by this factor, at least 1 (`widenActivationRanges`); nil keeps them.
   public var headroom: Double?
   /// Equalize channels across layers first (`equalizeCrossLayer`).
@@ -42,11 +43,12 @@ public struct QuantizationOptions: Sendable {
   public var biasCorrection: BiasCorrection?
   /// Calibrations of the same model that count as well; samples may then be none.
   public var calibrations: [CalibrationState] = []
-  /// Nodes that stay in float, by name.
+  /// Nodes that stay in float, by name (`Quantizer.keepingInFloat`).
   public var floatNodes: Set<String>
 
+  /// Options; what is left out is not done.
   public init(
-    quantizer: XNNPACKQuantizer = XNNPACKQuantizer(), headroom: Double? = nil, equalize: Bool = false,
+    quantizer: any Quantizer = XNNPACKQuantizer(), headroom: Double? = nil, equalize: Bool = false,
     biasCorrection: BiasCorrection? = nil, floatNodes: Set<String> = []
   ) {
     self.quantizer = quantizer
@@ -54,13 +56,6 @@ public struct QuantizationOptions: Sendable {
     self.equalize = equalize
     self.biasCorrection = biasCorrection
     self.floatNodes = floatNodes
-  }
-
-  /// The quantizer, which leaves `floatNodes` alone.
-  var effectiveQuantizer: XNNPACKQuantizer {
-    guard !floatNodes.isEmpty else { return quantizer }
-    let (filter, floatNodes) = (quantizer.filter, floatNodes)
-    return quantizer.setFilter { !floatNodes.contains($0.name) && filter?($0) ?? true }
   }
 }
 
@@ -90,7 +85,9 @@ public func quantize(
     equalization = try equalizeCrossLayer(
       &float, with: samples(for: "equalize"), loading: loading, threads: threads, delegate: delegate)
   }
-  let observed = try prepare(float, quantizer: options.effectiveQuantizer)
+  var quantizer = options.quantizer
+  if !options.floatNodes.isEmpty { quantizer = quantizer.keepingInFloat(options.floatNodes) }
+  let observed = try prepare(float, quantizer: quantizer)
   let prepared = ContinuousClock.now
   for calibration in options.calibrations { try observed.merge(calibration) }
   var pass = DataPass()

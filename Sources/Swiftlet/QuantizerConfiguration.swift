@@ -13,20 +13,31 @@ import XNNPACKBackend
 ///
 /// Keys that are left out have the quantizer's defaults; null keeps a module or operator in float.
 public struct QuantizerConfiguration: Sendable {
+  /// For what has none of its own; nil leaves it in float.
   public var global: Unit? = Unit()
+  /// By module path; nil keeps the module in float.
   public var moduleNames: [String: Unit?] = [:]
+  /// By module class; nil keeps its modules in float.
   public var moduleTypes: [String: Unit?] = [:]
+  /// By operator name, with or without overload; nil keeps it in float.
   public var operators: [String: Unit?] = [:]
+  /// Which patterns are annotated.
   public var patterns = XNNPACKQuantizer.Patterns.all
 
   /// The configuration of one object.
   public struct Unit: Hashable, Sendable {
+    /// Whether weights have a scale for each output channel.
     public var isPerChannel = true
+    /// Whether activations get their parameters at run time.
     public var isDynamic = false
+    /// What finds the ranges of activations.
     public var observer = ObserverConstructor.histogram
+    /// The integers that activations use.
     public var activationRange = -128...127
+    /// The integers that weights use.
     public var weightRange = -127...127
 
+    /// The quantizer's defaults.
     public init() {}
 
     var config: QuantizationConfig {
@@ -36,6 +47,7 @@ public struct QuantizerConfiguration: Sendable {
     }
   }
 
+  /// The configuration of `{}`: everything has the defaults.
   public init() {}
 
   /// The quantizer that it describes.
@@ -120,13 +132,13 @@ public struct QuantizerConfiguration: Sendable {
   }
 
   /// The names of observers of activations that commands and files know.
-  public static let observers: [(name: String, observer: ObserverConstructor)] = [
+  package static let observers: [(name: String, observer: ObserverConstructor)] = [
     ("histogram", .histogram), ("minmax", .minMax), ("moving-average", .movingAverageMinMax()),
     ("percentile", .percentile(99.99)), ("mse", .mse), ("entropy", .entropy),
   ]
 
   /// The observer of that name. Throws a `UsageError` that lists the names.
-  public static func observer(_ name: String) throws -> ObserverConstructor {
+  package static func observer(_ name: String) throws -> ObserverConstructor {
     guard let entry = observers.first(where: { $0.name == name }) else {
       throw UsageError("unknown observer '\(name)'; known: \(observers.map(\.name).joined(separator: ", "))")
     }

@@ -5,9 +5,12 @@ import Synchronization
 public final class SkippedSamples: Sendable {
   private let state = Mutex<(samples: [SkippedSample], names: Set<String>)>(([], []))
 
+  /// Nothing was skipped yet.
   public init() {}
 
+  /// The samples so far.
   public var samples: [SkippedSample] { state.withLock { $0.samples } }
+  /// How many they are.
   public var count: Int { samples.count }
 
   func add(_ skipped: [SkippedSample]) {
@@ -21,8 +24,10 @@ public final class SkippedSamples: Sendable {
 public struct SkippedSample: Codable, Hashable, Sendable {
   /// A file's path, or the sample's number.
   public var name: String
+  /// Why it could not be read.
   public var reason: String
 
+  /// A sample by its name.
   public init(name: String, reason: String) {
     self.name = name
     self.reason = reason

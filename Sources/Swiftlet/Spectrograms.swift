@@ -6,14 +6,14 @@ import Vision
 ///
 /// A recording [frames, bands] is cut into windows of five frames, each one sample of 5 · bands values; its score is the
 /// mean squared reconstruction error over the windows. Label 0 is a normal recording.
-public struct SpectrogramDataset: Dataset {
+package struct SpectrogramDataset: Dataset {
   static let framesPerWindow = 5
   /// Frames at the end of a recording that no window starts in.
   private let windowsPerFile: Int
   private let bands: Int
   private let frames: Int
   private let values: [Float]
-  public let labels: [Int]
+  package let labels: [Int]
 
   init(_ archive: NumPyArchive, path: String, role: DatasetRole) throws {
     let tensor = try archive.tensor("spectrograms")
@@ -37,29 +37,29 @@ public struct SpectrogramDataset: Dataset {
   /// The recordings that samples are taken from, in order.
   private let files: [Int]
 
-  public var fileCount: Int { labels.count }
+  package var fileCount: Int { labels.count }
   /// Calibration takes the first 100 windows of the first normal recording, unless told otherwise.
-  public private(set) var count: Int
+  package private(set) var count: Int
 
   private let role: DatasetRole
 
   /// The first windows; calibration goes on with the next normal recordings.
-  public func limited(to limit: Int) -> any Dataset {
+  package func limited(to limit: Int) -> any Dataset {
     guard role == .calibration else { return LimitedDataset(self, limit: limit) }
     var copy = self
     copy.count = min(max(0, limit), windowsPerFile * files.count)
     return copy
   }
 
-  public func input(_ index: Int) -> Tensor {
+  package func input(_ index: Int) -> Tensor {
     let (file, window) = index.quotientAndRemainder(dividingBy: windowsPerFile)
     let start = (files[file] * frames + window) * bands
     let size = SpectrogramDataset.framesPerWindow * bands
     return Tensor(Array(values[start..<start + size]), shape: [1, size])
   }
 
-  public func label(_ index: Int) -> Int? { nil }
+  package func label(_ index: Int) -> Int? { nil }
 
   /// The samples of one recording.
-  public func windows(ofFile file: Int) -> Range<Int> { file * windowsPerFile..<(file + 1) * windowsPerFile }
+  package func windows(ofFile file: Int) -> Range<Int> { file * windowsPerFile..<(file + 1) * windowsPerFile }
 }

@@ -12,6 +12,7 @@ import TorchFormats
 /// is right; otherwise it is written again. Written files appear under their names when they are complete, so that
 /// processes may share a folder.
 public struct WeightsCache: Sendable {
+  /// Where the files are.
   public let folder: String
 
   /// Throws when the folder is not there and cannot be made.
@@ -28,7 +29,7 @@ public struct WeightsCache: Sendable {
   /// Loads a program that was read from the file at `path`, with its packed weights from the cache, or puts them there.
   ///
   /// A cache that cannot be read or written only costs time. Throws as `Method.init` does.
-  public func method(
+  package func method(
     _ program: Program, from path: String, threads: ThreadPool, kernels: MethodOptions.Kernels = .auto
   ) throws(ProgramError) -> Method {
     guard let key = key(program, path, kernels) else {

@@ -14,7 +14,9 @@ public struct TradeOffPoint: Codable, Hashable, Sendable {
 
 /// The outcome of `quantize(_:_:keeping:on:)`.
 public struct TradeOff: Sendable {
+  /// The float model's accuracy, as `TradeOffPoint.accuracy` has it.
   public let floatAccuracy: Double
+  /// Bytes of the float program's state dict.
   public let floatWeightBytes: Int
   /// What was tried, by the number of layers in float.
   public let points: [TradeOffPoint]
@@ -167,5 +169,5 @@ private struct SpacedDataset: Dataset {
 
 extension Evaluation {
   /// Top-1 in percent, or 100 · AUC where data is scored by that.
-  public var accuracy: Double { top1 ?? (auc ?? .nan) * 100 }
+  package var accuracy: Double { top1 ?? (auc ?? .nan) * 100 }
 }

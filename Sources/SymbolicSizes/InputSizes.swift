@@ -1,12 +1,12 @@
 import TensorCore
 
 /// The sizes that a program's inputs may have: fixed ones, and expressions of symbols with ranges.
-public struct InputSizes: Sendable {
+package struct InputSizes: Sendable {
   /// A shape that an input may not have, and why.
-  public struct Mismatch: Error, Hashable, Sendable {
+  package struct Mismatch: Error, Hashable, Sendable {
     /// Position of the input.
-    public let input: Int
-    public let reason: String
+    package let input: Int
+    package let reason: String
   }
 
   private let inputs: [(name: String, dataType: DataType, sizes: [SymbolicSize])]
@@ -17,7 +17,7 @@ public struct InputSizes: Sendable {
   ///   - inputs: with one size for each dimension, a constant where it does not vary.
   ///   - rangeConstraints: by symbol, or by expression.
   ///   - symbols: the present value of each symbol.
-  public init(
+  package init(
     _ inputs: [(name: String, dataType: DataType, sizes: [SymbolicSize])],
     rangeConstraints: [String: RangeConstraint], symbols: [String: Int]
   ) {
@@ -33,7 +33,7 @@ public struct InputSizes: Sendable {
   ///
   /// Throws for another number of dimensions, a fixed size that differs, inputs that contradict each other, and a size
   /// outside its range.
-  public func symbols(for shapes: [Int: Shape]) throws(Mismatch) -> [String: Int] {
+  package func symbols(for shapes: [Int: Shape]) throws(Mismatch) -> [String: Int] {
     let shapes = shapes.sorted { $0.key < $1.key }
     var found: [String: (value: Int, input: Int)] = [:]
     for (position, shape) in shapes {
@@ -71,12 +71,12 @@ public struct InputSizes: Sendable {
 
 extension RangeConstraint {
   /// `1 ≤ s0 ≤ 32`
-  public func described(_ text: String) -> String {
+  package func described(_ text: String) -> String {
     (minimum.map { "\($0) ≤ " } ?? "") + text + (maximum.map { " ≤ \($0)" } ?? "")
   }
 
   /// A type and sizes with the ranges of the symbols in them: `float32[s0, 3], 1 ≤ s0 ≤ 32`.
-  public static func describe(
+  package static func describe(
     _ dataType: DataType, _ sizes: [SymbolicSize], _ ranges: [String: RangeConstraint]
   ) -> String {
     let symbols = sizes.reduce(into: Set<String>()) { $0.formUnion($1.symbols) }

@@ -1,14 +1,14 @@
 /// The values that a symbol, or an expression of symbols, may take. Nil where there is no bound.
-public struct RangeConstraint: Hashable, Sendable {
-  public let minimum: Int?
-  public let maximum: Int?
+package struct RangeConstraint: Hashable, Sendable {
+  package let minimum: Int?
+  package let maximum: Int?
 
-  public init(minimum: Int?, maximum: Int?) {
+  package init(minimum: Int?, maximum: Int?) {
     self.minimum = minimum
     self.maximum = maximum
   }
 
-  public func contains(_ value: Int) -> Bool { (minimum ?? .min) <= value && value <= (maximum ?? .max) }
+  package func contains(_ value: Int) -> Bool { (minimum ?? .min) <= value && value <= (maximum ?? .max) }
 }
 
 extension RangeConstraint {
@@ -17,7 +17,7 @@ extension RangeConstraint {
   /// Values in the range to try a rule at: all, where there are not more than `limit`; else the smallest and the largest, those
   /// around `hint`, and others between, in ascending order. An open end, as one that no memory holds, is taken to be 4096
   /// beyond the hint.
-  public func samples(around hint: Int, limit: Int) -> [Int] {
+  package func samples(around hint: Int, limit: Int) -> [Int] {
     let low = max(minimum ?? 0, 0)
     let farthest = max(hint, low).addingReportingOverflow(4096)
     let open = farthest.overflow ? Int.max : farthest.partialValue
@@ -40,7 +40,7 @@ extension RangeConstraint {
   }
 
   /// Values of several symbols to try a rule at: each symbol's samples with the others at their hints, then all at once.
-  public static func samples(
+  package static func samples(
     _ ranges: [String: RangeConstraint], hints: [String: Int], limit: Int
   ) -> [[String: Int]] {
     var result = [hints]

@@ -4,8 +4,8 @@
 /// constant, another size, `a·d + b`, `(d + b)//c + e` (convolution, pooling), sums (concatenation) or products
 /// (flattening) of sizes. A rule is right at every sample; where the samples are all values of a range, it is proved.
 /// Where they are not, and several rules would do, the fitter names sizes that tell them apart.
-public struct SizeFitter {
-  public enum Fit: Hashable, Sendable {
+package struct SizeFitter {
+  package enum Fit: Hashable, Sendable {
     case rule(SymbolicSize)
     /// Another rule gives the same sizes at all samples, but not with these symbols. Any of the tests, once it is a sample,
     /// rules one of the two out; where none of them is possible, the rule is as good as the other.
@@ -34,7 +34,7 @@ public struct SizeFitter {
   ///   - atoms: what a rule may refer to, preferred ones first. Those without a value at one of the samples are left out.
   ///   - samples: values of all symbols; the sizes given to `rule(for:)` are parallel to it.
   ///   - limit: different atoms that are considered.
-  public init(atoms: [SymbolicSize], samples: [[String: Int]], limit: Int = .max) {
+  package init(atoms: [SymbolicSize], samples: [[String: Int]], limit: Int = .max) {
     center = samples.first ?? [:]
     var bounds: [String: ClosedRange<Int>] = [:]
     var settled: Set<String> = []
@@ -92,7 +92,7 @@ public struct SizeFitter {
   func isSettled(_ atom: SymbolicSize) -> Bool { atom.symbols.isSubset(of: settled) && atom.symbols.count == 1 }
 
   /// The rule that gives these sizes, one for each sample; none when there is none of the known forms.
-  public func rule(for values: [Int]) -> Fit {
+  package func rule(for values: [Int]) -> Fit {
     guard let first = values.first else { return .none }
     if values.allSatisfy({ $0 == first }) { return .rule(.int(first)) }
     if let index = columns.firstIndex(of: values) { return fit(atoms[index], of: [index]) }
@@ -200,7 +200,7 @@ public struct SizeFitter {
 
 extension SymbolicSize {
   /// The sum with a number, written without `+ 0`.
-  public func plus(_ number: Int) -> SymbolicSize {
+  package func plus(_ number: Int) -> SymbolicSize {
     switch self {
     case .int(let value): .int(value &+ number)
     case .call(.add, let operands):
@@ -215,7 +215,7 @@ extension SymbolicSize {
   }
 
   /// The product with a number, written without `1*`.
-  public func times(_ number: Int) -> SymbolicSize {
+  package func times(_ number: Int) -> SymbolicSize {
     switch self {
     case .int(let value): .int(value &* number)
     case .call(.multiply, let operands):

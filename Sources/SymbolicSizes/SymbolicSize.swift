@@ -1,7 +1,7 @@
 /// A size that depends on the sizes of a program's inputs: an expression in symbols, as `torch.export` records it.
-public indirect enum SymbolicSize: Hashable, Sendable, CustomStringConvertible {
+package indirect enum SymbolicSize: Hashable, Sendable, CustomStringConvertible {
   /// Functions of SymPy, and of PyTorch's own (`FloorDiv`), that sizes are made with.
-  public enum Function: String, Hashable, Sendable {
+  package enum Function: String, Hashable, Sendable {
     case add = "Add"
     case multiply = "Mul"
     case floorDivide = "FloorDiv"
@@ -15,10 +15,10 @@ public indirect enum SymbolicSize: Hashable, Sendable, CustomStringConvertible {
   case symbol(String)
   case call(Function, [SymbolicSize])
 
-  public var isConstant: Bool { symbols.isEmpty }
+  package var isConstant: Bool { symbols.isEmpty }
 
   /// The names of the symbols in it.
-  public var symbols: Set<String> {
+  package var symbols: Set<String> {
     switch self {
     case .int: []
     case .symbol(let name): [name]
@@ -27,7 +27,7 @@ public indirect enum SymbolicSize: Hashable, Sendable, CustomStringConvertible {
   }
 
   /// The size where the symbols have these values; nil for a symbol without value, a division by zero, or overflow.
-  public func evaluated(_ values: [String: Int]) -> Int? {
+  package func evaluated(_ values: [String: Int]) -> Int? {
     switch self {
     case .int(let value): return value
     case .symbol(let name): return values[name]
@@ -63,7 +63,7 @@ public indirect enum SymbolicSize: Hashable, Sendable, CustomStringConvertible {
   }
 
   /// As Python writes it: `2*s0 + 1`.
-  public var description: String {
+  package var description: String {
     switch self {
     case .int(let value): return String(value)
     case .symbol(let name): return name
@@ -87,7 +87,7 @@ public indirect enum SymbolicSize: Hashable, Sendable, CustomStringConvertible {
   }
 
   /// As SymPy's `srepr` writes it, which is what archives hold.
-  public var serialized: String {
+  package var serialized: String {
     switch self {
     case .int(let value): "Integer(\(value))"
     case .symbol(let name): "Symbol('\(name)', positive=True, integer=True)"
@@ -98,7 +98,7 @@ public indirect enum SymbolicSize: Hashable, Sendable, CustomStringConvertible {
 
   /// Reads an archive's expression: SymPy's `srepr` (PyTorch 2.6 and later) or Python's infix form (2.5). Nil when it is
   /// neither, uses another function, or is out of proportion.
-  public init?(parsing text: String) {
+  package init?(parsing text: String) {
     var parser = SymbolicSizeParser(text)
     guard text.utf8.count <= 4096, let result = parser.sum(depth: 0), parser.isAtEnd else { return nil }
     self = result

@@ -3,12 +3,14 @@
 public struct CallArguments: Sendable, Equatable, ExpressibleByDictionaryLiteral, Sequence {
   private var entries: [(key: String, value: CallArgument)] = []
 
+  /// No arguments.
   public init() {}
 
   public init(dictionaryLiteral elements: (String, CallArgument)...) {
     for (name, value) in elements { self[name] = value }
   }
 
+  /// Arguments in no particular order.
   public init(_ arguments: [String: CallArgument]) {
     entries = arguments.map { ($0, $1) }
   }
@@ -27,10 +29,10 @@ public struct CallArguments: Sendable, Equatable, ExpressibleByDictionaryLiteral
     }
   }
 
-  public mutating func reserveCapacity(_ count: Int) { entries.reserveCapacity(count) }
+  package mutating func reserveCapacity(_ count: Int) { entries.reserveCapacity(count) }
 
   /// Those but some, in the same order.
-  public func without(_ names: Set<String>) -> CallArguments {
+  package func without(_ names: Set<String>) -> CallArguments {
     var rest = self
     rest.entries.removeAll { names.contains($0.key) }
     return rest

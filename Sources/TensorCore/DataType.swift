@@ -1,5 +1,6 @@
 /// The element type of a tensor, by PyTorch's names.
 public enum DataType: String, Hashable, Sendable, CaseIterable, Codable {
+  /// Integers, IEEE 754 floats, bfloat16, and truth values of one byte.
   case uint8, int8, int16, int32, int64, float16, bfloat16, float32, float64, bool
 
   /// Bytes of one element.
@@ -23,6 +24,7 @@ public enum DataType: String, Hashable, Sendable, CaseIterable, Codable {
 
 /// A Swift type that is the element type of a tensor.
 public protocol TensorElement: BitwiseCopyable, Sendable {
+  /// The element type that it stands for.
   static var dataType: DataType { get }
 }
 

@@ -1,5 +1,6 @@
 /// The sizes of a tensor's dimensions, outermost first, always in the model's logical order (NCHW for images).
 public struct Shape: Hashable, Sendable, ExpressibleByArrayLiteral, CustomStringConvertible {
+  /// The sizes.
   public let dimensions: [Int]
 
   /// - Precondition: no dimension is negative and the element count fits in `Int`; sizes that come from a file go
@@ -23,8 +24,11 @@ public struct Shape: Hashable, Sendable, ExpressibleByArrayLiteral, CustomString
     self.dimensions = dimensions
   }
 
+  /// The number of dimensions.
   public var rank: Int { dimensions.count }
+  /// The product of the sizes; 1 for a scalar.
   public var elementCount: Int { dimensions.reduce(1, *) }
+  /// The size of a dimension, counted from the front.
   public subscript(index: Int) -> Int { dimensions[index] }
 
   /// Row-major strides in elements, one per dimension.

@@ -8,19 +8,19 @@
 ///
 /// Written only while the tensor that owns it is being built (`Tensor.init(unsafeUninitialized:)`), read-only after that;
 /// hence `@unchecked Sendable`.
-public final class Storage: @unchecked Sendable {
+package final class Storage: @unchecked Sendable {
   /// 64-byte aligned when allocated. Readable for `byteCount` + `padding` bytes.
-  public let base: UnsafeMutableRawPointer
-  public let byteCount: Int
+  package let base: UnsafeMutableRawPointer
+  package let byteCount: Int
   /// Whether the bytes are a file's, mapped, and not a copy.
-  public let isMapped: Bool
+  package let isMapped: Bool
   /// What is to be unmapped in the end; nil where memory is C's allocator's.
   private let mapping: UnsafeMutableRawBufferPointer?
 
   /// Readable bytes that follow the data, for vector loads past the end (XNN_EXTRA_BYTES is 16).
-  public static let padding = 64
+  package static let padding = 64
 
-  public init(byteCount: Int) {
+  package init(byteCount: Int) {
     self.base = .allocate(byteCount: byteCount + Storage.padding, alignment: 64)
     self.byteCount = byteCount
     self.isMapped = false
@@ -29,7 +29,7 @@ public final class Storage: @unchecked Sendable {
   }
 
   /// Becomes the owner of memory that C's allocator gave, readable for `byteCount` + `padding` bytes.
-  public init(adopting base: UnsafeMutableRawPointer, byteCount: Int) {
+  package init(adopting base: UnsafeMutableRawPointer, byteCount: Int) {
     self.base = base
     self.byteCount = byteCount
     self.isMapped = false
@@ -39,7 +39,7 @@ public final class Storage: @unchecked Sendable {
   /// Reserves addresses for zeros, which take memory where they are written to. Whole huge pages of the first
   /// `filledByteCount` bytes, which are going to be written, come from the system at once: a fault for each small page
   /// costs more than writing it. Nil where there are no addresses.
-  public init?(reserving byteCount: Int, filledByteCount: Int) {
+  package init?(reserving byteCount: Int, filledByteCount: Int) {
     let size = byteCount + Storage.padding + Storage.hugePage
     guard byteCount >= 0, let raw = mmap(nil, size, PROT_READ | PROT_WRITE, Storage.reserved, -1, 0), raw != MAP_FAILED
     else { return nil }
@@ -57,7 +57,7 @@ public final class Storage: @unchecked Sendable {
   private static let reserved = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE
 
   /// Maps a file read-only. Throws a `FileError` that names the path if it cannot be opened or mapped.
-  public init(mapping path: String) throws(FileError) {
+  package init(mapping path: String) throws(FileError) {
     let descriptor = open(path, O_RDONLY | O_CLOEXEC)
     guard descriptor >= 0 else { throw FileError(path: path, errno: errno, doing: "open") }
     defer { close(descriptor) }
@@ -81,7 +81,7 @@ public final class Storage: @unchecked Sendable {
 
   /// Tells the system that a range of a mapped file is not needed for now, so that it takes no memory: whole pages inside
   /// it are read from the file again when someone looks at them. Nothing happens to other storage.
-  public func releasePages(_ range: Range<Int>) {
+  package func releasePages(_ range: Range<Int>) {
     guard isMapped, range.lowerBound >= 0, range.upperBound <= byteCount else { return }
     let page = Int(sysconf(Int32(_SC_PAGESIZE)))
     let first = (range.lowerBound + page - 1) / page * page
@@ -89,15 +89,17 @@ public final class Storage: @unchecked Sendable {
     if first < last { madvise(base + first, last - first, MADV_DONTNEED) }
   }
 
-  public var bytes: UnsafeRawBufferPointer { UnsafeRawBufferPointer(start: base, count: byteCount) }
+  package var bytes: UnsafeRawBufferPointer { UnsafeRawBufferPointer(start: base, count: byteCount) }
 }
 
 /// A file that cannot be read or written.
 public struct FileError: Error, Hashable, Sendable, CustomStringConvertible {
+  /// The file.
   public let path: String
+  /// What is wrong with it.
   public let reason: String
 
-  public init(path: String, reason: String) {
+  package init(path: String, reason: String) {
     self.path = path
     self.reason = reason
   }

@@ -1,7 +1,7 @@
 extension Tensor {
   /// The same numbers as float32: float16 and bfloat16 exactly, subnormals, infinities and NaN included; float64 rounded
   /// to nearest, ties to even. A tensor of another type is returned as it is.
-  public func widened() -> Tensor {
+  package func widened() -> Tensor {
     switch dataType {
     case .float16: widened(from: UInt16.self) { Tensor.float(half: $0) }
     case .bfloat16: widened(from: UInt16.self) { Float(bitPattern: UInt32($0) << 16) }

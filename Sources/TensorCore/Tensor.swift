@@ -2,17 +2,20 @@
 ///
 /// The elements lie in the spec's dim order without gaps, little-endian.
 public struct Tensor: Sendable {
+  /// Type, shape, memory order and quantization parameters.
   public let spec: TensorSpec
-  public let storage: Storage
+  package let storage: Storage
   /// Where the first element lies in `storage`. Not necessarily aligned to the element size when the storage is a file.
-  public let byteOffset: Int
+  package let byteOffset: Int
 
+  /// The sizes, in the logical order.
   public var shape: Shape { spec.shape }
+  /// The element type.
   public var dataType: DataType { spec.dataType }
 
   /// A window on existing storage.
   /// - Precondition: it lies inside the storage; readers of files check before.
-  public init(_ spec: TensorSpec, storage: Storage, byteOffset: Int) {
+  package init(_ spec: TensorSpec, storage: Storage, byteOffset: Int) {
     precondition(byteOffset >= 0 && byteOffset <= storage.byteCount - spec.byteCount)
     self.spec = spec
     self.storage = storage
@@ -36,6 +39,7 @@ public struct Tensor: Sendable {
     }
   }
 
+  /// A tensor of zeros.
   public init(zeros spec: TensorSpec) {
     self.init(unsafeUninitialized: spec) { _ = $0.initializeMemory(as: UInt8.self, repeating: 0) }
   }
@@ -64,7 +68,7 @@ public struct Tensor: Sendable {
   }
 
   /// The same tensor at an address aligned to 64 bytes: itself, or a copy.
-  public func aligned() -> Tensor {
+  package func aligned() -> Tensor {
     if (UInt(bitPattern: storage.base) + UInt(byteOffset)) % 64 == 0 { return self }
     return Tensor(unsafeUninitialized: spec) { target in withUnsafeBytes { target.copyMemory(from: $0) } }
   }

@@ -7,6 +7,7 @@ public struct QuantizationParameters: Hashable, Sendable {
   /// The dimension that `scales` runs along; nil for per-tensor.
   public let axis: Int?
 
+  /// Parameters of a whole tensor.
   public init(scale: Float, zeroPoint: Int32) {
     self.scales = [scale]
     self.zeroPoint = zeroPoint
@@ -20,6 +21,7 @@ public struct QuantizationParameters: Hashable, Sendable {
     self.axis = axis
   }
 
+  /// Whether each index of `axis` has a scale of its own.
   public var isPerChannel: Bool { axis != nil }
 
   /// - Precondition: per-tensor.
@@ -38,12 +40,16 @@ public struct QuantizationParameters: Hashable, Sendable {
 
 /// All that is known of a tensor without its data.
 public struct TensorSpec: Hashable, Sendable, CustomStringConvertible {
+  /// The element type.
   public var dataType: DataType
+  /// The sizes, in the logical order.
   public var shape: Shape
+  /// How the elements lie in memory.
   public var dimOrder: DimOrder
   /// Set on the integer tensors of a lowered graph; nil where the graph spells quantization out in Q/DQ nodes.
   public var quantization: QuantizationParameters?
 
+  /// A spec; row-major and without quantization parameters unless told otherwise.
   public init(
     _ dataType: DataType, _ shape: Shape, dimOrder: DimOrder = .contiguous,
     quantization: QuantizationParameters? = nil
@@ -54,6 +60,7 @@ public struct TensorSpec: Hashable, Sendable, CustomStringConvertible {
     self.quantization = quantization
   }
 
+  /// Bytes of all elements.
   public var byteCount: Int { shape.elementCount * dataType.size }
 
   public var description: String {

@@ -2,12 +2,14 @@ import TensorCore
 
 /// A file that cannot be read or written: which one, where inside it, and why.
 public struct FormatError: Error, Hashable, Sendable, CustomStringConvertible {
+  /// The file.
   public let path: String
   /// The place inside the file: an archive entry, a node, a byte offset. Empty when the whole file is meant.
   public let place: String
+  /// What is wrong, in words; text of the file among them.
   public let reason: String
 
-  public init(path: String, place: String = "", reason: String) {
+  package init(path: String, place: String = "", reason: String) {
     self.path = path
     self.place = place
     self.reason = reason

@@ -3,7 +3,7 @@ import TensorCore
 
 extension StateDict {
   /// The kinds of files that hold tensors, which their first bytes tell apart.
-  public enum FileFormat: String, Sendable, Codable {
+  package enum FileFormat: String, Sendable, Codable {
     case torchSave = "torch.save"
     case exportedProgram = "torch.export"
     case safetensors, npz, npy
@@ -40,7 +40,7 @@ extension StateDict {
   }
 
   /// What kind of file it is. Throws when it holds no tensors as far as its first bytes and its directory tell.
-  public static func format(of path: String) throws(FormatError) -> FileFormat {
+  package static func format(of path: String) throws(FormatError) -> FileFormat {
     try format(of: ZipArchive.Window(mapping: path), path: path)
   }
 
@@ -92,7 +92,7 @@ extension StateDict {
 
   /// Writes a `.safetensors` file whose data start at a multiple of `alignment` bytes, a power of two from 8 on; so does
   /// every tensor, if their sizes are multiples too. Throws when the file cannot be written.
-  public func writeSafeTensors(to path: String, alignment: Int) throws(FormatError) {
+  package func writeSafeTensors(to path: String, alignment: Int) throws(FormatError) {
     try SafeTensorsFile.write(self, to: path, alignment: alignment)
   }
 }

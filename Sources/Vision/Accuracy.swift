@@ -33,15 +33,18 @@ private func rank(of label: Int, in logits: [Float]) -> Int {
 
 /// The latest value of a quantity and its mean so far: `AverageMeter` of PyTorch's tutorials.
 public struct AverageMeter: Hashable, Sendable, CustomStringConvertible {
+  /// What is measured, for `description`.
   public let name: String
   /// The latest value.
   public private(set) var val = 0.0
   /// The sum of all values, each as often as it counted.
   public private(set) var sum = 0.0
+  /// How many samples counted.
   public private(set) var count = 0
   /// `sum / count`; 0 before the first value.
   public var avg: Double { count == 0 ? 0 : sum / Double(count) }
 
+  /// A meter that has seen nothing.
   public init(_ name: String = "") { self.name = name }
 
   /// Adds a value that is the mean of `n` samples.
@@ -51,6 +54,7 @@ public struct AverageMeter: Hashable, Sendable, CustomStringConvertible {
     count += n
   }
 
+  /// Forgets all values.
   public mutating func reset() { self = AverageMeter(name) }
 
   /// `name val (avg)`, with two decimals.

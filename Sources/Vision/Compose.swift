@@ -10,6 +10,7 @@ import TensorCore
 /// The result is equal to the last bit to Pillow's decoded picture put through torchvision's transforms, each operation
 /// in float32. Random transforms take their numbers from a generator that is the sample's own.
 public struct Compose: Hashable, Sendable {
+  /// The steps in order.
   public let transforms: [Transform]
   /// Where `toTensor` stands.
   private let border: Int

@@ -79,7 +79,7 @@ extension SeededGenerator {
 
   /// An integer of 0..<bound: the high half of a product, biased by less than `bound` · 2⁻⁶⁴.
   /// - Precondition: `bound` is positive.
-  public mutating func integer(below bound: Int) -> Int {
+  package mutating func integer(below bound: Int) -> Int {
     precondition(bound > 0)
     return Int(next().multipliedFullWidth(by: UInt64(bound)).high)
   }

@@ -3,7 +3,7 @@ extension Image {
   /// smaller gets a black border.
   ///
   /// - Throws: `unreachableSize` if a size is not positive or their product is above `maximumPixelCount`.
-  public func centerCropped(height: Int, width: Int) throws(ImageError) -> Image {
+  package func centerCropped(height: Int, width: Int) throws(ImageError) -> Image {
     try resized(width: self.width, height: self.height, croppedTo: (height, width), filter: .nearest)
   }
 

@@ -1,6 +1,6 @@
 extension Image {
   /// Left becomes right.
-  public func flippedHorizontally() -> Image {
+  package func flippedHorizontally() -> Image {
     pixels.withUnsafeBufferPointer { source in
       Image(unsafeUninitializedWidth: width, height: height) { target in
         for row in 0..<height {
@@ -15,7 +15,7 @@ extension Image {
   }
 
   /// Top becomes bottom.
-  public func flippedVertically() -> Image {
+  package func flippedVertically() -> Image {
     let byteCount = width * 3
     return pixels.withUnsafeBufferPointer { source in
       Image(unsafeUninitializedWidth: width, height: height) { target in

@@ -2,7 +2,7 @@ extension Image {
   /// The picture at another size, byte for byte as Pillow's `Image.resize((width, height), filter)` makes it.
   ///
   /// - Throws: `unreachableSize` if a size is not positive or too many pixels would be needed on the way.
-  public func resized(width: Int, height: Int, filter: ResizeFilter) throws(ImageError) -> Image {
+  package func resized(width: Int, height: Int, filter: ResizeFilter) throws(ImageError) -> Image {
     guard Image.isAllowed(width: width, height: height) else {
       throw .unreachableSize(width: width, height: height)
     }
@@ -10,7 +10,7 @@ extension Image {
   }
 
   /// The picture scaled so that its shorter side is `shorterSide` pixels, as torchvision's `Resize(shorterSide)`.
-  public func resized(shorterSide: Int, filter: ResizeFilter) throws(ImageError) -> Image {
+  package func resized(shorterSide: Int, filter: ResizeFilter) throws(ImageError) -> Image {
     let size = try sizeWith(shorterSide: shorterSide)
     return try resized(width: size.width, height: size.height, filter: filter)
   }

@@ -2,6 +2,7 @@ import TensorCore
 
 /// A picture that cannot be read, or made in the size asked for.
 public enum ImageError: Error, Hashable, Sendable, CustomStringConvertible {
+  /// The file cannot be opened.
   case unreadable(FileError)
   /// Neither a JPEG nor a PNG file, whatever its extension says.
   case unknownFormat(name: String)
@@ -28,7 +29,9 @@ public enum ImageError: Error, Hashable, Sendable, CustomStringConvertible {
 
 /// The file formats that can be decoded.
 public enum ImageFormat: String, Hashable, Sendable {
+  /// Baseline and progressive JPEG.
   case jpeg = "JPEG"
+  /// PNG.
   case png = "PNG"
 
   /// What the first bytes of a file say it is.

@@ -7,6 +7,7 @@ import TensorCore
 /// Without a list, the class index is the position of the folder's name among all folder names in byte order. With a
 /// list (`wnids.txt`), it is the number of the line, from 0, whose first column is the folder's name.
 public struct ImageFolder: Sendable {
+  /// The folder.
   public let path: String
   /// By folder name, then by file name, both in byte order. Never empty.
   public let samples: [Sample]
@@ -15,10 +16,12 @@ public struct ImageFolder: Sendable {
 
   /// One picture of the data set.
   public struct Sample: Hashable, Sendable {
+    /// The file.
     public let path: String
     /// The class index.
     public let label: Int
 
+    /// A picture and its class.
     public init(path: String, label: Int) {
       self.path = path
       self.label = label
@@ -139,6 +142,7 @@ struct ClassList {
 public enum DatasetError: Error, Hashable, Sendable, CustomStringConvertible {
   /// The folder, a folder inside it, or the list of classes is missing or cannot be read.
   case unreadable(FileError)
+  /// No folder inside it has a picture.
   case noImages(path: String)
   /// A folder with pictures whose name is not in the list of classes.
   case unknownClass(folder: String, list: String)

@@ -24,11 +24,12 @@ public struct Preprocess: Codable, Hashable, Sendable {
 
   /// The order of a picture's three channels.
   public enum ChannelOrder: String, Hashable, Sendable, Codable, CaseIterable {
+    /// As a picture has them, or reversed.
     case rgb, bgr
   }
 
   /// The largest `resize` and `crop`.
-  public static let maximumSize = 4096
+  package static let maximumSize = 4096
   /// The largest preprocessing file, in bytes.
   static let maximumFileSize = 1 << 20
 
@@ -139,8 +140,11 @@ extension KeyedDecodingContainer where Key: CodingKey {
 
 /// A preprocessing description that cannot be used.
 public enum PreprocessError: Error, Hashable, Sendable, CustomStringConvertible {
+  /// The file cannot be read, or is too large for a preprocessing file.
   case unreadable(FileError)
+  /// No JSON object, or a value of another type.
   case malformed(reason: String)
+  /// A value outside its limits.
   case invalid(key: String, reason: String)
   /// A transform whose arguments are out of range, or that stands in the wrong place.
   case transform(String, reason: String)

@@ -27,7 +27,7 @@ public func softmax(_ logits: [Float]) -> [Float] {
 ///   - labels: one per sample; 0 is negative, all else positive.
 /// - Returns: 0...1, or NaN if a class has no sample or a score is NaN.
 /// - Precondition: as many scores as labels.
-public func areaUnderROC(scores: [Double], labels: [Int]) -> Double {
+package func areaUnderROC(scores: [Double], labels: [Int]) -> Double {
   precondition(scores.count == labels.count)
   let positives = labels.count { $0 != 0 }
   let negatives = labels.count - positives
@@ -48,6 +48,6 @@ public func areaUnderROC(scores: [Double], labels: [Int]) -> Double {
 }
 
 /// As above, for scores in single precision.
-public func areaUnderROC(scores: [Float], labels: [Int]) -> Double {
+package func areaUnderROC(scores: [Float], labels: [Int]) -> Double {
   areaUnderROC(scores: scores.map(Double.init), labels: labels)
 }

@@ -69,6 +69,7 @@ public enum Transform: Hashable, Sendable {
 public enum TransformSize: Hashable, Sendable, ExpressibleByIntegerLiteral {
   /// The shorter side of a resized picture, or both sides of a crop.
   case side(Int)
+  /// Height and width in pixels, whatever the picture's proportions.
   case exactly(height: Int, width: Int)
 
   public init(integerLiteral side: Int) { self = .side(side) }

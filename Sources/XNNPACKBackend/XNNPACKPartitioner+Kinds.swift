@@ -3,7 +3,7 @@ import ProgramFormat
 
 extension XNNPACKPartitioner {
   /// The kind of each node of a delegate that this partitioner encoded: `convolution_2d`, `clamp`, …
-  public static func nodeKinds(of delegate: Program.Delegate) -> [String] {
+  package static func nodeKinds(of delegate: Program.Delegate) -> [String] {
     let size = MemoryLayout<ds_node>.stride
     return delegate.processed.withUnsafeBytes { bytes in
       (0..<min(delegate.nodeCount, bytes.count / size)).map { index in

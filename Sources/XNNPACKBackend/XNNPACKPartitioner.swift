@@ -5,12 +5,15 @@ import TensorCore
 
 /// Gives the system's XNNPACK what it can run, and says of everything else why not.
 public struct XNNPACKPartitioner: Partitioner {
-  public static let backendName = "XnnpackBackend"
+  package static let backendName = "XnnpackBackend"
 
+  /// The partitioner for this machine's XNNPACK.
   public init() {}
 
+  /// `XnnpackBackend`
   public var backend: String { XNNPACKPartitioner.backendName }
 
+  /// Why neither XNNPACK nor the kernels beside it run the call; nil when one of them does.
   public func reasonAgainst(_ call: OperatorCall) -> String? {
     guard let node = NodeTable.byOperator[call.op] else { return "the XNNPACK delegate has no node for it" }
     if let large = (call.inputs + call.outputs).first(where: { $0.byteCount > Int(Int32.max) }) {
@@ -20,6 +23,7 @@ public struct XNNPACKPartitioner: Partitioner {
     do { return try node.reasonAgainst(call) } catch { return error.reason }
   }
 
+  /// The node as the executor reads it (`CRuntime/DelegateSchema`).
   public func encode(_ call: OperatorCall, inputs: [Int], outputs: [Int]) throws(OperatorError) -> [UInt8] {
     guard let entry = NodeTable.byOperator[call.op] else {
       throw call.error("the XNNPACK delegate has no node for it")

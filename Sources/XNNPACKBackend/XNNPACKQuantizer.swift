@@ -23,23 +23,25 @@ import TensorCore
 public struct XNNPACKQuantizer: Quantizer {
   /// Which patterns are annotated.
   public enum Patterns: Hashable, Sendable {
+    /// Those of ExecuTorch's quantizer and more, as the type's comment lists them.
     case all
     /// Those of ExecuTorch's quantizer.
     case torchao
   }
 
   /// The configuration of whatever has none of its own; nil leaves it in float.
-  public private(set) var globalConfig: QuantizationConfig?
+  package private(set) var globalConfig: QuantizationConfig?
   /// By module path (`layer1.0`); holds for the modules inside as well.
-  public private(set) var moduleNameConfigs: [String: QuantizationConfig?] = [:]
+  package private(set) var moduleNameConfigs: [String: QuantizationConfig?] = [:]
   /// By module class, with or without its Python module (`torch.nn.modules.linear.Linear`, `Linear`).
-  public private(set) var moduleTypeConfigs: [String: QuantizationConfig?] = [:]
+  package private(set) var moduleTypeConfigs: [String: QuantizationConfig?] = [:]
   /// By operator name with or without overload (`aten.linear`); of a unit, that of its first operator.
-  public private(set) var operatorConfigs: [String: QuantizationConfig?] = [:]
+  package private(set) var operatorConfigs: [String: QuantizationConfig?] = [:]
   /// Nodes that it rejects stay in float.
-  public private(set) var filter: (@Sendable (Node) -> Bool)?
-  public let patterns: Patterns
+  package private(set) var filter: (@Sendable (Node) -> Bool)?
+  package let patterns: Patterns
 
+  /// A quantizer with a global configuration; nil quantizes only what gets one of its own.
   public init(_ config: QuantizationConfig? = .symmetric(), patterns: Patterns = .all) {
     self.globalConfig = config
     self.patterns = patterns
@@ -56,6 +58,7 @@ public struct XNNPACKQuantizer: Quantizer {
     name.hasPrefix("aten.") ? setOperatorType(name, config) : setModuleType(name, config)
   }
 
+  /// The configuration of an operator, `aten.linear.default`, or `aten.linear` for all its overloads.
   public func setOperatorType(_ name: String, _ config: QuantizationConfig?) -> XNNPACKQuantizer {
     with { $0.operatorConfigs[name] = .some(config) }
   }
@@ -102,6 +105,8 @@ public struct XNNPACKQuantizer: Quantizer {
     }
   }
 
+  /// Annotates what no other quantizer has. Throws `invalidConfiguration` for schemes that XNNPACK lacks, and for
+  /// modules that the program does not have.
   public func annotate(_ program: ExportedProgram, _ annotations: inout Annotations) throws(QuantizationError) {
     let all = [globalConfig] + moduleNameConfigs.values + moduleTypeConfigs.values + operatorConfigs.values
     for config in all { try config?.checkForXNNPACK() }
@@ -109,6 +114,12 @@ public struct XNNPACKQuantizer: Quantizer {
     var annotator = XNNPACKAnnotator(program, self, annotations)
     annotator.run()
     annotations = annotator.annotations
+  }
+
+  /// Units that such a node starts stay in float as a whole; an activation among them leaves the rest of its unit quantized.
+  public func keepingInFloat(_ nodes: Set<String>) -> any Quantizer {
+    let filter = filter
+    return setFilter { !nodes.contains($0.name) && filter?($0) ?? true }
   }
 
   /// A module that does not exist is a mistake that would leave a model quantized otherwise than meant.

@@ -8,20 +8,25 @@ import TorchFormats
 public struct PTEReport: Sendable {
   /// A kernel of ExecuTorch's portable library that the program calls, and why the delegate does not take its place.
   public struct Portable: Sendable {
+    /// The node of the exported graph.
     public let node: String
     /// As ExecuTorch names it, `aten::native_layer_norm.out`.
     public let kernel: String
+    /// Why the delegate does not run it.
     public let reason: String
   }
 
   /// Nodes in each delegate.
   public let delegates: [Int]
+  /// The calls of portable kernels, in execution order.
   public let portable: [Portable]
+  /// Bytes of the file.
   public let byteCount: Int
   /// Of those, bytes of constants.
   public let constantByteCount: Int
   /// Memory planned for the inputs and outputs of delegates and kernels, and the most of it alive at one time.
   public let arenaByteCount: Int
+  /// The most bytes of them alive at one time: no arena is smaller.
   public let arenaLowerBound: Int
 }
 

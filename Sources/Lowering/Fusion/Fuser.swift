@@ -19,6 +19,7 @@ struct Form {
 
 /// What a rule made of a node.
 public enum FusionOutcome: Sendable {
+  /// The rule has emitted what stands for it.
   case fused
   /// The node stays the operator that it is, on floats, for this reason.
   case refused(String)

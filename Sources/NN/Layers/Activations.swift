@@ -2,6 +2,7 @@
 
 /// max(x, 0)
 open class ReLU: Module {
+  /// - Parameter inplace: no difference here; graphs are functional.
   public init(inplace: Bool = false) {}
 
   open override func forward(_ input: SymbolicTensor) throws(ExportError) -> SymbolicTensor { try input.relu() }
@@ -9,6 +10,7 @@ open class ReLU: Module {
 
 /// x · clamp(x + 3, 0, 6) / 6
 open class Hardswish: Module {
+  /// - Parameter inplace: no difference here; graphs are functional.
   public init(inplace: Bool = false) {}
 
   open override func forward(_ input: SymbolicTensor) throws(ExportError) -> SymbolicTensor { try input.hardswish() }
@@ -16,6 +18,7 @@ open class Hardswish: Module {
 
 /// clamp(x + 3, 0, 6) / 6
 open class Hardsigmoid: Module {
+  /// - Parameter inplace: no difference here; graphs are functional.
   public init(inplace: Bool = false) {}
 
   open override func forward(_ input: SymbolicTensor) throws(ExportError) -> SymbolicTensor {
@@ -25,6 +28,7 @@ open class Hardsigmoid: Module {
 
 /// x · sigmoid(x)
 open class SiLU: Module {
+  /// - Parameter inplace: no difference here; graphs are functional.
   public init(inplace: Bool = false) {}
 
   open override func forward(_ input: SymbolicTensor) throws(ExportError) -> SymbolicTensor { try input.silu() }
@@ -42,6 +46,7 @@ open class Tanh: Module {
 
 /// clamp(x, 0, 6), which PyTorch records as `aten.hardtanh`.
 open class ReLU6: Module {
+  /// - Parameter inplace: no difference here; graphs are functional.
   public init(inplace: Bool = false) {}
 
   open override func forward(_ input: SymbolicTensor) throws(ExportError) -> SymbolicTensor {
@@ -65,6 +70,7 @@ open class GELU: Module {
 open class Softmax: Module {
   private let dim: Int
 
+  /// - Parameter dim: the dimension that sums to 1; negative ones count from the end.
   public init(dim: Int) { self.dim = dim }
 
   open override func forward(_ input: SymbolicTensor) throws(ExportError) -> SymbolicTensor {

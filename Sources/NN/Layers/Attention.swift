@@ -7,8 +7,11 @@ import TensorCore
 /// Tensors are (L, N, E), or (N, L, E) with `batchFirst`. The graph is the one that PyTorch exports: with weights it
 /// multiplies and normalizes itself, without them it calls `aten.scaled_dot_product_attention`.
 open class MultiheadAttention: Module {
+  /// The projections of query, key and value below each other, (3 · E, E).
   public let inProjWeight: Parameter
+  /// Their biases, (3 · E); nil without `bias`.
   public let inProjBias: Parameter?
+  /// What the heads' results go through, (E, E).
   public let outProj: Linear
   private let embedDim: Int
   private let numHeads: Int

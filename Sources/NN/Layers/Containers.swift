@@ -26,10 +26,12 @@ open class Sequential: Module {
 open class ModuleList: Module, RandomAccessCollection {
   private let modules: [Module]
 
+  /// The keys are the positions.
   public init(_ modules: [Module]) { self.modules = modules }
 
   public var startIndex: Int { 0 }
   public var endIndex: Int { modules.count }
+  /// The module at that position.
   public subscript(index: Int) -> Module { modules[index] }
 
   open override func children() -> [(key: String, module: Module)] {

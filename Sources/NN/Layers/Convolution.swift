@@ -3,7 +3,9 @@ import TensorCore
 
 /// What the convolutions share: sizes, one number per spatial dimension, and weights.
 open class Convolution: Module {
+  /// The filters; each class says in which order.
   public let weight: Parameter
+  /// One element for each output channel; nil without `bias`.
   public let bias: Parameter?
   final let stride: [Int]
   final let padding: [Int]
@@ -105,14 +107,18 @@ private func checkGroups(_ groups: Int, _ inChannels: Int, _ outChannels: Int) {
 
 /// Height and width; one number stands for both.
 public struct Pair: Hashable, Sendable, ExpressibleByIntegerLiteral {
+  /// Along the last dimension but one.
   public let height: Int
+  /// Along the last dimension.
   public let width: Int
 
+  /// Height and width.
   public init(_ height: Int, _ width: Int) {
     self.height = height
     self.width = width
   }
 
+  /// The same for both.
   public init(_ size: Int) { self.init(size, size) }
   public init(integerLiteral value: Int) { self.init(value) }
 

@@ -3,9 +3,12 @@ import TensorCore
 
 /// (…, inFeatures) → (…, outFeatures); weight (outFeatures, inFeatures).
 open class Linear: Module {
+  /// (outFeatures, inFeatures)
   public let weight: Parameter
+  /// (outFeatures); nil without `bias`.
   public let bias: Parameter?
 
+  /// Weights are drawn uniformly in ±1/√inFeatures unless they are loaded.
   public init(_ inFeatures: Int, _ outFeatures: Int, bias: Bool = true) {
     weight = Parameter([outFeatures, inFeatures], .kaimingUniform(fanIn: inFeatures))
     self.bias = bias ? Parameter([outFeatures], .kaimingUniform(fanIn: inFeatures)) : nil
@@ -26,8 +29,10 @@ func linear(_ input: SymbolicTensor, _ weight: Parameter, _ bias: Parameter?) th
 
 /// Indices of any shape, int64 or int32 → (…, embeddingDim); weight (numEmbeddings, embeddingDim).
 open class Embedding: Module {
+  /// The table, (numEmbeddings, embeddingDim).
   public let weight: Parameter
 
+  /// The table is drawn from a normal distribution unless it is loaded.
   public init(_ numEmbeddings: Int, _ embeddingDim: Int) {
     weight = Parameter([numEmbeddings, embeddingDim], .normal(standardDeviation: 1))
   }
@@ -48,6 +53,7 @@ open class Flatten: Module {
   private let startDim: Int
   private let endDim: Int
 
+  /// The dimensions from `startDim` to `endDim` become one; negative ones count from the end.
   public init(startDim: Int = 1, endDim: Int = -1) {
     self.startDim = startDim
     self.endDim = endDim

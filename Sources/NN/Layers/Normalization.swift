@@ -4,15 +4,23 @@ import TensorCore
 
 /// What BatchNorm1d and BatchNorm2d share: (N, C, …) → the same, by the running statistics of each channel.
 open class BatchNorm: Module {
+  /// What each channel is multiplied by, (C); nil unless `affine`.
   public let weight: Parameter?
+  /// What is added to each channel, (C); nil unless `affine`.
   public let bias: Parameter?
+  /// The mean of each channel, (C).
   public let runningMean: Buffer
+  /// The variance of each channel, (C).
   public let runningVar: Buffer
   /// int64, used in training only.
   public let numBatchesTracked: Buffer
   private let eps: Double
   private let momentum: Double
 
+  /// - Parameters:
+  ///   - eps: added to the variance.
+  ///   - momentum: of the running statistics; used in training only.
+  ///   - affine: whether there are weights and biases.
   public init(_ numFeatures: Int, eps: Double = 1e-5, momentum: Double = 0.1, affine: Bool = true) {
     weight = affine ? Parameter([numFeatures], .ones) : nil
     bias = affine ? Parameter([numFeatures], .zeros) : nil
@@ -56,11 +64,14 @@ open class BatchNorm2d: BatchNorm {
 
 /// Normalizes over the last dimensions, those of `normalizedShape`.
 open class LayerNorm: Module {
+  /// What each element is multiplied by, of `normalizedShape`; nil unless `elementwiseAffine`.
   public let weight: Parameter?
+  /// What is added to each element, of `normalizedShape`; nil unless `elementwiseAffine`.
   public let bias: Parameter?
   private let normalizedShape: [Int]
   private let eps: Double
 
+  /// - Parameter eps: added to the variance.
   public init(_ normalizedShape: [Int], eps: Double = 1e-5, elementwiseAffine: Bool = true) {
     self.normalizedShape = normalizedShape
     self.eps = eps
@@ -87,11 +98,14 @@ func layerNorm(
 
 /// (N, C, …): normalizes over each group of channels and all that follows.
 open class GroupNorm: Module {
+  /// What each channel is multiplied by, (C).
   public let weight: Parameter
+  /// What is added to each channel, (C).
   public let bias: Parameter
   private let numGroups: Int
   private let eps: Double
 
+  /// - Parameter eps: added to the variance.
   public init(_ numGroups: Int, _ numChannels: Int, eps: Double = 1e-5) {
     self.numGroups = numGroups
     self.eps = eps

@@ -64,6 +64,7 @@ open class AvgPool2d: Module {
 open class AdaptiveAvgPool2d: Module {
   private let outputSize: Pair
 
+  /// - Parameter outputSize: height and width of the result.
   public init(_ outputSize: Pair) { self.outputSize = outputSize }
 
   open override func forward(_ input: SymbolicTensor) throws(ExportError) -> SymbolicTensor {

@@ -16,8 +16,9 @@ open class Recurrent: Module {
   private let isBidirectional: Bool
 
   /// Gates of a cell, whose weights lie below each other.
-  open class var gates: Int { 1 }
+  package class var gates: Int { 1 }
 
+  /// - Parameter dropout: between layers; used in training only.
   public init(
     _ inputSize: Int, _ hiddenSize: Int, numLayers: Int = 1, bias: Bool = true, batchFirst: Bool = false,
     dropout: Double = 0, bidirectional: Bool = false
@@ -82,7 +83,7 @@ open class Recurrent: Module {
 
 /// Long short-term memory (Hochreiter and Schmidhuber 1997), gates in PyTorch's order: input, forget, cell, output.
 open class LSTM: Recurrent {
-  open override class var gates: Int { 4 }
+  package override class var gates: Int { 4 }
 
   /// Input, or input, h₀ and c₀ → output, hₙ, cₙ
   open override func forward(_ inputs: [SymbolicTensor]) throws(ExportError) -> [SymbolicTensor] {
@@ -92,7 +93,7 @@ open class LSTM: Recurrent {
 
 /// Gated recurrent unit (Cho et al. 2014), gates in PyTorch's order: reset, update, new.
 open class GRU: Recurrent {
-  open override class var gates: Int { 3 }
+  package override class var gates: Int { 3 }
 
   /// Input, or input and h₀ → output, hₙ
   open override func forward(_ inputs: [SymbolicTensor]) throws(ExportError) -> [SymbolicTensor] {

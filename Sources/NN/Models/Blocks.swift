@@ -10,13 +10,13 @@ func makeDivisible(_ value: Double, by divisor: Int = 8) -> Int {
 /// normalization, and an activation.
 ///
 /// Keys: `0` the convolution, `1` the normalization, `2` the activation.
-open class Conv2dNormActivation: Sequential {
+package class Conv2dNormActivation: Sequential {
   /// - Parameters:
   ///   - padding: `(kernelSize - 1) / 2` if nil.
   ///   - bias: Whether the convolution has one.
   ///   - norm: Makes the normalization for a number of channels.
   ///   - activation: Makes the activation; nil for none.
-  public init(
+  package init(
     _ inChannels: Int, _ outChannels: Int, kernelSize: Int = 3, stride: Int = 1, padding: Int? = nil, groups: Int = 1,
     bias: Bool = false, norm: (Int) -> Module = { BatchNorm2d($0) }, activation: (() -> Module)? = { ReLU() }
   ) {
@@ -30,19 +30,19 @@ open class Conv2dNormActivation: Sequential {
     super.init(layers)
   }
 
-  public override class var typeName: String { "torchvision.ops.misc.Conv2dNormActivation" }
+  package override class var typeName: String { "torchvision.ops.misc.Conv2dNormActivation" }
 }
 
 /// `torchvision.ops.SqueezeExcitation`: scales channels by a function of their means (Hu et al. 2018,
 /// "Squeeze-and-Excitation Networks").
-public final class SqueezeExcitation: Module {
+package final class SqueezeExcitation: Module {
   let avgpool = AdaptiveAvgPool2d(1)
   let fc1: Conv2d
   let fc2: Conv2d
   let activation: Module
   let scaleActivation: Module
 
-  public init(
+  package init(
     _ inputChannels: Int, squeezeChannels: Int, activation: Module = ReLU(), scaleActivation: Module = Sigmoid()
   ) {
     fc1 = Conv2d(inputChannels, squeezeChannels, kernelSize: 1)
@@ -51,9 +51,9 @@ public final class SqueezeExcitation: Module {
     self.scaleActivation = scaleActivation
   }
 
-  public override class var typeName: String { "torchvision.ops.misc.SqueezeExcitation" }
+  package override class var typeName: String { "torchvision.ops.misc.SqueezeExcitation" }
 
-  public override func forward(_ input: SymbolicTensor) throws(ExportError) -> SymbolicTensor {
+  package override func forward(_ input: SymbolicTensor) throws(ExportError) -> SymbolicTensor {
     let scale = try scaleActivation(fc2(activation(fc1(avgpool(input)))))
     return try scale * input
   }

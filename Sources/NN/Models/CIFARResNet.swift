@@ -12,7 +12,7 @@ public final class CIFARResNet: Module {
   let linear: Linear
 
   /// - Parameter blocks: The number of blocks of each of the three stages; 3 for ResNet-20.
-  public init(blocks: Int, numClasses: Int = 10) {
+  package init(blocks: Int, numClasses: Int = 10) {
     func stage(_ inPlanes: Int, _ planes: Int) -> Sequential {
       Sequential((0..<blocks).map { BasicBlock($0 == 0 ? inPlanes : planes, planes) })
     }
@@ -22,6 +22,7 @@ public final class CIFARResNet: Module {
     linear = Linear(64, numClasses)
   }
 
+  /// 20 layers; input (N, 3, 32, 32).
   public static func resnet20(numClasses: Int = 10) -> CIFARResNet { CIFARResNet(blocks: 3, numClasses: numClasses) }
 
   /// - Parameter input: Images [N, 3, 32, 32].

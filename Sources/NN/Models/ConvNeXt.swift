@@ -13,7 +13,7 @@ public final class ConvNeXt: Module {
   let classifier: Sequential
 
   /// - Parameter stages: Channels and number of blocks of each stage.
-  public init(stages: [(channels: Int, blocks: Int)], numClasses: Int = 1000) {
+  package init(stages: [(channels: Int, blocks: Int)], numClasses: Int = 1000) {
     var layers: [Module] = [
       Conv2dNormActivation(
         3, stages[0].channels, kernelSize: 4, stride: 4, padding: 0, bias: true, norm: { LayerNorm2d($0) },
@@ -34,6 +34,7 @@ public final class ConvNeXt: Module {
     classifier = Sequential([LayerNorm2d(channels), Flatten(), Linear(channels, numClasses)])
   }
 
+  /// 28.6 million parameters; input (N, 3, 224, 224).
   public static func convnextTiny(numClasses: Int = 1000) -> ConvNeXt {
     ConvNeXt(stages: [(96, 3), (192, 3), (384, 9), (768, 3)], numClasses: numClasses)
   }

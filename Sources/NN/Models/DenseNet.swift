@@ -10,7 +10,7 @@ public final class DenseNet: Module {
   ///   - growth: Channels that each layer adds.
   ///   - blocks: The number of layers of each block.
   ///   - initialChannels: Channels of the first convolution.
-  public init(growth: Int = 32, blocks: [Int], initialChannels: Int = 64, numClasses: Int = 1000) {
+  package init(growth: Int = 32, blocks: [Int], initialChannels: Int = 64, numClasses: Int = 1000) {
     var channels = initialChannels
     var layers: [(key: String, module: Module)] = [
       ("conv0", Conv2d(3, channels, kernelSize: 7, stride: 2, padding: 3, bias: false)),
@@ -31,6 +31,7 @@ public final class DenseNet: Module {
     classifier = Linear(channels, numClasses)
   }
 
+  /// 8.0 million parameters; input (N, 3, 224, 224).
   public static func densenet121(numClasses: Int = 1000) -> DenseNet {
     DenseNet(blocks: [6, 12, 24, 16], numClasses: numClasses)
   }

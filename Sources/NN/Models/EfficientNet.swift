@@ -10,7 +10,7 @@ public final class EfficientNet: Module {
   let avgpool = AdaptiveAvgPool2d(1)
   let classifier: Sequential
 
-  public init(dropout: Double, numClasses: Int = 1000) {
+  package init(dropout: Double, numClasses: Int = 1000) {
     // Expansion, kernel size, stride of the first, channels, blocks.
     let settings = [
       (1, 3, 1, 16, 1), (6, 3, 2, 24, 2), (6, 5, 2, 40, 2), (6, 3, 2, 80, 3), (6, 5, 1, 112, 3), (6, 5, 2, 192, 4),
@@ -33,6 +33,7 @@ public final class EfficientNet: Module {
     classifier = Sequential([Dropout(dropout), Linear(4 * channels, numClasses)])
   }
 
+  /// 5.3 million parameters; input (N, 3, 224, 224).
   public static func efficientnetB0(numClasses: Int = 1000) -> EfficientNet {
     EfficientNet(dropout: 0.2, numClasses: numClasses)
   }

@@ -10,6 +10,7 @@ public final class EfficientNetLite0: Module {
   let pool = AdaptiveAvgPool2d(1)
   let classifier: Linear
 
+  /// Input (N, 3, 224, 224).
   public init(numClasses: Int = 1000) {
     // Expansion, kernel size, stride of the first, channels, blocks.
     let settings = [

@@ -41,6 +41,7 @@ public final class ResNet8: Module {
   let pool = AvgPool2d(kernelSize: 8)
   let fc: Linear
 
+  /// Input (N, 3, 32, 32).
   public init(numClasses: Int = 10) { fc = Linear(64, numClasses) }
 
   /// - Parameter input: Images [N, 3, 32, 32].
@@ -86,6 +87,7 @@ public final class MobileNetV1: Module {
   let pool = AvgPool2d(kernelSize: 3)
   let classifier: Linear
 
+  /// Input (N, 3, 96, 96).
   public init(numClasses: Int = 2) {
     // Channels and stride of the depthwise separable convolutions.
     let settings = [
@@ -125,6 +127,7 @@ public final class DSCNN: Module {
   let pool = AvgPool2d(kernelSize: Pair(25, 5))
   let fc: Linear
 
+  /// Input (N, 1, 49, 10).
   public init(numClasses: Int = 12) { fc = Linear(64, numClasses) }
 
   /// - Parameter input: Mel-frequency cepstral coefficients [N, 1, 49, 10].

@@ -7,7 +7,7 @@ public final class MNASNet: Module {
   let classifier: Sequential
 
   /// - Parameter alpha: Factor of the numbers of channels.
-  public init(alpha: Double, numClasses: Int = 1000, dropout: Double = 0.2) {
+  package init(alpha: Double, numClasses: Int = 1000, dropout: Double = 0.2) {
     let depths = [32, 16, 24, 40, 80, 96, 192, 320].map { makeDivisible(Double($0) * alpha) }
     // Kernel size, stride of the first, expansion, blocks.
     let settings = [(3, 2, 3, 3), (5, 2, 3, 3), (5, 2, 6, 3), (3, 1, 6, 2), (5, 2, 6, 4), (3, 1, 6, 1)]

@@ -5,7 +5,7 @@ public final class MobileNetV2: Module {
   let features: Sequential
   let classifier: Sequential
 
-  public init(numClasses: Int = 1000, dropout: Double = 0.2) {
+  package init(numClasses: Int = 1000, dropout: Double = 0.2) {
     // Expansion, channels, blocks, stride of the first.
     let settings = [
       (1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1),
@@ -24,6 +24,7 @@ public final class MobileNetV2: Module {
     classifier = Sequential([Dropout(dropout), Linear(1280, numClasses)])
   }
 
+  /// 3.5 million parameters; input (N, 3, 224, 224).
   public static func mobilenetV2(numClasses: Int = 1000) -> MobileNetV2 { MobileNetV2(numClasses: numClasses) }
 
   public override class var typeName: String { "torchvision.models.mobilenetv2.MobileNetV2" }

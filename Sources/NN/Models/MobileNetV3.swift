@@ -7,7 +7,7 @@ public final class MobileNetV3: Module {
   let classifier: Sequential
 
   /// One inverted residual block.
-  public struct Setting: Sendable {
+  package struct Setting: Sendable {
     let inChannels, kernelSize, expandedChannels, outChannels: Int
     let usesSqueezeExcitation, usesHardswish: Bool
     let stride: Int
@@ -40,6 +40,7 @@ public final class MobileNetV3: Module {
     ])
   }
 
+  /// 5.5 million parameters; input (N, 3, 224, 224).
   public static func mobilenetV3Large(numClasses: Int = 1000) -> MobileNetV3 {
     MobileNetV3(
       [
@@ -61,6 +62,7 @@ public final class MobileNetV3: Module {
       ], lastChannels: 1280, numClasses: numClasses)
   }
 
+  /// 2.5 million parameters; input (N, 3, 224, 224).
   public static func mobilenetV3Small(numClasses: Int = 1000) -> MobileNetV3 {
     MobileNetV3(
       [

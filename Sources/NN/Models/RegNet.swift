@@ -18,7 +18,7 @@ public final class RegNet: Module {
   ///   - groupWidth: Channels of each group of the 3×3 convolutions.
   ///   - squeezeRatio: Channels in the middle of squeeze-and-excitation over those of the block's input; nil for
   ///     RegNetX.
-  public init(
+  package init(
     depth: Int, initialWidth: Int, slope: Double, multiplier: Double, groupWidth: Int, squeezeRatio: Double? = nil,
     numClasses: Int = 1000
   ) {

@@ -17,7 +17,7 @@ public final class ResNet: Module {
   /// - Parameters:
   ///   - usesBottlenecks: Blocks of three convolutions, whose output has four times the planes, in place of two.
   ///   - layers: The number of blocks of each of the four stages.
-  public init(usesBottlenecks: Bool, layers: [Int], numClasses: Int = 1000) {
+  package init(usesBottlenecks: Bool, layers: [Int], numClasses: Int = 1000) {
     let expansion = usesBottlenecks ? 4 : 1
     var inPlanes = 64
     func stage(_ planes: Int, _ count: Int, stride: Int) -> Sequential {
@@ -46,14 +46,17 @@ public final class ResNet: Module {
     fc = Linear(512 * expansion, numClasses)
   }
 
+  /// 18 layers, 11.7 million parameters; input (N, 3, 224, 224).
   public static func resnet18(numClasses: Int = 1000) -> ResNet {
     ResNet(usesBottlenecks: false, layers: [2, 2, 2, 2], numClasses: numClasses)
   }
 
+  /// 34 layers, 21.8 million parameters; input (N, 3, 224, 224).
   public static func resnet34(numClasses: Int = 1000) -> ResNet {
     ResNet(usesBottlenecks: false, layers: [3, 4, 6, 3], numClasses: numClasses)
   }
 
+  /// 50 layers, 25.6 million parameters; input (N, 3, 224, 224).
   public static func resnet50(numClasses: Int = 1000) -> ResNet {
     ResNet(usesBottlenecks: true, layers: [3, 4, 6, 3], numClasses: numClasses)
   }

@@ -14,7 +14,7 @@ public final class ShuffleNetV2: Module {
   /// - Parameters:
   ///   - repeats: The number of blocks of each of the three stages.
   ///   - channels: Of the first convolution, the three stages, and the last convolution.
-  public init(repeats: [Int], channels: [Int], numClasses: Int = 1000) {
+  package init(repeats: [Int], channels: [Int], numClasses: Int = 1000) {
     func stage(_ index: Int) -> Sequential {
       let (inChannels, outChannels) = (channels[index], channels[index + 1])
       let rest = (1..<repeats[index]).map { _ in InvertedResidual(outChannels, outChannels, stride: 1) }

@@ -3,10 +3,10 @@
 ///
 /// Keys: `features.0`, `features.3.squeeze`, `features.3.expand1x1`, `features.3.expand3x3` …, `classifier.1`.
 public final class SqueezeNet: Module {
-  public let features: Sequential
-  public let classifier: Sequential
+  package let features: Sequential
+  package let classifier: Sequential
 
-  public init(numClasses: Int = 1000, dropout: Double = 0.5) {
+  package init(numClasses: Int = 1000, dropout: Double = 0.5) {
     func pool() -> Module { MaxPool2d(kernelSize: 3, stride: 2, ceilMode: true) }
     features = Sequential([
       Conv2d(3, 64, kernelSize: 3, stride: 2), ReLU(), pool(),

@@ -8,7 +8,7 @@ public final class VGG: Module {
   let classifier: Sequential
 
   /// - Parameter stages: The channels of the convolutions between one pooling and the next.
-  public init(stages: [[Int]], numClasses: Int = 1000, dropout: Double = 0.5) {
+  package init(stages: [[Int]], numClasses: Int = 1000, dropout: Double = 0.5) {
     var channels = 3
     var layers: [Module] = []
     for stage in stages {

@@ -14,7 +14,7 @@ public final class VisionTransformer: Module {
   private let hiddenDim: Int
 
   /// - Parameter imageSize: Rows and columns of the images; others do not fit the position embedding.
-  public init(
+  package init(
     imageSize: Int = 224, patchSize: Int, numLayers: Int, numHeads: Int, hiddenDim: Int, mlpDim: Int,
     numClasses: Int = 1000
   ) {

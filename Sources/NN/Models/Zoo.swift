@@ -2,6 +2,7 @@ import TensorCore
 
 /// The models that come with the project, by torchvision's names.
 public enum ModelZoo {
+  /// A model by its name, without its weights.
   public struct Entry: Sendable {
     /// `resnet18`, as in `torchvision.models`; the models of MLPerf Tiny have its task in their name.
     public let name: String
@@ -27,8 +28,10 @@ public enum ModelZoo {
     public func make(numClasses: Int? = nil) -> Module { build(numClasses ?? self.numClasses ?? 0) }
   }
 
+  /// The model of that name; nil when there is none.
   public static func entry(named name: String) -> Entry? { all.first { $0.name == name } }
 
+  /// All models.
   public static let all: [Entry] = [
     Entry("resnet18") { ResNet.resnet18(numClasses: $0) },
     Entry("resnet34") { ResNet.resnet34(numClasses: $0) },

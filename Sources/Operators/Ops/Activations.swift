@@ -17,6 +17,7 @@ extension Operator {
     try call.map { clamped($0, 0, 6) }
   }
 
+  /// tanh x, f32.
   public static let tanh = Operator(
     "aten.tanh.default(Tensor self) -> Tensor", traits: [.pointwise, .ownQuantization], resultRange: -1...1
   ) {

@@ -11,10 +11,10 @@ extension Operator {
   ///
   /// that is, rounded half up. Outside those ratios it is RNE(clamp(Float(a − za)·ra + Float(b − zb)·rb)) + zp in
   /// Float. `infer` leaves the quantization parameters of an int8 output open.
-  public static let fusedAdd = Operator(sum: "fused.add", sign: 1)
+  package static let fusedAdd = Operator(sum: "fused.add", sign: 1)
 
   /// Elementwise difference with clamp: as `fused.add`, with −mb and −rb.
-  public static let fusedSub = Operator(sum: "fused.sub", sign: -1)
+  package static let fusedSub = Operator(sum: "fused.sub", sign: -1)
 
   private convenience init(sum name: String, sign: Int32) {
     self.init(

@@ -5,7 +5,7 @@ extension Operator {
   /// `conv_zero_point`, bounded by `conv_min` and `conv_max`, then `fused.add` of it and 'self', which has its shape.
   ///
   /// `infer` leaves the output's quantization parameters open.
-  public static let fusedAddConv2d = Operator(
+  package static let fusedAddConv2d = Operator(
     "fused.add_conv2d(Tensor self, Tensor input, Tensor weight, Tensor? bias, int[2] stride=1, int[4] padding=0, "
       + "int[2] dilation=1, int groups=1, *, float conv_scale, int conv_zero_point, float conv_min=-inf, "
       + "float conv_max=inf, float output_min=-inf, float output_max=inf) -> Tensor", traits: [.inPlace, .fused],

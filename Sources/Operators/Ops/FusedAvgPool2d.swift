@@ -9,7 +9,7 @@ extension Operator {
   ///
   /// over Int32 sums, which wrap; over the whole image it is also what the global pooling of a delegate gives. The f32
   /// result is the sum times Float(1 / Float(area)). `infer` leaves the quantization parameters of an int8 output open.
-  public static let fusedAvgPool2d = Operator(
+  package static let fusedAvgPool2d = Operator(
     "fused.avg_pool2d(Tensor self, int[2] kernel_size, int[2] stride, int[4] padding=0, float output_min=-inf, "
       + "float output_max=inf) -> Tensor", traits: .fused,
     infer: { call throws(OperatorError) in try FusedAvgPool(call).outputs },

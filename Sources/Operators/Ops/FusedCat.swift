@@ -3,7 +3,7 @@ import TensorCore
 extension Operator {
   /// Joins tensors along a logical dimension. All agree in everything but that size, quantization parameters included;
   /// the output has the same parameters.
-  public static let fusedCat = Operator(
+  package static let fusedCat = Operator(
     "fused.cat(Tensor[] tensors, int dim) -> Tensor", traits: [.fused, .movesElements],
     infer: { call throws(OperatorError) in [try FusedCat(call).output] },
     prepare: { call throws(OperatorError) in

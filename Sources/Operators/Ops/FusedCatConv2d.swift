@@ -6,7 +6,7 @@ extension Operator {
   /// this one to fill.
   ///
   /// `infer` leaves the output's quantization parameters open; 'self' has them too.
-  public static let fusedCatConv2d = Operator(
+  package static let fusedCatConv2d = Operator(
     "fused.cat_conv2d(Tensor? self, Tensor input, Tensor weight, Tensor? bias, int[2] stride=1, int[4] padding=0, "
       + "int[2] dilation=1, int groups=1, *, int start, int channels, float output_min=-inf, "
       + "float output_max=inf) -> Tensor", traits: [.inPlace, .fused], layer: .convolution(spatial: 2),

@@ -2,7 +2,7 @@ import TensorCore
 
 extension Operator {
   /// Elementwise clamp of f32 (reals; NaN stays) or int8 (quanta). The output has the input's quantization parameters.
-  public static let fusedClamp = Operator(
+  package static let fusedClamp = Operator(
     "fused.clamp(Tensor self, float output_min=-inf, float output_max=inf) -> Tensor", traits: [.inPlace, .fused],
     infer: { call throws(OperatorError) in
       let spec = try call.activation("self")

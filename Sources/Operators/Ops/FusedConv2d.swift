@@ -7,7 +7,7 @@ extension Operator {
   /// Input (N, C, H, W) and weight (O, C / groups, kh, kw) are channels last; bias [O] is float32, or int32 of scale
   /// input scale · weight scale. Padding is top, right, bottom, left, and reads as real 0. `infer` leaves the
   /// quantization parameters of an int8 output open.
-  public static let fusedConv2d = Operator(
+  package static let fusedConv2d = Operator(
     "fused.conv2d(Tensor input, Tensor weight, Tensor? bias, int[2] stride=1, int[4] padding=0, int[2] dilation=1, "
       + "int groups=1, float output_min=-inf, float output_max=inf) -> Tensor", traits: .fused,
     layer: .convolution(spatial: 2),

@@ -2,7 +2,7 @@ import TensorCore
 
 extension Operator {
   /// int8 to f32 by the input's parameters: Float(q − zero point) · scale. Any layout; `dim_order` as in `fused.quantize`.
-  public static let fusedDequantize = Operator(
+  package static let fusedDequantize = Operator(
     "fused.dequantize(Tensor self, str? dim_order=None) -> Tensor", traits: [.fused, .dequantizes],
     infer: { call throws(OperatorError) in [try dequantizedOutput(call)] },
     prepare: { call throws(OperatorError) in

@@ -6,7 +6,7 @@ extension Operator {
   ///
   /// Input (N, C, H, W) and output are float32, channels last; weight (O, C / groups, kh, kw) is int8, channels last,
   /// symmetric, per tensor or per channel; bias [O] is float32. Padding is top, right, bottom, left, and reads as real 0.
-  public static let fusedDynamicConv2d = Operator(
+  package static let fusedDynamicConv2d = Operator(
     "fused.dynamic_conv2d(Tensor input, Tensor weight, Tensor? bias, int[2] stride=1, int[4] padding=0, "
       + "int[2] dilation=1, int groups=1, str rule=\"affine\", int quant_min=-128, int quant_max=127, "
       + "float eps=1.1920929e-07, float output_min=-inf, float output_max=inf) -> Tensor", traits: [.fused, .dynamic],

@@ -9,7 +9,7 @@ extension Operator {
   ///
   /// Input [..., in] and output [..., out] are float32, contiguous; weight [out, in] is int8, symmetric, per tensor or per
   /// channel; bias [out] is float32.
-  public static let fusedDynamicLinear = Operator(
+  package static let fusedDynamicLinear = Operator(
     "fused.dynamic_linear(Tensor input, Tensor weight, Tensor? bias, str rule=\"token\", int quant_min=-128, "
       + "int quant_max=127, float eps=1.1920929e-07, float output_min=-inf, float output_max=inf) -> Tensor",
     traits: [.fused, .dynamic], layer: .linear,

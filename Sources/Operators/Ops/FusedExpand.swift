@@ -3,7 +3,7 @@ import TensorCore
 extension Operator {
   /// Repeats dimensions of size 1, the rank staying as it is: f32 or int8, any layout. An int8 output has the input's
   /// quantization parameters.
-  public static let fusedExpand = Operator(
+  package static let fusedExpand = Operator(
     "fused.expand(Tensor self, int[] size) -> Tensor", traits: [.fused, .movesElements],
     infer: { call throws(OperatorError) in [try expandedOutput(call)] },
     prepare: { call throws(OperatorError) in

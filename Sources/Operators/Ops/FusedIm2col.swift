@@ -4,7 +4,7 @@ extension Operator {
   /// Patches as channels, f32, channels last: output channel `(c · kernelHeight + y) · kernelWidth + x` of a pixel is the
   /// input under tap (y, x) of its window in channel c, zero outside the image (`aten.im2col` with its columns as an
   /// image). Padding is top, right, bottom, left.
-  public static let fusedIm2col = Operator(
+  package static let fusedIm2col = Operator(
     "fused.im2col(Tensor self, int[2] kernel_size, int[2] stride, int[4] padding=0, int[2] dilation=1) -> Tensor",
     traits: [.fused, .movesElements],
     infer: { call throws(OperatorError) in try FusedIm2col(call).outputs },

@@ -3,7 +3,7 @@ import TensorCore
 extension Operator {
   /// Maps int8 to int8 by a table of 256 int8, indexed by the quantum + 128. Any layout. The output's quantization
   /// parameters are the table's affair; `infer` leaves them open.
-  public static let fusedLUT = Operator(
+  package static let fusedLUT = Operator(
     "fused.lut(Tensor self, Tensor table) -> Tensor", traits: [.inPlace, .fused],
     infer: { call throws(OperatorError) in [try lookupOutput(call)] },
     prepare: { call throws(OperatorError) in

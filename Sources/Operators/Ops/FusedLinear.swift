@@ -6,7 +6,7 @@ extension Operator {
   ///
   /// Input [..., in], weight [out, in], bias [out] (float32, or int32 of scale input scale · weight scale) and output
   /// [..., out] are contiguous. `infer` leaves the quantization parameters of an int8 output open.
-  public static let fusedLinear = Operator(
+  package static let fusedLinear = Operator(
     "fused.linear(Tensor input, Tensor weight, Tensor? bias, float output_min=-inf, float output_max=inf) -> Tensor",
     traits: .fused, layer: .linear,
     infer: { call throws(OperatorError) in try FusedLinear(call).outputs },

@@ -7,7 +7,7 @@ extension Operator {
   ///     q   = RNE(clamp(Float(sum) · s)) + zp       s = self scale · other scale / output scale, in Float
   ///
   /// Contiguous. `infer` leaves the output's quantization parameters open.
-  public static let fusedMatmul = Operator(
+  package static let fusedMatmul = Operator(
     "fused.matmul(Tensor self, Tensor other, float output_min=-inf, float output_max=inf) -> Tensor", traits: .fused,
     infer: { call throws(OperatorError) in [try matmulOutput(call).spec] },
     prepare: { call throws(OperatorError) in

@@ -6,7 +6,7 @@ extension Operator {
   /// Padding is top, right, bottom, left and never wins: only taps inside the image count, and a window without any
   /// gives `output_min` (the type's least value when unbounded). A NaN never wins. Output sizes are rounded down; ceil
   /// mode is expressed in the padding. An int8 output has the input's quantization parameters.
-  public static let fusedMaxPool2d = Operator(
+  package static let fusedMaxPool2d = Operator(
     "fused.max_pool2d(Tensor self, int[2] kernel_size, int[2] stride, int[4] padding=0, int[2] dilation=1, "
       + "float output_min=-inf, float output_max=inf) -> Tensor", traits: .fused,
     infer: { call throws(OperatorError) in try FusedMaxPool(call).outputs },

@@ -5,7 +5,7 @@ extension Operator {
   ///
   /// The int8 result is RNE(clamp(Float((a − za)·(b − zb)) · s)) + zp with s = self scale · other scale / output scale,
   /// all in Float, left to right. `infer` leaves the quantization parameters of an int8 output open.
-  public static let fusedMul = Operator(
+  package static let fusedMul = Operator(
     "fused.mul(Tensor self, Tensor other, float output_min=-inf, float output_max=inf) -> Tensor",
     traits: [.inPlace, .fused],
     infer: { call throws(OperatorError) in try call.elementwiseOutputs() },

@@ -3,7 +3,7 @@ import TensorCore
 extension Operator {
   /// Adds `pre` and `post` elements around each logical dimension, and `interior` ones between neighbours, filled with the real `value` (int8: quantized with
   /// the tensor's parameters, saturated). Any layout; the output has the input's quantization parameters.
-  public static let fusedPad = Operator(
+  package static let fusedPad = Operator(
     "fused.pad(Tensor self, int[] pre, int[] post, float value=0, int[] interior=[]) -> Tensor",
     traits: [.fused, .movesElements],
     infer: { call throws(OperatorError) in [try FusedPad(call).output] },

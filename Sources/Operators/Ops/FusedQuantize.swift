@@ -4,7 +4,7 @@ extension Operator {
   /// f32 to int8 by the output's parameters: RNE(x · Float(1 / scale)) + zero point, saturated; NaN becomes the zero
   /// point. Any layout; `dim_order`, "channels_last" or "contiguous", brings a 4-D tensor into that memory order besides.
   /// `infer` leaves the output's quantization parameters open.
-  public static let fusedQuantize = Operator(
+  package static let fusedQuantize = Operator(
     "fused.quantize(Tensor self, str? dim_order=None) -> Tensor", traits: [.fused, .quantizes],
     infer: { call throws(OperatorError) in [try quantizedOutput(call)] },
     prepare: { call throws(OperatorError) in

@@ -3,7 +3,7 @@ import TensorCore
 extension Operator {
   /// The elements start, start + step, … below `end` of a logical dimension, 0 ≤ start ≤ end ≤ size. Any layout; the
   /// output has the input's quantization parameters.
-  public static let fusedSlice = Operator(
+  package static let fusedSlice = Operator(
     "fused.slice(Tensor self, int dim, int start, int end, int step=1) -> Tensor", traits: [.fused, .movesElements],
     infer: { call throws(OperatorError) in [try FusedSlice(call).output] },
     prepare: { call throws(OperatorError) in

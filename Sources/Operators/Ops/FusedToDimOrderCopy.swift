@@ -3,7 +3,7 @@ import TensorCore
 extension Operator {
   /// Copies a 4-D tensor into another memory order: "channels_last" or "contiguous". Any element type; the logical
   /// shape and the quantization parameters stay.
-  public static let toDimOrderCopy = Operator(
+  package static let toDimOrderCopy = Operator(
     "dim_order_ops._to_dim_order_copy.default(Tensor self, str dim_order) -> Tensor", traits: .movesElements,
     infer: { call throws(OperatorError) in [try reorderedOutput(call)] },
     prepare: { call throws(OperatorError) in

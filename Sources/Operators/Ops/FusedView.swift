@@ -7,7 +7,7 @@ extension Operator {
   /// Elements keep their order in memory: a channels-last [N, C, H, W] seen as [N, C · H · W] lies in the order (H, W,
   /// C). The output is contiguous; `prepare` also takes a channels-last one where both layouts are one (C = 1 or H · W
   /// = 1).
-  public static let fusedView = Operator(
+  package static let fusedView = Operator(
     "fused.view(Tensor self, int[] size) -> Tensor", traits: [.inPlace, .fused, .movesElements],
     infer: { call throws(OperatorError) in [try viewOutput(call)] },
     prepare: { call throws(OperatorError) in

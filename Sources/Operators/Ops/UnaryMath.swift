@@ -9,56 +9,67 @@ import TensorCore
 // Functions of one element, f32.
 
 extension Operator {
+  /// eˣ
   public static let exp = Operator("aten.exp.default(Tensor self) -> Tensor", traits: .pointwise) {
     call throws(OperatorError) in
     try call.map { expf($0) }
   }
 
+  /// The natural logarithm.
   public static let log = Operator("aten.log.default(Tensor self) -> Tensor", traits: .pointwise) {
     call throws(OperatorError) in
     try call.map { logf($0) }
   }
 
+  /// sin x, in radians.
   public static let sin = Operator("aten.sin.default(Tensor self) -> Tensor", traits: .pointwise) {
     call throws(OperatorError) in
     try call.map { sinf($0) }
   }
 
+  /// cos x, in radians.
   public static let cos = Operator("aten.cos.default(Tensor self) -> Tensor", traits: .pointwise) {
     call throws(OperatorError) in
     try call.map { cosf($0) }
   }
 
+  /// The largest integer that is not above x.
   public static let floor = Operator("aten.floor.default(Tensor self) -> Tensor", traits: .pointwise) {
     call throws(OperatorError) in
     try call.map { $0.rounded(.down) }
   }
 
+  /// The smallest integer that is not below x.
   public static let ceil = Operator("aten.ceil.default(Tensor self) -> Tensor", traits: .pointwise) {
     call throws(OperatorError) in
     try call.map { $0.rounded(.up) }
   }
 
+  /// −x
   public static let neg = Operator("aten.neg.default(Tensor self) -> Tensor", traits: .pointwise) {
     call throws(OperatorError) in
     try call.map { -$0 }
   }
 
+  /// The magnitude of x.
   public static let abs = Operator("aten.abs.default(Tensor self) -> Tensor", traits: .pointwise) {
     call throws(OperatorError) in
     try call.map { $0.magnitude }
   }
 
+  /// √x; NaN below 0.
   public static let sqrt = Operator("aten.sqrt.default(Tensor self) -> Tensor", traits: .pointwise) {
     call throws(OperatorError) in
     try call.map { $0.squareRoot() }
   }
 
+  /// 1 / √x
   public static let rsqrt = Operator("aten.rsqrt.default(Tensor self) -> Tensor", traits: .pointwise) {
     call throws(OperatorError) in
     try call.map { 1 / $0.squareRoot() }
   }
 
+  /// x²
   public static let square = Operator("aten.square.default(Tensor self) -> Tensor", traits: .pointwise) {
     call throws(OperatorError) in
     try call.map { $0 * $0 }

@@ -8,9 +8,9 @@ import TensorCore
 /// never outside the range.
 ///
 /// Infinite values are left out, as in torchao; `ignoredCount` tells how many there were.
-public final class HistogramObserver: PerTensorObserver {
+package final class HistogramObserver: PerTensorObserver {
   /// Which part of the histogram's range is kept; what lies outside will saturate.
-  public enum Rule: Hashable, Sendable {
+  package enum Rule: Hashable, Sendable {
     /// torchao's search: the range is narrowed step by step, on the side where a step leaves out fewer values, until the
     /// estimated error of rounding and clipping rises.
     case leastError
@@ -23,15 +23,15 @@ public final class HistogramObserver: PerTensorObserver {
     case entropy
   }
 
-  public let target: QuantizationTarget
-  public let rule: Rule
+  package let target: QuantizationTarget
+  package let rule: Rule
   /// How many infinite values were left out.
-  public private(set) var ignoredCount = 0
+  package private(set) var ignoredCount = 0
   private var histogram: Histogram?
 
   /// - Throws: `unsupportedScheme` if the target's scheme is per channel; `invalidQuantizedRange` if its integers do
   ///   not fit in 8 bits, for which the searches are made; `invalidPercentile` unless it lies in (50, 100].
-  public init(_ target: QuantizationTarget, rule: Rule = .leastError) throws(ObserverError) {
+  package init(_ target: QuantizationTarget, rule: Rule = .leastError) throws(ObserverError) {
     guard !target.scheme.isPerChannel else { throw .unsupportedScheme(target.scheme, observer: "HistogramObserver") }
     guard target.quantMax - target.quantMin <= 255 else {
       throw .invalidQuantizedRange(min: target.quantMin, max: target.quantMax)
@@ -42,16 +42,16 @@ public final class HistogramObserver: PerTensorObserver {
   }
 
   /// The smallest finite value seen, +∞ before the first.
-  public var minimum: Float { histogram?.min ?? .infinity }
+  package var minimum: Float { histogram?.min ?? .infinity }
   /// The largest finite value seen, −∞ before the first.
-  public var maximum: Float { histogram?.max ?? -.infinity }
+  package var maximum: Float { histogram?.max ?? -.infinity }
   /// How many values lie in each of 2048 equal bins over [`minimum`, `maximum`] (a constant is in the middle bin);
   /// fractional after the range grew, empty before the first value.
-  public var counts: [Float] { histogram?.counts ?? [] }
+  package var counts: [Float] { histogram?.counts ?? [] }
 
-  public var hasObserved: Bool { histogram != nil }
+  package var hasObserved: Bool { histogram != nil }
 
-  public func observe(_ values: UnsafeBufferPointer<Float>) throws(ObserverError) {
+  package func observe(_ values: UnsafeBufferPointer<Float>) throws(ObserverError) {
     let range = ValueRange(values)
     guard !range.hasNaN else { throw .notANumber }
     guard range.hasInfinity else { return record(values, range) }
@@ -71,7 +71,7 @@ public final class HistogramObserver: PerTensorObserver {
 
   /// The part of [`minimum`, `maximum`] that the rule keeps; what lies outside will saturate.
   /// - Throws: `notCalibrated`; `nonFiniteRange` if `maximum − minimum` overflows float32.
-  public func searchedRange() throws(ObserverError) -> (min: Float, max: Float) {
+  package func searchedRange() throws(ObserverError) -> (min: Float, max: Float) {
     guard let histogram else { throw .notCalibrated }
     guard (histogram.max - histogram.min).isFinite else {
       throw .nonFiniteRange(min: histogram.min, max: histogram.max)
@@ -84,7 +84,7 @@ public final class HistogramObserver: PerTensorObserver {
     }
   }
 
-  public func calculateQParams() throws(ObserverError) -> QParams {
+  package func calculateQParams() throws(ObserverError) -> QParams {
     let range = try searchedRange()
     let (scale, zeroPoint) = try target.parameters(min: range.min, max: range.max)
     return QParams(scale: scale, zeroPoint: zeroPoint)
@@ -92,7 +92,7 @@ public final class HistogramObserver: PerTensorObserver {
 
   // MARK: State
 
-  public var state: ObserverState {
+  package var state: ObserverState {
     guard let histogram else { return ObserverState(kind: "HistogramObserver") }
     return ObserverState(
       kind: "HistogramObserver", minimums: [histogram.min], maximums: [histogram.max], counts: histogram.counts,
@@ -101,7 +101,7 @@ public final class HistogramObserver: PerTensorObserver {
 
   /// Counts of the two are added over the union of their ranges. A value is then counted at most one bin of that range
   /// from where its own histogram had it.
-  public func merge(_ state: ObserverState) throws(ObserverError) {
+  package func merge(_ state: ObserverState) throws(ObserverError) {
     guard let range = try state.ranges(of: "HistogramObserver", channels: 1).first else { return }
     guard let counts = state.counts, counts.count == Histogram.binCount,
       counts.allSatisfy({ $0.isFinite && $0 >= 0 }), let ignored = state.ignoredCount, ignored >= 0

@@ -3,36 +3,36 @@ import TensorCore
 /// The running minimum and maximum of all values (torchao `MinMaxObserver`).
 ///
 /// An infinity among the values is recorded like any value, and `calculateQParams()` then throws.
-public final class MinMaxObserver: PerTensorObserver {
-  public let target: QuantizationTarget
+package final class MinMaxObserver: PerTensorObserver {
+  package let target: QuantizationTarget
   private var range = ValueRange()
 
   /// - Throws: `unsupportedScheme` if the target's scheme is per channel.
-  public init(_ target: QuantizationTarget) throws(ObserverError) {
+  package init(_ target: QuantizationTarget) throws(ObserverError) {
     guard !target.scheme.isPerChannel else { throw .unsupportedScheme(target.scheme, observer: "MinMaxObserver") }
     self.target = target
   }
 
   /// The smallest value seen, +∞ before the first.
-  public var minimum: Float { range.min }
+  package var minimum: Float { range.min }
   /// The largest value seen, −∞ before the first.
-  public var maximum: Float { range.max }
+  package var maximum: Float { range.max }
 
-  public var hasObserved: Bool { range.min <= range.max }
+  package var hasObserved: Bool { range.min <= range.max }
 
-  public func observe(_ values: UnsafeBufferPointer<Float>) throws(ObserverError) {
+  package func observe(_ values: UnsafeBufferPointer<Float>) throws(ObserverError) {
     let batch = ValueRange(values)
     guard !batch.hasNaN else { throw .notANumber }
     range.formUnion(batch)
   }
 
-  public var state: ObserverState { ObserverState(kind: "MinMaxObserver", ranges: hasObserved ? [range] : []) }
+  package var state: ObserverState { ObserverState(kind: "MinMaxObserver", ranges: hasObserved ? [range] : []) }
 
-  public func merge(_ state: ObserverState) throws(ObserverError) {
+  package func merge(_ state: ObserverState) throws(ObserverError) {
     for other in try state.ranges(of: "MinMaxObserver", channels: 1) { range.formUnion(other) }
   }
 
-  public func calculateQParams() throws(ObserverError) -> QParams {
+  package func calculateQParams() throws(ObserverError) -> QParams {
     guard hasObserved else { throw .notCalibrated }
     let (scale, zeroPoint) = try target.parameters(min: range.min, max: range.max)
     return QParams(scale: scale, zeroPoint: zeroPoint)

@@ -2,13 +2,13 @@ import TensorCore
 
 /// The minimum and maximum of a batch, averaged over batches (torchao `MovingAverageMinMaxObserver`): the first batch
 /// sets them, each later one moves them by `averagingConstant` of the way. The order of batches matters.
-public final class MovingAverageMinMaxObserver: PerTensorObserver {
-  public let target: QuantizationTarget
-  public let averagingConstant: Float
+package final class MovingAverageMinMaxObserver: PerTensorObserver {
+  package let target: QuantizationTarget
+  package let averagingConstant: Float
   private var range = ValueRange()
 
   /// - Throws: `unsupportedScheme` if the target's scheme is per channel; `invalidAveragingConstant` outside (0, 1].
-  public init(_ target: QuantizationTarget, averagingConstant: Float = 0.01) throws(ObserverError) {
+  package init(_ target: QuantizationTarget, averagingConstant: Float = 0.01) throws(ObserverError) {
     guard !target.scheme.isPerChannel else {
       throw .unsupportedScheme(target.scheme, observer: "MovingAverageMinMaxObserver")
     }
@@ -17,29 +17,29 @@ public final class MovingAverageMinMaxObserver: PerTensorObserver {
     self.averagingConstant = averagingConstant
   }
 
-  public var minimum: Float { range.min }
-  public var maximum: Float { range.max }
-  public var hasObserved: Bool { range.min <= range.max }
+  package var minimum: Float { range.min }
+  package var maximum: Float { range.max }
+  package var hasObserved: Bool { range.min <= range.max }
 
-  public func observe(_ values: UnsafeBufferPointer<Float>) throws(ObserverError) {
+  package func observe(_ values: UnsafeBufferPointer<Float>) throws(ObserverError) {
     let batch = ValueRange(values)
     guard !batch.hasNaN else { throw .notANumber }
     if batch.min <= batch.max { range.move(towards: batch, by: averagingConstant) }
   }
 
-  public func calculateQParams() throws(ObserverError) -> QParams {
+  package func calculateQParams() throws(ObserverError) -> QParams {
     guard hasObserved else { throw .notCalibrated }
     let (scale, zeroPoint) = try target.parameters(min: range.min, max: range.max)
     return QParams(scale: scale, zeroPoint: zeroPoint)
   }
 
-  public var state: ObserverState {
+  package var state: ObserverState {
     ObserverState(kind: "MovingAverageMinMaxObserver", ranges: hasObserved ? [range] : [])
   }
 
   /// An average depends on the order of batches, so that two of them have no sum: only an observer that has seen nothing
   /// takes a state over, and goes on from it.
-  public func merge(_ state: ObserverState) throws(ObserverError) {
+  package func merge(_ state: ObserverState) throws(ObserverError) {
     guard let other = try state.ranges(of: "MovingAverageMinMaxObserver", channels: 1).first else { return }
     guard !hasObserved else { throw .cannotMerge(observer: "MovingAverageMinMaxObserver") }
     range = other
@@ -47,14 +47,14 @@ public final class MovingAverageMinMaxObserver: PerTensorObserver {
 }
 
 /// As `MovingAverageMinMaxObserver`, for each channel (torchao `MovingAveragePerChannelMinMaxObserver`).
-public final class MovingAveragePerChannelMinMaxObserver: Observer {
-  public let averagingConstant: Float
+package final class MovingAveragePerChannelMinMaxObserver: Observer {
+  package let averagingConstant: Float
   /// Takes the ranges of one batch.
   private let batch: PerChannelMinMaxObserver
   private let average: PerChannelMinMaxObserver
 
   /// - Throws: `unsupportedScheme` if the target's scheme is per tensor; `invalidAveragingConstant` outside (0, 1].
-  public init(
+  package init(
     _ target: QuantizationTarget, axis: Int = 0, averagingConstant: Float = 0.01
   ) throws(ObserverError) {
     guard averagingConstant > 0, averagingConstant <= 1 else { throw .invalidAveragingConstant(averagingConstant) }
@@ -63,22 +63,22 @@ public final class MovingAveragePerChannelMinMaxObserver: Observer {
     average = try PerChannelMinMaxObserver(target, axis: axis)
   }
 
-  public var hasObserved: Bool { average.hasObserved }
-  public var minimums: [Float] { average.minimums }
-  public var maximums: [Float] { average.maximums }
+  package var hasObserved: Bool { average.hasObserved }
+  package var minimums: [Float] { average.minimums }
+  package var maximums: [Float] { average.maximums }
 
-  public func observe(_ tensor: Tensor) throws(ObserverError) {
+  package func observe(_ tensor: Tensor) throws(ObserverError) {
     batch.reset()
     try batch.observe(tensor)
     try average.move(towards: batch, by: averagingConstant)
   }
 
-  public func calculateQParams() throws(ObserverError) -> QParams { try average.calculateQParams() }
+  package func calculateQParams() throws(ObserverError) -> QParams { try average.calculateQParams() }
 
-  public var state: ObserverState { average.state.renamed("MovingAveragePerChannelMinMaxObserver") }
+  package var state: ObserverState { average.state.renamed("MovingAveragePerChannelMinMaxObserver") }
 
   /// See `MovingAverageMinMaxObserver.merge`.
-  public func merge(_ state: ObserverState) throws(ObserverError) {
+  package func merge(_ state: ObserverState) throws(ObserverError) {
     guard !hasObserved || state.isEmpty else { throw .cannotMerge(observer: "MovingAveragePerChannelMinMaxObserver") }
     _ = try state.ranges(of: "MovingAveragePerChannelMinMaxObserver", channels: nil)
     try average.merge(state.renamed("PerChannelMinMaxObserver"))

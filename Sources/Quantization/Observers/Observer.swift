@@ -29,6 +29,7 @@ public protocol Observer: AnyObject {
 }
 
 extension Observer {
+  /// It does.
   public var watchesValues: Bool { true }
 
   /// Nothing: for observers that see nothing.
@@ -50,6 +51,7 @@ public protocol PerTensorObserver: Observer {
 }
 
 extension PerTensorObserver {
+  /// Records the tensor's elements in memory order.
   public func observe(_ tensor: Tensor) throws(ObserverError) {
     try withFloats(of: tensor) { values throws(ObserverError) in try observe(values) }
   }

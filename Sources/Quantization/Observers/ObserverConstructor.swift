@@ -10,6 +10,7 @@ public struct ObserverConstructor: Hashable, Sendable, CustomStringConvertible {
   /// Makes an observer for a target; `axis` is the channel dimension of per-channel schemes.
   public let make: @Sendable (_ target: QuantizationTarget, _ axis: Int) throws(ObserverError) -> any Observer
 
+  /// A constructor of that name, which tells apart what `make` makes.
   public init(
     _ name: String,
     make: @escaping @Sendable (_ target: QuantizationTarget, _ axis: Int) throws(ObserverError) -> any Observer

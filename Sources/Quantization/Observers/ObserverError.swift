@@ -26,8 +26,11 @@ public enum ObserverError: Error, Hashable, Sendable {
   case invalidState(String)
   /// Two states whose order matters cannot be made one.
   case cannotMerge(observer: String)
+  /// The tensor has another element type.
   case notFloat32(DataType)
+  /// The tensor has no such channel dimension.
   case axisOutOfRange(axis: Int, shape: Shape)
+  /// The tensor has more or fewer channels than those before it.
   case channelCountChanged(expected: Int, actual: Int, shape: Shape)
 }
 

@@ -6,6 +6,7 @@ public struct ObserverState: Hashable, Sendable, Codable {
   public var observer: String
   /// One per channel, or one; empty before anything was seen.
   public var minimums: [Float]
+  /// Parallel to `minimums`.
   public var maximums: [Float]
   /// Of a histogram: the counts of its 2048 bins.
   public var counts: [Float]?

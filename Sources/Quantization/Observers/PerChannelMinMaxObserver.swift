@@ -1,17 +1,17 @@
 import TensorCore
 
 /// The running minimum and maximum of each channel (torchao `PerChannelMinMaxObserver`).
-public final class PerChannelMinMaxObserver: Observer {
-  public let target: QuantizationTarget
+package final class PerChannelMinMaxObserver: Observer {
+  package let target: QuantizationTarget
   /// The channel dimension in the tensor's logical order; negative counts from the end.
-  public let axis: Int
+  package let axis: Int
   /// One range per channel; empty before the first observation.
   private var ranges: [ValueRange] = []
   /// `axis` as an index from the front, known once a tensor was observed.
   private var normalizedAxis = 0
 
   /// - Throws: `unsupportedScheme` if the target's scheme is per tensor.
-  public init(_ target: QuantizationTarget, axis: Int = 0) throws(ObserverError) {
+  package init(_ target: QuantizationTarget, axis: Int = 0) throws(ObserverError) {
     guard target.scheme.isPerChannel else {
       throw .unsupportedScheme(target.scheme, observer: "PerChannelMinMaxObserver")
     }
@@ -19,13 +19,13 @@ public final class PerChannelMinMaxObserver: Observer {
     self.axis = axis
   }
 
-  public var hasObserved: Bool { !ranges.isEmpty }
+  package var hasObserved: Bool { !ranges.isEmpty }
   /// The smallest value of each channel; empty before the first observation.
-  public var minimums: [Float] { ranges.map(\.min) }
+  package var minimums: [Float] { ranges.map(\.min) }
   /// The largest value of each channel; empty before the first observation.
-  public var maximums: [Float] { ranges.map(\.max) }
+  package var maximums: [Float] { ranges.map(\.max) }
 
-  public func observe(_ tensor: Tensor) throws(ObserverError) {
+  package func observe(_ tensor: Tensor) throws(ObserverError) {
     guard tensor.dataType == .float32 else { throw .notFloat32(tensor.dataType) }
     let shape = tensor.shape
     guard shape.rank > 0, let dimension = shape.normalizedDimension(axis) else {
@@ -47,11 +47,11 @@ public final class PerChannelMinMaxObserver: Observer {
     normalizedAxis = dimension
   }
 
-  public var state: ObserverState {
+  package var state: ObserverState {
     ObserverState(kind: "PerChannelMinMaxObserver", ranges: ranges, axis: hasObserved ? normalizedAxis : nil)
   }
 
-  public func merge(_ state: ObserverState) throws(ObserverError) {
+  package func merge(_ state: ObserverState) throws(ObserverError) {
     let others = try state.ranges(of: "PerChannelMinMaxObserver", channels: hasObserved ? ranges.count : nil)
     guard !others.isEmpty else { return }
     guard let other = state.axis, (0..<64).contains(other), !hasObserved || other == normalizedAxis else {
@@ -78,7 +78,7 @@ public final class PerChannelMinMaxObserver: Observer {
   }
 
   /// - Throws: `notCalibrated`; `nonFiniteRange` of the first channel that has no usable scale.
-  public func calculateQParams() throws(ObserverError) -> QParams {
+  package func calculateQParams() throws(ObserverError) -> QParams {
     guard hasObserved else { throw .notCalibrated }
     var scales: [Float] = []
     guard target.scheme != .perChannelAffineFloatQParams else {

@@ -2,6 +2,7 @@
 public struct QParams: Hashable, Sendable {
   /// Parallel to `scales`.
   public enum ZeroPoints: Hashable, Sendable {
+    /// The integers that stand for 0.
     case integers([Int32])
     /// Of `perChannelAffineFloatQParams`: `real = (q − zeroPoint) · scale` with a real zero point.
     case floats([Float])
@@ -9,10 +10,12 @@ public struct QParams: Hashable, Sendable {
 
   /// One scale, or one per index of `axis`; finite and greater than 0.
   public let scales: [Float]
+  /// One for each scale.
   public let zeroPoints: ZeroPoints
   /// The dimension that `scales` runs along, counted from the front; nil for per tensor.
   public let axis: Int?
 
+  /// Parameters of a whole tensor.
   public init(scale: Float, zeroPoint: Int32) {
     self.scales = [scale]
     self.zeroPoints = .integers([zeroPoint])
@@ -26,11 +29,13 @@ public struct QParams: Hashable, Sendable {
     self.axis = axis
   }
 
+  /// Whether each index of `axis` has its own.
   public var isPerChannel: Bool { axis != nil }
 }
 
 /// The integers and the scheme that an observed range is mapped to.
 public struct QuantizationTarget: Hashable, Sendable {
+  /// What the parameters belong to, and whether the range is symmetric.
   public let scheme: QuantizationScheme
   /// The smallest integer, −128 for int8.
   public let quantMin: Int
@@ -82,7 +87,7 @@ public struct QuantizationTarget: Hashable, Sendable {
   /// Scale and real zero point of one range, as `_calculate_qparams` has them for `per_channel_affine_float_qparams`:
   /// `scale = (max − min) / (quantMax − quantMin)`, or 1 where that is not above eps; `zeroPoint = −min / scale`.
   /// - Throws: `notANumber`, `reversedRange`, or `nonFiniteRange`.
-  public func floatParameters(min: Float, max: Float) throws(ObserverError) -> (scale: Float, zeroPoint: Float) {
+  package func floatParameters(min: Float, max: Float) throws(ObserverError) -> (scale: Float, zeroPoint: Float) {
     guard !min.isNaN, !max.isNaN else { throw .notANumber }
     guard min <= max else { throw .reversedRange(min: min, max: max) }
     let width = (max - min) / Float(quantMax - quantMin)
@@ -101,7 +106,7 @@ public struct QuantizationTarget: Hashable, Sendable {
 /// Scale and zero point of one range; see `QuantizationTarget.parameters(min:max:)`.
 ///
 /// - Throws: what that method and `QuantizationTarget`'s initializer throw.
-public func calculateQParams(
+package func calculateQParams(
   min: Float, max: Float, quantMin: Int, quantMax: Int, scheme: QuantizationScheme, eps: Float
 ) throws(ObserverError) -> (scale: Float, zeroPoint: Int32) {
   try QuantizationTarget(scheme: scheme, quantMin: quantMin, quantMax: quantMax, eps: eps).parameters(

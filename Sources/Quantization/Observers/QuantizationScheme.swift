@@ -13,6 +13,7 @@ public enum QuantizationScheme: String, Hashable, Sendable, CaseIterable, Codabl
   /// A scale and a zero point per vector along the last dimension, chosen at run time (torchao's `PerToken`).
   case perTokenAffine
 
+  /// Whether each index of one dimension has parameters of its own.
   public var isPerChannel: Bool {
     switch self {
     case .perChannelAffine, .perChannelSymmetric, .perChannelAffineFloatQParams: true
@@ -20,6 +21,7 @@ public enum QuantizationScheme: String, Hashable, Sendable, CaseIterable, Codabl
     }
   }
 
+  /// Whether the real range is widened to be symmetric about 0.
   public var isSymmetric: Bool {
     switch self {
     case .perTensorSymmetric, .perChannelSymmetric: true

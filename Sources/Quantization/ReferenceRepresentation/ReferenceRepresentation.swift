@@ -15,24 +15,24 @@ import GraphIR
 /// `aten.conv2d` and `aten.linear` of int32 tensors, where torchao has `out_dtype(aten.conv2d, int32, int16, int16)`.
 /// The sums are the same; no higher-order operator is needed, and PyTorch's CPU kernels take int32 (dilated
 /// convolutions excepted).
-public struct ReferenceRepresentation: Sendable {
-  public let program: ExportedProgram
+package struct ReferenceRepresentation: Sendable {
+  package let program: ExportedProgram
   /// The nodes that still compute floats, in execution order.
-  public let notRewritten: [NotRewritten]
+  package let notRewritten: [NotRewritten]
   /// The integer value of each quantized value: the name of a quantize node's output in the Q/DQ program → the name of
   /// a value of this program that holds the same quanta.
-  public let quantizedValues: [String: String]
+  package let quantizedValues: [String: String]
 }
 
 /// A node of the Q/DQ program that has no integer form in the reference representation, such as a sigmoid. It stays the
 /// float operator it is, between dequantization and quantization as arithmetic, which gives what a table of the 256
 /// quanta would.
-public struct NotRewritten: Hashable, Sendable, CustomStringConvertible {
-  public let node: String
-  public let operatorName: String
-  public let reason: String
+package struct NotRewritten: Hashable, Sendable, CustomStringConvertible {
+  package let node: String
+  package let operatorName: String
+  package let reason: String
 
-  public var description: String { "\(node) (\(operatorName)): \(reason)" }
+  package var description: String { "\(node) (\(operatorName)): \(reason)" }
 }
 
 /// Rewrites a Q/DQ program in integer operators.
@@ -41,7 +41,7 @@ public struct NotRewritten: Hashable, Sendable, CustomStringConvertible {
 /// to the `quantized_decomposed` operators bit for bit; those with float64 scales, or computed ones, stay as they are.
 ///
 /// - Throws: a `GraphError` when the program, or the result, is no well-formed Q/DQ graph.
-public func referenceRepresentation(of program: ExportedProgram) throws(GraphError) -> ReferenceRepresentation {
+package func referenceRepresentation(of program: ExportedProgram) throws(GraphError) -> ReferenceRepresentation {
   try Verifier.verify(program, as: .quantizeDequantize)
   var rewriter = ReferenceRewriter(QuantizedGraph(program))
   try rewriter.run()

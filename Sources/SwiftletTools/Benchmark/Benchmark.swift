@@ -5,9 +5,12 @@ import Swiftlet
 public struct BenchmarkVariant: Sendable {
   /// A `.pt2` or `.pte` file.
   public var model: String
+  /// Threads of the delegate.
   public var threads: Int
+  /// Whose kernels are preferred.
   public var kernels: MethodOptions.Kernels
 
+  /// A model with its setting.
   public init(model: String, threads: Int, kernels: MethodOptions.Kernels = .auto) {
     (self.model, self.threads, self.kernels) = (model, threads, kernels)
   }
@@ -27,9 +30,12 @@ public struct BenchmarkOptions: Sendable {
   public var profile = false
   /// Of a program whose batch may vary; nil for the example's.
   public var batch: Int?
+  /// Whether XNNPACK takes part; else all runs on portable kernels.
   public var delegate = true
+  /// Where packed weights are kept; nil packs them anew.
   public var cache: WeightsCache?
 
+  /// The options with the values above.
   public init() {}
 }
 
@@ -170,7 +176,7 @@ extension Method {
   ///
   /// Throws a `UsageError` where that dimension is fixed, a `ProgramError` for a batch outside its
   /// range.
-  public func resize(batch: Int) throws {
+  package func resize(batch: Int) throws {
     guard let input = program.inputs.first, let batchSize = program.dynamicSizes?.sizes[input]?.first,
       !batchSize.isConstant
     else {

@@ -1,7 +1,7 @@
 import Swiftlet
 
 /// The value below which a fraction of the samples lies (nearest rank).
-public func percentile(_ samples: [Double], _ fraction: Double) -> Double {
+package func percentile(_ samples: [Double], _ fraction: Double) -> Double {
   let sorted = samples.sorted()
   guard !sorted.isEmpty else { return .nan }
   return sorted[min(sorted.count - 1, max(0, Int((fraction * Double(sorted.count)).rounded(.up)) - 1))]
@@ -28,6 +28,7 @@ public struct BenchmarkRatio: Codable, Sendable, Equatable {
   public var value: Double
   /// Ends of the 95 % confidence interval; nil when there were fewer than three rounds.
   public var low: Double?
+  /// The upper end.
   public var high: Double?
 
   /// The interval is a percentile bootstrap (Efron and Tibshirani, *An Introduction to the Bootstrap*, 1993, chapter

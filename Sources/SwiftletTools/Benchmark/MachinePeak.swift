@@ -14,9 +14,11 @@ import Swiftlet
 public struct MachinePeak: Codable, Sendable {
   /// Whose instructions: `avx512vnni`, `avx2` or `portable`.
   public var instructionSet: String
+  /// Threads that measured.
   public var threads: Int
   /// Multiply-adds in a second, in units of 10⁹.
   public var int8: Double
+  /// The same of f32.
   public var float: Double
   /// Bytes read in a second, in units of 10⁹.
   public var read: Double

@@ -18,7 +18,7 @@ public struct OperationCost: Codable, Sendable, Equatable {
   }
 
   /// From the types and sizes of the instruction's values in a program.
-  public init(_ instruction: Program.Instruction, in program: Program) {
+  package init(_ instruction: Program.Instruction, in program: Program) {
     func spec(_ index: Int) -> TensorSpec { program.values[index].spec }
     var result = instruction.outputs.first.map { spec($0).shape.elementCount }
     var moved = Set(instruction.inputs + instruction.outputs).map { spec($0).byteCount }
@@ -67,7 +67,7 @@ extension BenchmarkReport.OperationTime {
 
 extension BenchmarkReport {
   /// What the operations add up to, and what they are compared with, one line each; none where the options did not ask for a profile.
-  public var profileSummary: [String] {
+  package var profileSummary: [String] {
     guard let ops, let sum = sumOfOperations, let peak else { return [] }
     func number(_ value: Double, _ digits: Int) -> String { String(format: "%.\(digits)f", value) }
     let multiplyAdds = ops.reduce(0.0) { $0 + Double($1.cost.multiplyAdds) }

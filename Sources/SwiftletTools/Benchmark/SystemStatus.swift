@@ -6,7 +6,7 @@ import Swiftlet
 #endif
 
 /// The process's largest resident memory so far, in MiB (the kernel's `VmHWM`; `getrusage` would count the parent too).
-public func peakResidentMegabytes() -> Double { memoryStatus("VmHWM") }
+package func peakResidentMegabytes() -> Double { memoryStatus("VmHWM") }
 
 /// A figure of the kernel's status file, in MiB.
 func memoryStatus(_ key: String) -> Double {
@@ -25,7 +25,7 @@ func resetPeakResidentMemory() {
 }
 
 /// The system's one-minute load average for each processor; nil where it has none.
-public func loadAverage() -> Double? {
+package func loadAverage() -> Double? {
   var average = 0.0
   let processors = sysconf(Int32(_SC_NPROCESSORS_ONLN))
   return getloadavg(&average, 1) == 1 && processors > 0 ? average / Double(processors) : nil

@@ -4,6 +4,7 @@ import Swiftlet
 public struct LayerError: Codable, Hashable, Sendable {
   /// 20·log₁₀(‖float‖ / ‖float − quantized‖) in decibels; +∞ where the two are equal.
   public var sqnr: Double
+  /// The mean of (float − quantized)².
   public var meanSquaredError: Double
 
   init(_ sums: ErrorSums) { (sqnr, meanSquaredError) = (sums.sqnr, sums.meanSquaredError) }
@@ -13,6 +14,7 @@ public struct LayerError: Codable, Hashable, Sendable {
 public struct ValueDistribution: Codable, Hashable, Sendable {
   /// The smallest and the largest finite value.
   public var minimum: Float
+  /// The largest finite value.
   public var maximum: Float
   /// Counts in equal bins over [`minimum`, `maximum`].
   public var counts: [Double]
@@ -45,6 +47,7 @@ public struct LayerComparison: Codable, Sendable {
   public var isolated: LayerError?
   /// Bytes of weights, biases and scales in the quantized program.
   public var weightBytes: Int
+  /// The same in the float program.
   public var floatWeightBytes: Int
   /// The float program's result.
   public var activation: ValueDistribution?
@@ -52,7 +55,7 @@ public struct LayerComparison: Codable, Sendable {
   public var weight: ValueDistribution?
 
   /// The operators without namespace and overload, for tables: "conv2d + relu".
-  public var shortOperator: String {
+  package var shortOperator: String {
     op.split(separator: " + ").map { name in
       let parts = name.split(separator: ".")
       return String(parts.count > 1 ? parts[1] : parts[0])
@@ -62,8 +65,11 @@ public struct LayerComparison: Codable, Sendable {
 
 /// A float program and a quantized one, layer by layer.
 public struct ModelComparison: Codable, Sendable {
+  /// The float program's name.
   public var float: String
+  /// The quantized program's name.
   public var quantized: String
+  /// How many samples were compared.
   public var samples: Int
   /// In execution order.
   public var layers: [LayerComparison]

@@ -8,6 +8,7 @@ public enum FileFormat: String, Codable, Sendable {
   case executorchProgram = "ExecuTorch program"
   /// What `torch.save` writes (`.pth`, `.pt`).
   case stateDict = "torch.save file"
+  /// Tensors behind a JSON header (`.safetensors`).
   case safetensors = "safetensors file"
   /// One NumPy array (`.npy`).
   case numPyArray = "NumPy array"
@@ -16,7 +17,7 @@ public enum FileFormat: String, Codable, Sendable {
 
   /// What is none of the formats counts as a `torch.export` archive, whose reader says what it misses. Throws when the
   /// file cannot be opened.
-  public init(of path: String) throws(FormatError) {
+  package init(of path: String) throws(FormatError) {
     if try PTEArchive.isPTE(path) {
       self = .executorchProgram
       return

@@ -5,6 +5,7 @@ import Swiftlet
 public enum InspectedFile {
   /// A model, and the method that it was lowered and loaded as.
   case model(ModelInspection, Method)
+  /// A file of tensors.
   case tensors(TensorFileInspection)
 }
 
@@ -38,6 +39,6 @@ public func inspectFile(_ path: String, includingGraph: Bool = false) throws -> 
 }
 
 /// Bytes of a file; 0 when there is none.
-public func fileSize(_ path: String) -> Int {
+package func fileSize(_ path: String) -> Int {
   ((try? FileManager.default.attributesOfItem(atPath: path))?[.size] as? NSNumber)?.intValue ?? 0
 }

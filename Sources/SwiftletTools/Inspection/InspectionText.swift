@@ -3,10 +3,10 @@ import Swiftlet
 
 /// A part of a report for people: a table, whose first row has the columns' names, and lines after it. Control
 /// characters of names are escaped.
-public struct InspectionSection: Sendable {
-  public var title: String
-  public var rows: [[String]]
-  public var notes: [String]
+package struct InspectionSection: Sendable {
+  package var title: String
+  package var rows: [[String]]
+  package var notes: [String]
 
   init(_ title: String, _ rows: [[String]], notes: [String] = []) {
     self.title = FormatError.printable(title)
@@ -19,7 +19,7 @@ extension ModelInspection {
   /// The report as tables.
   ///
   /// - Parameter layerCount: how many layers are listed, from the largest on; nil lists all.
-  public func sections(layerCount: Int? = nil) -> [InspectionSection] {
+  package func sections(layerCount: Int? = nil) -> [InspectionSection] {
     var sections = [ports, operatorTable, sizeTable, layerTable(layerCount)]
     for (index, delegate) in delegates.enumerated() {
       let kinds = Dictionary(delegate.nodes.map { ("\($0.op) \($0.dataType)", 1) }, uniquingKeysWith: +)
@@ -101,7 +101,7 @@ extension ModelInspection.Operation {
 
 extension TensorFileInspection {
   /// The report as tables.
-  public func sections() -> [InspectionSection] {
+  package func sections() -> [InspectionSection] {
     func number(_ value: Double?) -> String { value.map { String(format: "%.4g", $0) } ?? "" }
     let rows = tensors.map { tensor in
       [
@@ -129,7 +129,7 @@ extension TensorFileInspection {
 
 extension XNNPACKQuantizer {
   /// `quantizationCapabilities()` as a table.
-  public func capabilitySection() -> InspectionSection {
+  package func capabilitySection() -> InspectionSection {
     let rows = quantizationCapabilities().map { capability in
       var constraints = capability.constraints
       if !capability.activations.isEmpty {

@@ -2,12 +2,17 @@ import Swiftlet
 
 /// One tensor of a file.
 public struct TensorSummary: Codable, Hashable, Sendable {
+  /// The tensor's name.
   public var name: String
+  /// The element type.
   public var dataType: DataType
+  /// The sizes.
   public var shape: [Int]
+  /// Bytes of all elements.
   public var bytes: Int
   /// The smallest finite element of a float tensor; nil for other tensors, and where there is none.
   public var minimum: Double?
+  /// The largest finite element.
   public var maximum: Double?
   /// The mean of the finite elements.
   public var mean: Double?
@@ -15,7 +20,7 @@ public struct TensorSummary: Codable, Hashable, Sendable {
   public var nonFinite: Int?
 
   /// Reads all elements of a float tensor, none of another.
-  public init(name: String, _ tensor: Tensor) {
+  package init(name: String, _ tensor: Tensor) {
     self.name = name
     (dataType, shape, bytes) = (tensor.dataType, tensor.shape.dimensions, tensor.spec.byteCount)
     guard let statistics = FiniteStatistics(tensor) else { return }
@@ -28,15 +33,23 @@ public struct TensorSummary: Codable, Hashable, Sendable {
 
 /// What is in a file of tensors.
 public struct TensorFileInspection: Codable, Sendable {
+  /// All tensors of one data type.
   public struct Total: Codable, Hashable, Sendable {
+    /// The element type.
     public var dataType: DataType
+    /// How many they are.
     public var tensors: Int
+    /// All their elements.
     public var elements: Int
+    /// All their bytes.
     public var bytes: Int
   }
 
+  /// The file's path.
   public var file: String
+  /// What kind of file it is.
   public var format: FileFormat
+  /// Bytes of the file.
   public var fileBytes: Int
   /// In the order of the file.
   public var tensors: [TensorSummary]

@@ -6,24 +6,24 @@ import TensorCore
 /// Reads what PyTorch and NumPy write: stored and deflated entries, zip64. Every offset and size is checked against the
 /// file, and entries together may not claim more bytes than the file has, so that what can be inflated stays in
 /// proportion to the file's size.
-public struct ZipArchive: Sendable {
-  public struct Entry: Hashable, Sendable {
-    public let name: String
+package struct ZipArchive: Sendable {
+  package struct Entry: Hashable, Sendable {
+    package let name: String
     /// Bytes of the content.
-    public let byteCount: Int
+    package let byteCount: Int
     /// Bytes that it takes in the file.
-    public let compressedByteCount: Int
-    public let crc32: UInt32
+    package let compressedByteCount: Int
+    package let crc32: UInt32
     let method: Int
     let isEncrypted: Bool
     let headerOffset: Int
   }
 
   /// The content of an entry, somewhere in a storage: the mapped file, or the inflated bytes.
-  public struct Window: Sendable {
-    public let storage: Storage
-    public let byteOffset: Int
-    public let byteCount: Int
+  package struct Window: Sendable {
+    package let storage: Storage
+    package let byteOffset: Int
+    package let byteCount: Int
 
     init(storage: Storage, byteOffset: Int, byteCount: Int) {
       self.storage = storage
@@ -52,9 +52,9 @@ public struct ZipArchive: Sendable {
     }
   }
 
-  public let path: String
+  package let path: String
   /// In the order of the directory.
-  public let entries: [Entry]
+  package let entries: [Entry]
   /// Where the archive lies: the mapped file, or an entry of another archive.
   private let whole: Window
   private let byName: [String: Int]
@@ -69,7 +69,7 @@ public struct ZipArchive: Sendable {
   }
 
   /// Throws when the file cannot be mapped or its directory is damaged; names the entry or the offset.
-  public init(path: String) throws(FormatError) {
+  package init(path: String) throws(FormatError) {
     try self.init(Window(mapping: path), path: path)
   }
 
@@ -96,15 +96,15 @@ public struct ZipArchive: Sendable {
   }
 
   /// Bytes of the archive.
-  public var byteCount: Int { whole.byteCount }
+  package var byteCount: Int { whole.byteCount }
 
-  public func entry(_ name: String) -> Entry? { byName[name].map { entries[$0] } }
+  package func entry(_ name: String) -> Entry? { byName[name].map { entries[$0] } }
 
   /// The content of an entry without copying it, if it is stored; its checksum is compared on request. Deflated content
   /// is inflated into new storage and always compared.
   ///
   /// Throws for content outside the file, a wrong checksum, encryption, or another compression method.
-  public func window(of entry: Entry, verify: Bool = false) throws(FormatError) -> Window {
+  package func window(of entry: Entry, verify: Bool = false) throws(FormatError) -> Window {
     let data = try rawWindow(of: entry)
     switch entry.method {
     case 0:
@@ -123,7 +123,7 @@ public struct ZipArchive: Sendable {
   }
 
   /// A copy of an entry's content, checksum compared. For small entries: throws when it exceeds `limit` bytes.
-  public func bytes(of entry: Entry, limit: Int = 1 << 28) throws(FormatError) -> [UInt8] {
+  package func bytes(of entry: Entry, limit: Int = 1 << 28) throws(FormatError) -> [UInt8] {
     guard entry.byteCount <= limit else {
       throw error(entry, "has \(entry.byteCount) bytes; at most \(limit) are read")
     }

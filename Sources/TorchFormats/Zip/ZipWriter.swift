@@ -5,9 +5,9 @@ import CZlib
 ///
 /// The same entries give the same bytes: the date is fixed. The target is replaced when `finish()` returns; dropped
 /// before, or after an error, the writer leaves nothing behind. Files beyond 4 GiB are refused.
-public struct ZipWriter {
+package struct ZipWriter {
   /// Bytes; PyTorch maps weights and wants them aligned.
-  public static let alignment = 64
+  package static let alignment = 64
 
   private struct Record {
     let name: [UInt8]
@@ -23,16 +23,16 @@ public struct ZipWriter {
   private var names: Set<String> = []
 
   /// Throws when the file's folder does not exist or cannot be written to.
-  public init(path: String) throws(FormatError) {
+  package init(path: String) throws(FormatError) {
     file = try AtomicFile(path)
   }
 
-  public mutating func add(_ name: String, _ content: [UInt8]) throws(FormatError) {
+  package mutating func add(_ name: String, _ content: [UInt8]) throws(FormatError) {
     try withBytes(of: content) { bytes throws(FormatError) in try add(name, chunks: [bytes]) }
   }
 
   /// Adds a deflated entry; stored, where that is no longer. Throws as `add(_:chunks:)` does.
-  public mutating func addDeflated(_ name: String, _ content: [UInt8]) throws(FormatError) {
+  package mutating func addDeflated(_ name: String, _ content: [UInt8]) throws(FormatError) {
     guard let deflated = deflate(content), deflated.count < content.count else { return try add(name, content) }
     let crc = content.withUnsafeBytes { checksum($0, continuing: 0) }
     try withBytes(of: deflated) { bytes throws(FormatError) in
@@ -43,7 +43,7 @@ public struct ZipWriter {
   /// Adds an entry whose content is `chunks` one after the other.
   ///
   /// Throws for a name that is taken or too long, and when the file would exceed 4 GiB or cannot be written.
-  public mutating func add(_ name: String, chunks: [UnsafeRawBufferPointer]) throws(FormatError) {
+  package mutating func add(_ name: String, chunks: [UnsafeRawBufferPointer]) throws(FormatError) {
     let crc = chunks.reduce(0) { checksum($1, continuing: $0) }
     try add(name, chunks, crc32: crc, byteCount: chunks.reduce(0) { $0 + $1.count }, deflatedByteCount: nil)
   }
@@ -79,7 +79,7 @@ public struct ZipWriter {
   }
 
   /// Writes the directory and puts the file in its place.
-  public func finish() throws(FormatError) {
+  package func finish() throws(FormatError) {
     var directory = LittleEndianBytes()
     for record in records {
       directory.append32(ZipDirectory.centralSignature)

@@ -1,0 +1,1 @@
+../QuantizationTests/AlternatingLinearQuantizer.swift
