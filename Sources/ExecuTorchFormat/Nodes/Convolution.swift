@@ -30,7 +30,7 @@ extension DelegateRow {
         ? writer.addConstant(weight.channelsInnermost(), sizes: [1, shape[2], shape[3], shape[0]], axis: 3)
         : writer.id(weightID)
       let (bias, output) = (try writer.bias(node, call), writer.id(node.output))
-      let window = try FileWindow(call, kernel: (shape[2], shape[3]))
+      let window = try Window2d(call)
       writer.addNode(
         isDepthwise ? .depthwiseConv2d : .conv2d,
         window.fields + [
@@ -46,7 +46,7 @@ extension DelegateRow {
   private static func readConvolution(_ reader: inout XNNGraphReader, _ node: XNNGraph.Node) throws(FormatError) {
     let t = node.table
     _ = try reader.refuseFlags(node, 19)
-    let window = try FileWindow(t)
+    let window = try Window2d(t)
     let (input, output, groups) = (try t.uint(15), try t.uint(18), try t.uint(12))
     let filter = try reader.value(try t.uint(16))
     guard filter.constant > 0, filter.dimensions.count == 4 else {
@@ -89,20 +89,22 @@ extension DelegateRow {
       throw call.error("has no weight")
     }
     let (shape, groups) = (try call.spec("weight").shape, try call.int("groups"))
-    let extra = try call.pair("output_padding")
+    var window = try Window2d(call)
+    let extra = [window.height.padBefore - window.height.padAfter, window.width.padBefore - window.width.padAfter]
+    (window.height.padAfter, window.width.padAfter) = (window.height.padBefore, window.width.padBefore)
     let (input, filter) = (writer.id(inputID), writer.id(weight))
     let (bias, output) = (try writer.bias(node, call), writer.id(node.output))
-    let numbers = [shape[1], shape[0] / groups, groups, extra.height, extra.width]
+    let numbers = [shape[1], shape[0] / groups, groups] + extra
     writer.addNode(
       .convTranspose2d,
-      try FileWindow(call, kernel: (shape[2], shape[3])).fields
+      window.fields
         + numbers.enumerated().map { .int(10 + $0, UInt32($1)) } + [
           .int(15, input), .int(16, filter), .int(17, bias), .int(18, output),
         ])
   } read: { reader, node throws(FormatError) in
     let t = node.table
     _ = try reader.refuseFlags(node, 19)
-    let window = try FileWindow(t)
+    let window = try Window2d(t)
     let pads = window.padding
     guard pads[0] == pads[2], pads[1] == pads[3] else {
       throw reader.error("a transposed convolution has uneven padding")
@@ -129,29 +131,14 @@ extension DelegateRow {
   }
 }
 
-/// The fields that convolutions and poolings share in the delegate's schema.
-struct FileWindow {
-  /// Top, right, bottom, left.
-  let padding: [Int]
-  let kernel: [Int]
-  let stride: [Int]
-  let dilation: [Int]
-
+/// The fields that convolutions and poolings share in the delegate's schema: padding, kernel, stride and dilation.
+extension Window2d {
   init(_ t: FlatTable) throws(FormatError) {
-    padding = [try t.uint(0), try t.uint(1), try t.uint(2), try t.uint(3)]
-    kernel = [try t.uint(4), try t.uint(5)]
-    stride = [try t.uint(6), try t.uint(7)]
-    dilation = [try t.uint(8), try t.uint(9)]
-  }
-
-  init(_ call: OperatorCall, kernel: (height: Int, width: Int)) throws(OperatorError) {
-    let pads = try call.ints("padding")
-    padding = pads.count == 4 ? pads : [pads[0], pads[pads.count - 1], pads[0], pads[pads.count - 1]]
-    self.kernel = [kernel.height, kernel.width]
-    let stride = try call.pair("stride")
-    self.stride = [stride.height, stride.width]
-    let dilation = call.schema.parameter(named: "dilation") == nil ? (height: 1, width: 1) : try call.pair("dilation")
-    self.dilation = [dilation.height, dilation.width]
+    var numbers: [Int] = []
+    for field in 0..<10 { numbers.append(try t.uint(field)) }
+    self.init(
+      kernel: [numbers[4], numbers[5]], stride: [numbers[6], numbers[7]], dilation: [numbers[8], numbers[9]],
+      padding: [Int](numbers[..<4]))
   }
 
   var fields: [FlatBufferBuilder.Field] {
@@ -197,11 +184,7 @@ extension RewriteRow {
       (try call.ints("interior"), try call.ints("pre"), try call.ints("post"))
     }
     guard interior.contains(where: { $0 > 0 }) else { return nil }
-    let (groups, dilation) = try rewriter.read(call) { call throws(OperatorError) in
-      (try call.int("groups"), try call.pair("dilation"))
-    }
-    let shape = weight.shape
-    let reach = [dilation.height * (shape[2] - 1), dilation.width * (shape[3] - 1)]
+    let window = try rewriter.read(call) { call throws(OperatorError) in try Window2d(call) }
     let turned = rewriter.addConstant(rewriter.result.graph[weightID].name + "_turned", weight.turned())
     var tensors = [try pad.value("self"), turned]
     if case .value(let bias) = call.operand("bias") { tensors.append(bias) }
@@ -209,10 +192,10 @@ extension RewriteRow {
     let result = try rewriter.emit(
       .convTranspose2d, call, tensors,
       [
-        "stride": .ints([interior[2] + 1, interior[3] + 1]), "groups": .int(groups),
-        "padding": .ints([reach[0] - pre[2], reach[1] - pre[3]]),
+        "stride": .ints([interior[2] + 1, interior[3] + 1]), "groups": .int(window.groups),
+        "padding": .ints([window.height.reach - pre[2], window.width.reach - pre[3]]),
         "output_padding": .ints([post[2] - pre[2], post[3] - pre[3]]),
-        "dilation": .ints([dilation.height, dilation.width]),
+        "dilation": .ints(window.dilation),
       ])
     return try rewriter.bounded(result, call)
   }
@@ -220,18 +203,15 @@ extension RewriteRow {
   /// Padding by name, in numbers; an odd zero is put to the far side.
   private static func named(_ rewriter: inout EdgeRewriter, _ call: Call) throws(GraphError) -> ValueID? {
     let input = try call.value("input")
-    let kernel = rewriter.spec(try call.value("weight")).shape.dimensions.dropFirst(2)
-    let (isSame, given) = try rewriter.read(call) { call throws(OperatorError) in
-      (try call.string("padding") == "same", try call.ints("dilation"))
-    }
-    let total = kernel.enumerated().map { index, size in isSame ? given[min(index, given.count - 1)] * (size - 1) : 0 }
+    let window = try rewriter.read(call) { call throws(OperatorError) in try Window2d(call) }
+    let axes = call.op == .conv2dPadding ? [window.height, window.width] : [window.width]
     var plain = call
     plain.op = call.op == .conv2dPadding ? .conv2d : .conv1d
-    var padding = total.map { $0 / 2 }
-    if total.contains(where: { $0 % 2 == 1 }) {
-      let pads = total.reversed().flatMap { [$0 / 2, $0 - $0 / 2] }
+    var padding = axes.map(\.padBefore)
+    if axes.contains(where: { $0.padBefore != $0.padAfter }) {
+      let pads = axes.reversed().flatMap { [$0.padBefore, $0.padAfter] }
       var sizes = rewriter.spec(input).shape.dimensions
-      for (index, extra) in total.enumerated() { sizes[sizes.count - total.count + index] += extra }
+      for (index, axis) in axes.enumerated() { sizes[sizes.count - axes.count + index] += axis.reach }
       let padded = try rewriter.emit(
         .constantPadNd, call, [input], ["pad": .ints(pads)], TensorSpec(.float32, Shape(sizes)))
       plain.set("input", .value(padded))

@@ -6,14 +6,13 @@ import TorchFormats
 extension DelegateRow {
   static let pooling: [DelegateRow] = [
     DelegateRow([.maxPooling2d], [.fusedMaxPool2d]) { call throws(OperatorError) in
-      let (kernel, stride) = (try call.pair("kernel_size"), try call.pair("stride"))
-      guard kernel.height > 1 || kernel.width > 1 else { return "the delegate has no window of one element" }
-      return stride.height <= kernel.height && stride.width <= kernel.width
-        ? nil : "its stride is larger than its window"
+      let window = try Window2d(call)
+      guard window.area > 1 else { return "the delegate has no window of one element" }
+      return zip(window.stride, window.kernel).allSatisfy(<=) ? nil : "its stride is larger than its window"
     } write: { writer, node, call throws(OperatorError) in
       try write(.maxPooling2d, &writer, node, call)
     } read: { reader, node throws(FormatError) in
-      let window = try FileWindow(node.table)
+      let window = try Window2d(node.table)
       let pads = window.padding
       // Far padding decides how many windows there are, which ceil_mode says in ATen: the sizes are compared afterwards.
       try read(
@@ -23,7 +22,7 @@ extension DelegateRow {
     DelegateRow([.avgPooling2d], []) { writer, node, call throws(OperatorError) in
       try write(.avgPooling2d, &writer, node, call)
     } read: { reader, node throws(FormatError) in
-      let window = try FileWindow(node.table)
+      let window = try Window2d(node.table)
       let pads = window.padding
       guard pads[2] == pads[0], pads[1] == pads[3] else {
         throw reader.error("\(node.kind.schemaName) has padding \(pads), which cannot be read")
@@ -32,14 +31,13 @@ extension DelegateRow {
       try read(.avgPool2d, &reader, node, window, [("count_include_pad", .bool(pads == [0, 0, 0, 0]))])
     },
     DelegateRow([.globalAvgPooling2d], [.fusedAvgPool2d]) { call throws(OperatorError) in
-      guard try call.ints("padding").allSatisfy({ $0 == 0 }) else {
-        return "the delegate leaves padding out of the mean"
-      }
+      let window = try Window2d(call)
+      guard !window.isPadded else { return "the delegate leaves padding out of the mean" }
       guard let ratio = try call.scaleRatio(0) else { return nil }
-      guard try isGlobal(call) else { return "the delegate has int8 averages over whole images only" }
+      guard window.isGlobal else { return "the delegate has int8 averages over whole images only" }
       return (0x1p-8..<0x1p8).contains(ratio) ? nil : "its scales differ by more than the delegate takes"
     } write: { writer, node, call throws(OperatorError) in
-      guard try isGlobal(call) else { return try write(.avgPooling2d, &writer, node, call) }
+      guard try Window2d(call).isGlobal else { return try write(.avgPooling2d, &writer, node, call) }
       let flags = FlatBufferBuilder.Field.int(2, UInt32(XNNFlag.keepDims))
       try writer.addNode(.globalAvgPooling2d, call, [node.inputs[0], node.output], fields: [flags])
     } read: { reader, node throws(FormatError) in
@@ -69,20 +67,14 @@ extension DelegateRow {
     },
   ]
 
-  private static func isGlobal(_ call: OperatorCall) throws(OperatorError) -> Bool {
-    let shape = call.inputs[0].shape
-    return try call.pair("kernel_size") == (shape[2], shape[3])
-  }
-
   private static func write(
     _ kind: XNNNodeKind, _ writer: inout XNNGraphWriter, _ node: Node, _ call: OperatorCall
   ) throws(OperatorError) {
-    let window = try FileWindow(call, kernel: call.pair("kernel_size"))
-    try writer.addNode(kind, call, [node.inputs[0], node.output], from: 10, fields: window.fields)
+    try writer.addNode(kind, call, [node.inputs[0], node.output], from: 10, fields: Window2d(call).fields)
   }
 
   private static func read(
-    _ op: Operator, _ reader: inout XNNGraphReader, _ node: XNNGraph.Node, _ window: FileWindow,
+    _ op: Operator, _ reader: inout XNNGraphReader, _ node: XNNGraph.Node, _ window: Window2d,
     _ more: [(String, Operand)]
   ) throws(FormatError) {
     let (input, output) = try node.ids(10, 11)
@@ -124,7 +116,7 @@ extension RewriteRow {
   /// Windows that the delegate does not take, as the kernel of ATen's operator.
   private static func maximum(_ rewriter: inout EdgeRewriter, _ call: Call) throws(GraphError) -> ValueID? {
     if try rewriter.reasonAgainst(call) == nil { return nil }
-    let pads = try rewriter.read(call) { call throws(OperatorError) in try FileWindow(call, kernel: (1, 1)).padding }
+    let pads = try rewriter.read(call) { call throws(OperatorError) in try Window2d(call).padding }
     var pool = call
     pool.set("padding", .ints([pads[0], pads[3]]))
     if pads[0] != pads[2] || pads[1] != pads[3] {
@@ -136,14 +128,13 @@ extension RewriteRow {
 
   /// The delegate has int8 averages over whole images, and leaves padding out of the others.
   private static func average(_ rewriter: inout EdgeRewriter, _ call: Call) throws(GraphError) -> ValueID? {
-    let pads = try rewriter.read(call) { call throws(OperatorError) in try FileWindow(call, kernel: (1, 1)).padding }
-    let isPadded = pads.contains { $0 != 0 }
-    guard isPadded else {
+    let window = try rewriter.read(call) { call throws(OperatorError) in try Window2d(call) }
+    guard window.isPadded else {
       guard call.output.quantization != nil, try rewriter.reasonAgainst(call) != nil else { return nil }
       return try rewriter.throughFloat(call, .fusedAvgPool2d)
     }
     var pool = call
-    pool.set("self", .value(try rewriter.padded(call, pads, with: 0)))
+    pool.set("self", .value(try rewriter.padded(call, window.padding, with: 0)))
     pool.set("padding", .ints([0, 0, 0, 0]))
     return call.output.quantization == nil
       ? try rewriter.emit(pool) : try rewriter.throughFloat(pool, .fusedAvgPool2d)

@@ -26,8 +26,8 @@ extension Fuser {
     let usesPatches: Bool
   }
 
-  private func summation(_ weight: Tensor, input: Shape, groups: Int) -> Summation? {
-    guard groups == 1, weight.dataType == .float32 else { return nil }
+  private func summation(_ weight: Tensor, input: Shape) -> Summation? {
+    guard weight.dataType == .float32 else { return nil }
     let (channels, height, width) = (weight.shape[1], weight.shape[2], weight.shape[3])
     let isSmall = input.elementCount <= Fuser.smallInput && input[0] == 1 && !(height > 3 && width > 3)
     if isSmall {
@@ -46,32 +46,32 @@ extension Fuser {
   }
 
   /// Emits a float convolution as partial sums in PyTorch's order and returns their total, clamped as the chain says;
-  /// nil when it has no order of its own. `window` are the stride, padding and dilation arguments,
-  /// `output` is the image that it gives.
+  /// nil when it has no order of its own. `output` is the image that it gives.
   mutating func emitInCalibrationOrder(
-    _ chain: OutputChain, input: ValueID, sourceShape: Shape, weight: Tensor, bias: ValueID?, groups: Int,
-    window: [(String, Operand)], output: TensorSpec
+    _ chain: OutputChain, input: ValueID, sourceShape: Shape, weight: Tensor, bias: ValueID?,
+    window: Window2d, output: TensorSpec
   ) -> ValueID? {
-    if groups > 1 {
+    if window.groups > 1 {
       return emitDepthwiseByRows(
-        chain, input: input, sourceShape: sourceShape, weight: weight, bias: bias, groups: groups, window: window,
-        output: output)
+        chain, input: input, sourceShape: sourceShape, weight: weight, bias: bias, window: window, output: output)
     }
-    guard let summation = summation(weight, input: sourceShape, groups: groups) else { return nil }
+    guard let summation = summation(weight, input: sourceShape) else { return nil }
     let name = chain.name
     var (input, weight, window) = (input, weight, window)
     if summation.usesPatches {
       input = emitPatches(of: input, weight, output, window, name: name)
       weight = weight.reinterpreted(
         as: TensorSpec(.float32, [weight.shape[0], summation.blocks.last!.upperBound, 1, 1]))
-      window = []
+      window = Window2d(kernel: [1, 1], stride: [1, 1])
     }
     var total: ValueID?
     for block in summation.blocks {
       let part = summation.blocks.count == 1 ? input : emitChannels(block, of: input, name: name)
       let kernel = addConstant("\(name)_weight", weight.channels(block).channelsLast())
       let sum = emit(
-        .fusedConv2d, name: "\(name)_partial", [("input", .value(part)), ("weight", .value(kernel))] + window,
+        .fusedConv2d, name: "\(name)_partial",
+        [("input", .value(part)), ("weight", .value(kernel))]
+          + window.arguments(of: .fusedConv2d),
         output: output, sources: chain.nodes)
       if let running = total {
         total = emit(
@@ -85,35 +85,30 @@ extension Fuser {
   }
 
   private mutating func emitDepthwiseByRows(
-    _ chain: OutputChain, input: ValueID, sourceShape: Shape, weight: Tensor, bias: ValueID?, groups: Int,
-    window: [(String, Operand)], output: TensorSpec
+    _ chain: OutputChain, input: ValueID, sourceShape: Shape, weight: Tensor, bias: ValueID?,
+    window: Window2d, output: TensorSpec
   ) -> ValueID? {
-    guard weight.dataType == .float32, weight.shape[0] == groups, weight.shape[1] == 1,
+    guard weight.dataType == .float32, weight.shape[0] == window.groups, weight.shape[1] == 1,
       weight.shape[3] > 1, sourceShape.elementCount <= Fuser.smallInput
     else { return nil }
     var window = window
-    let dilation = window.first { $0.0 == "dilation" }.flatMap { $0.1.ints }
-    for index in window.indices where window[index].0 == "padding" {
-      guard var pads = window[index].1.ints, let dilation else { return nil }
-      pads[1] += dilation[1]
-      window[index].1 = .attribute(.ints(pads))
-    }
+    window.width.kernel += 1
+    window.width.padAfter += window.width.dilation
     let kernel = addConstant(chain.name + "_weight", weight.withZeroColumn().channelsLast())
     let arguments: [(String, Operand)] =
-      [("input", .value(input)), ("weight", .value(kernel))] + (bias.map { [("bias", .value($0))] } ?? []) + window
+      [("input", .value(input)), ("weight", .value(kernel))] + (bias.map { [("bias", .value($0))] } ?? [])
+      + window.arguments(of: .fusedConv2d)
     return emit(
-      .fusedConv2d, name: chain.name, arguments + [("groups", .attribute(.int(groups)))] + chain.bounds(),
-      output: output, sources: chain.nodes)
+      .fusedConv2d, name: chain.name, arguments + chain.bounds(), output: output, sources: chain.nodes)
   }
 
   private mutating func emitPatches(
-    of value: ValueID, _ weight: Tensor, _ output: TensorSpec, _ window: [(String, Operand)], name: String
+    of value: ValueID, _ weight: Tensor, _ output: TensorSpec, _ window: Window2d, name: String
   ) -> ValueID {
-    let (channels, height, width) = (weight.shape[1], weight.shape[2], weight.shape[3])
-    let shape: Shape = [output.shape[0], channels * height * width, output.shape[2], output.shape[3]]
+    let shape: Shape = [output.shape[0], weight.shape[1] * window.area, output.shape[2], output.shape[3]]
     return emit(
       .fusedIm2col, name: "\(name)_patches",
-      [("self", .value(value)), ("kernel_size", .attribute(.ints([height, width])))] + window,
+      [("self", .value(value))] + window.arguments(of: .fusedIm2col),
       output: TensorSpec(.float32, shape, dimOrder: .channelsLast))
   }
 
@@ -139,10 +134,6 @@ extension Fuser {
         ("groups", .attribute(.int(channels))),
       ], output: spec(value))
   }
-}
-
-extension Operand {
-  fileprivate var ints: [Int]? { if case .attribute(.ints(let values)) = self { values } else { nil } }
 }
 
 extension Tensor {

@@ -16,11 +16,8 @@ extension Fuser {
       return .refused("its weight is not a constant")
     }
     if let dynamic = dynamicInputs[input] { return try fuseDynamicConvolution(node, dynamic, given) }
-    let geometry: ConvolutionGeometry
-    switch try convolutionGeometry(node, given.tensor.shape) {
-    case .success(let value): geometry = value
-    case .failure(let reason): return .refused(reason.text)
-    }
+    let geometry = ConvolutionGeometry(node.op.layer, try window(node))
+    if let reason = geometry.refusal { return .refused(reason) }
     guard source.graph.spec(input).shape.rank == geometry.rank else { return .refused("its input has no batch") }
     let weight = geometry.images(given)
     var chain = try outputChain(of: node)
@@ -32,9 +29,9 @@ extension Fuser {
     if !isQuantized, weight.quantization != nil {
       return .refused(unquantizedReason(chain, activation, weight))
     }
-    var pads = geometry.padding
-    if let pending = activation.pendingPad, geometry.stuffing == nil {
-      pads = zip(pads, pending).map(+)
+    var window = geometry.window
+    if let pending = activation.pendingPad, !geometry.isTransposed {
+      window.padding = zip(window.padding, pending).map(+)
       activation.pendingPad = nil
     }
     var value = try settle(activation)
@@ -42,14 +39,15 @@ extension Fuser {
       value = emitView(value, name: lowered.graph[value].name + "_image", geometry.withHeight(spec(value).shape))
     }
     value = convert(value, to: .channelsLast)
-    if let stuffing = geometry.stuffing { value = emitStuffed(value, stuffing, node) }
+    if let (shape, pad) = geometry.stuffed(spec(value).shape) {
+      var output = spec(value)
+      output.shape = shape
+      value = emit(
+        .fusedPad, name: node.name + "_stuffed", [("self", .value(value))] + pad, output: output, sources: [node])
+    }
     guard case .constant(let bias) = try addBias(node, weight, isQuantized ? spec(value).quantization : nil) else {
       return .refused("its bias is not a constant")
     }
-    let window: [(String, Operand)] = [
-      ("stride", .attribute(.ints(geometry.stride))), ("padding", .attribute(.ints(pads))),
-      ("dilation", .attribute(.ints(geometry.dilation))),
-    ]
     var output = outputSpec(chain)
     if geometry.isFlat {
       output = TensorSpec(
@@ -58,15 +56,15 @@ extension Fuser {
     if ordersForCalibration,
       let total = emitInCalibrationOrder(
         chain, input: value, sourceShape: spec(value).shape, weight: weight.tensor.rowMajor(), bias: bias,
-        groups: geometry.groups, window: window, output: output)
+        window: window, output: output)
     {
       finish(chain, flattened(total, geometry, chain))
       return .fused
     }
     let kernel = addWeight(source.graph[weightID].name, weight, weight.tensor.channelsLast())
     let arguments: [(String, Operand)] =
-      [("input", .value(value)), ("weight", .value(kernel))] + (bias.map { [("bias", .value($0))] } ?? []) + window
-      + [("groups", .attribute(.int(geometry.groups)))] + chain.bounds()
+      [("input", .value(value)), ("weight", .value(kernel))] + (bias.map { [("bias", .value($0))] } ?? [])
+      + window.arguments(of: .fusedConv2d) + chain.bounds()
     let result = emit(.fusedConv2d, name: chain.name, arguments, output: output, sources: chain.nodes)
     finish(chain, flattened(result, geometry, chain))
     return .fused
@@ -78,23 +76,6 @@ extension Fuser {
     return emitView(
       convert(value, to: .contiguous), name: lowered.graph[value].name + "_flat",
       source.graph.spec(chain.result).shape)
-  }
-
-  /// Zeros between and around the elements of an image, as a transposed convolution sees it.
-  private mutating func emitStuffed(_ value: ValueID, _ stuffing: ConvolutionGeometry.Stuffing, _ node: Node) -> ValueID
-  {
-    if stuffing.interior == [0, 0], stuffing.padding == [0, 0, 0, 0] { return value }
-    var output = spec(value)
-    let (interior, pads) = ([0, 0] + stuffing.interior, stuffing.padding)
-    let (pre, post) = ([0, 0, pads[0], pads[3]], [0, 0, pads[2], pads[1]])
-    output.shape = Shape(
-      (0..<4).map { output.shape[$0] + max(0, output.shape[$0] - 1) * interior[$0] + pre[$0] + post[$0] })
-    return emit(
-      .fusedPad, name: node.name + "_stuffed",
-      [
-        ("self", .value(value)), ("pre", .attribute(.ints(pre))), ("post", .attribute(.ints(post))),
-        ("interior", .attribute(.ints(interior))),
-      ], output: output, sources: [node])
   }
 
   private mutating func fuseLinear(_ node: Node) throws(GraphError) -> FusionOutcome {

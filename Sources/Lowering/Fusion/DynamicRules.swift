@@ -106,15 +106,7 @@ extension Fuser {
   mutating func fuseDynamicConvolution(
     _ node: Node, _ dynamic: DynamicInput, _ weight: Weight
   ) throws(GraphError) -> FusionOutcome {
-    let geometry: ConvolutionGeometry
-    switch try convolutionGeometry(node, weight.tensor.shape) {
-    case .success(let value): geometry = value
-    case .failure(let refusal): throw error(node, refusal.text)
-    }
-    let window: [(String, Operand)] = [
-      ("stride", .attribute(.ints(geometry.stride))), ("padding", .attribute(.ints(geometry.padding))),
-      ("dilation", .attribute(.ints(geometry.dilation))), ("groups", .attribute(.int(geometry.groups))),
-    ]
+    let window = try window(node).arguments(of: .fusedDynamicConv2d)
     let input = try real(dynamic.value, .channelsLast)
     let (chain, weights) = try dynamicOperands(node, weight, weight.tensor.channelsLast())
     finish(

@@ -23,11 +23,6 @@ extension Fuser {
     let isFlat: Bool
     /// [N, C, H, W]
     let shape, result: Shape
-
-    func pair(_ call: OperatorCall, _ name: String, neutral: Int = 1) throws(OperatorError) -> (height: Int, width: Int)
-    {
-      isFlat ? (neutral, try call.pair(name).width) : try call.pair(name)
-    }
   }
 
   /// Nil for an operand without a batch.
@@ -51,49 +46,22 @@ extension Fuser {
     images.isFlat ? emitView(convert(image, to: .contiguous), name: name + "_flat", shape) : image
   }
 
-  /// Padding at the far side that makes the windows cover `output` positions.
-  private func farPadding(_ output: Int, _ input: Int, _ pad: Int, _ kernel: Int, _ stride: Int, _ dilation: Int) -> Int
-  {
-    max(0, (output - 1) * stride + (kernel - 1) * dilation + 1 - input - pad)
-  }
-
   private mutating func fuseMaxPool(_ node: Node) throws(GraphError) -> FusionOutcome {
     guard let images = images(node) else { return .refused("its input has no batch") }
-    let call = try call(node)
-    let (kernel, pad, dilation, strides) = try reading { () throws(OperatorError) in
-      (
-        try images.pair(call, "kernel_size"), try images.pair(call, "padding", neutral: 0),
-        try images.pair(call, "dilation"), try call.ints("stride")
-      )
-    }
-    let stride =
-      strides.isEmpty
-      ? [kernel.height, kernel.width] : [images.isFlat ? 1 : strides[0], strides[strides.count - 1]]
-    let (shape, result) = (images.shape, images.result)
-    var (bottom, right) = (pad.height, pad.width)
-    if try reading({ () throws(OperatorError) in try call.bool("ceil_mode") }) {
-      bottom = farPadding(result[2], shape[2], pad.height, kernel.height, stride[0], dilation.height)
-      right = farPadding(result[3], shape[3], pad.width, kernel.width, stride[1], dilation.width)
-    }
+    let window = try window(node)
     let value = emitImage(try settled(images.input), images, node)
     let output = TensorSpec(
-      spec(value).dataType, result, dimOrder: .channelsLast, quantization: spec(value).quantization)
-    let arguments: [(String, Operand)] = [
-      ("self", .value(value)), ("kernel_size", .attribute(.ints([kernel.height, kernel.width]))),
-      ("stride", .attribute(.ints(stride))), ("padding", .attribute(.ints([pad.height, right, bottom, pad.width]))),
-      ("dilation", .attribute(.ints([dilation.height, dilation.width]))),
-    ]
-    let pooled = emit(.fusedMaxPool2d, name: node.name, arguments, output: output, sources: [node])
+      spec(value).dataType, images.result, dimOrder: .channelsLast, quantization: spec(value).quantization)
+    let pooled = emit(
+      .fusedMaxPool2d, name: node.name, [("self", .value(value))] + window.arguments(of: .fusedMaxPool2d),
+      output: output, sources: [node])
     forms[node.output] = Form(emitFlat(pooled, images, name: node.name, source.graph.spec(node.output).shape))
     return .fused
   }
 
   private mutating func fuseAveragePool(_ node: Node) throws(GraphError) -> FusionOutcome {
     guard let images = images(node) else { return .refused("its input has no batch") }
-    let call = try call(node)
-    let (kernel, pad, strides) = try reading { () throws(OperatorError) in
-      (try images.pair(call, "kernel_size"), try images.pair(call, "padding", neutral: 0), try call.ints("stride"))
-    }
+    let (call, window) = (try call(node), try window(node))
     let (ceil, counted, divisor) = try reading { () throws(OperatorError) in
       (
         try call.bool("ceil_mode"), try call.bool("count_include_pad"),
@@ -101,17 +69,13 @@ extension Fuser {
       )
     }
     guard !ceil else { return .refused("ceil_mode is not fused") }
-    guard counted || (pad.height == 0 && pad.width == 0) else {
+    guard counted || !window.isPadded else {
       return .refused("padding that is left out of the mean is not fused")
     }
-    guard divisor == nil || divisor == kernel.height * kernel.width else {
+    guard divisor == nil || divisor == window.area else {
       return .refused("divisor_override is not fused")
     }
-    let stride =
-      strides.isEmpty
-      ? (kernel.height, kernel.width) : (images.isFlat ? 1 : strides[0], strides[strides.count - 1])
-    return try emitAveragePool(
-      node, images, kernel: kernel, stride: stride, padding: [pad.height, pad.width, pad.height, pad.width])
+    return try emitAveragePool(node, images, window)
   }
 
   private mutating func fuseAdaptiveAveragePool(_ node: Node) throws(GraphError) -> FusionOutcome {
@@ -120,8 +84,8 @@ extension Fuser {
     guard shape[2] % result[2] == 0, shape[3] % result[3] == 0 else {
       return .refused("its windows are of unequal size: \(shape) to \(result)")
     }
-    let kernel = (height: shape[2] / result[2], width: shape[3] / result[3])
-    return try emitAveragePool(node, images, kernel: kernel, stride: kernel, padding: [0, 0, 0, 0])
+    let kernel = [shape[2] / result[2], shape[3] / result[3]]
+    return try emitAveragePool(node, images, Window2d(kernel: kernel, stride: kernel))
   }
 
   /// A mean over height and width.
@@ -133,12 +97,12 @@ extension Fuser {
     else { return .refused("only the mean over height and width of a 4-D tensor is fused") }
     let shape = source.graph.spec(input).shape
     let images = Images(input: input, isFlat: false, shape: shape, result: [shape[0], shape[1], 1, 1])
-    let kernel = (height: shape[2], width: shape[3])
-    return try emitAveragePool(node, images, kernel: kernel, stride: kernel, padding: [0, 0, 0, 0])
+    let kernel = [shape[2], shape[3]]
+    return try emitAveragePool(node, images, Window2d(kernel: kernel, stride: kernel))
   }
 
   private mutating func emitAveragePool(
-    _ node: Node, _ images: Images, kernel: (height: Int, width: Int), stride: (Int, Int), padding: [Int]
+    _ node: Node, _ images: Images, _ window: Window2d
   ) throws(GraphError) -> FusionOutcome {
     var chain = try outputChain(of: node)
     let operand: ValueID
@@ -149,11 +113,7 @@ extension Fuser {
       operand = try real(images.input, images.isFlat ? .contiguous : .channelsLast)
     }
     let value = emitImage(operand, images, node)
-    let arguments: [(String, Operand)] =
-      [
-        ("self", .value(value)), ("kernel_size", .attribute(.ints([kernel.height, kernel.width]))),
-        ("stride", .attribute(.ints([stride.0, stride.1]))), ("padding", .attribute(.ints(padding))),
-      ] + chain.bounds()
+    let arguments = [("self", .value(value))] + window.arguments(of: .fusedAvgPool2d) + chain.bounds()
     var output = outputSpec(chain)
     let shape = output.shape
     output.shape = images.result

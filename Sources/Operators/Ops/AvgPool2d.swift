@@ -11,7 +11,7 @@ extension Operator {
     traits: [.ownQuantization, .scalesWithChannels]
   ) { call throws(OperatorError) in
     let input = try call.images("self")
-    let window = try call.poolingWindow(input)
+    let window = try call.poolingWindow()
     let countsPadding = try call.bool("count_include_pad")
     let divisor = try call.optionalInt("divisor_override")
     try call.check(divisor != 0, "divisor_override must not be 0")
@@ -61,7 +61,7 @@ extension Window2d.Axis {
   /// How far the undilated window at an output position reaches in the padded image.
   @inline(__always)
   fileprivate func extent(_ position: Int) -> Int {
-    let origin = position &* stride &- padding
-    return min(origin &+ kernel, input &+ padding) &- origin
+    let origin = position &* stride &- padBefore
+    return min(origin &+ kernel, input &+ padBefore) &- origin
   }
 }

@@ -21,18 +21,16 @@ private func convolutionPlan(_ call: OperatorCall) throws(OperatorError) -> Kern
   let weight = try call.tensor("weight")
   try call.check(
     weight.dataType == input.dataType, "'weight' must be \(input.dataType) like 'input', not \(weight.dataType)")
-  let groups = try checkedGroups(call, input.shape, weight.shape)
+  let window = try checkedWindow(call, input.shape, weight.shape)
   let outputs = weight.shape[0]
   let bias = try call.optionalVector("bias", count: outputs, input.dataType)
-  let window = try Window2d(call, input: input.shape, kernel: (weight.shape[2], weight.shape[3]))
   let shape = try call.checkedShape(
     input.shape.dimensions.dropLast(3) + [outputs, window.height.output, window.width.output])
   let batch = input.shape.rank == 4 ? input.shape[0] : 1
   return KernelPlan(TensorSpec(input.dataType, shape)) { () throws(OperatorError) in
     if input.dataType == .int32 {
       let convolution = IntegerConvolution2d(
-        window: window, batch: batch, groups: groups, channelsPerGroup: weight.shape[1],
-        outputsPerGroup: outputs / groups)
+        window: window, batch: batch, channelsPerGroup: weight.shape[1], outputsPerGroup: outputs / window.groups)
       return PreparedKernel { buffers in
         convolution.run(
           input: buffers.input(input), weights: buffers.input(weight), bias: bias.map { buffers.input($0) },
@@ -40,7 +38,7 @@ private func convolutionPlan(_ call: OperatorCall) throws(OperatorError) -> Kern
       }
     }
     if weight.shape[1] == 1 {
-      let convolution = DepthwiseConvolution(window: window, batch: batch, channels: groups, outputs: outputs)
+      let convolution = DepthwiseConvolution(window: window, batch: batch, outputs: outputs)
       return PreparedKernel { buffers in
         convolution.run(
           input: buffers.input(input), weights: buffers.input(weight), bias: bias.map { buffers.input($0) },
@@ -50,23 +48,23 @@ private func convolutionPlan(_ call: OperatorCall) throws(OperatorError) -> Kern
     return try gemmKernel(
       call, input,
       Convolution2d(
-        window: window, batch: batch, groups: groups, channelsPerGroup: weight.shape[1],
-        outputsPerGroup: outputs / groups))
+        window: window, batch: batch, channelsPerGroup: weight.shape[1], outputsPerGroup: outputs / window.groups))
   }
 }
 
-private func checkedGroups(_ call: OperatorCall, _ input: Shape, _ weight: Shape) throws(OperatorError) -> Int {
+private func checkedWindow(
+  _ call: OperatorCall, _ input: Shape, _ weight: Shape
+) throws(OperatorError) -> Window2d {
   try call.check(
     weight.rank == 4 && weight.dimensions.allSatisfy { (1...sizeLimit).contains($0) },
     "'weight' must be [O, C / groups, kh, kw] of positive sizes, not \(weight)")
-  let groups = try call.int("groups")
-  try call.check((1...sizeLimit).contains(groups), "'groups' must be at least 1, not \(groups)")
-  let channels = input[input.rank - 3]
+  let window = try Window2d(call)
+  let (groups, channels) = (window.groups, input[input.rank - 3])
   try call.check(
     weight[1] * groups == channels,
     "weight \(weight) with \(groups) groups is for \(weight[1] * groups) channels; the input \(input) has \(channels)")
   try call.check(weight[0] % groups == 0, "\(weight[0]) output channels cannot be divided into \(groups) groups")
-  return groups
+  return window
 }
 
 private func gemmKernel(

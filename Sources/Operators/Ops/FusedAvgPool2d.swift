@@ -23,18 +23,18 @@ extension Operator {
 /// A validated call of `fused.avg_pool2d`.
 private struct FusedAvgPool {
   let input: TensorSpec
-  let window: FusedWindow
+  let window: Window2d
   let outputs: [TensorSpec]
 
   init(_ call: OperatorCall) throws(OperatorError) {
     input = try call.imageActivation("self")
-    window = try FusedWindow(call, input: input, kernel: try call.pair("kernel_size"))
+    window = try Window2d(call)
     let shape = try window.outputShape(call, batch: input.shape[0], channels: input.shape[1])
     _ = try call.outputBounds(input.dataType)
     outputs = [TensorSpec(input.dataType, shape, dimOrder: .channelsLast)]
   }
 
-  private var area: Float { Float(window.kernelHeight * window.kernelWidth) }
+  private var area: Float { Float(window.area) }
 
   func int8(_ call: OperatorCall, _ output: TensorSpec) throws(OperatorError) -> PreparedKernel {
     let inputParameters = try call.int8Parameters(input, "self")
@@ -55,7 +55,7 @@ private struct FusedAvgPool {
         let start = 0 &- Int32(truncatingIfNeeded: taps) &* zeroPoint
         for c in 0..<channels { sums[c] = start }
         for y in rows.origin &+ rows.first..<rows.origin &+ rows.end {
-          var values = source + ((image &+ y) &* window.inputWidth &+ columns.origin &+ columns.first) &* channels
+          var values = source + ((image &+ y) &* window.width.input &+ columns.origin &+ columns.first) &* channels
           for _ in columns.first..<columns.end {
             for c in 0..<channels { sums[c] &+= Int32(values[c]) }
             values += channels
@@ -78,7 +78,7 @@ private struct FusedAvgPool {
         let target = output + pixel &* channels
         for c in 0..<channels { target[c] = 0 }
         for y in rows.origin &+ rows.first..<rows.origin &+ rows.end {
-          var values = source + ((image &+ y) &* window.inputWidth &+ columns.origin &+ columns.first) &* channels
+          var values = source + ((image &+ y) &* window.width.input &+ columns.origin &+ columns.first) &* channels
           for _ in columns.first..<columns.end {
             for c in 0..<channels { target[c] += values[c] }
             values += channels

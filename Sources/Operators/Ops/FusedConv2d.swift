@@ -42,20 +42,20 @@ private struct FusedConv2d {
     try call.check(weight.shape[0] > 0, "'weight' has no output channels: \(weight.shape)")
     try call.checkWeights(input: input)
     let (channels, outputChannels) = (input.shape[1], weight.shape[0])
-    let groups = try call.int("groups")
+    let window = try Window2d(call)
+    let groups = window.groups
     try call.check(
-      groups > 0 && channels % groups == 0 && outputChannels % groups == 0,
+      channels % groups == 0 && outputChannels % groups == 0,
       "\(channels) input and \(outputChannels) output channels cannot be divided into \(groups) groups")
     try call.check(
       weight.shape[1] == channels / groups,
       "'weight' \(weight.shape) has \(weight.shape[1]) channels, input \(input.shape) has \(channels / groups) a group"
     )
-    let window = try FusedWindow(call, input: input, kernel: (weight.shape[2], weight.shape[3]))
     let shape = try window.outputShape(call, batch: input.shape[0], channels: outputChannels)
     _ = try call.outputBounds(input.dataType)
     outputs = [TensorSpec(input.dataType, shape, dimOrder: .channelsLast)]
     convolution = FusedConvolution(
-      window: window, batch: input.shape[0], channels: channels, groups: groups, outputs: outputChannels)
+      window: window, batch: input.shape[0], channels: channels, outputs: outputChannels)
     isDepthwise = groups == channels && outputChannels == channels
   }
 

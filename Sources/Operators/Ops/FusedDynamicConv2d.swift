@@ -35,15 +35,14 @@ private struct DynamicConvolution {
       weight.shape.rank == 4 && weight.dimOrder == .channelsLast && weight.shape[0] > 0,
       "'weight' must be 4-D and channels last, not \(weight)")
     try call.checkDynamicWeights()
-    let (channels, outputs, groups) = (input.shape[1], weight.shape[0], try call.int("groups"))
+    let window = try Window2d(call)
+    let (channels, outputs, groups) = (input.shape[1], weight.shape[0], window.groups)
     try call.check(
-      groups > 0 && channels % groups == 0 && outputs % groups == 0 && weight.shape[1] == channels / groups,
+      channels % groups == 0 && outputs % groups == 0 && weight.shape[1] == channels / groups,
       "'weight' \(weight.shape) with \(groups) groups does not fit the \(channels) channels of \(input.shape)")
-    let window = try FusedWindow(call, input: input, kernel: (weight.shape[2], weight.shape[3]))
     output = TensorSpec(
       .float32, try window.outputShape(call, batch: input.shape[0], channels: outputs), dimOrder: .channelsLast)
-    convolution = FusedConvolution(
-      window: window, batch: input.shape[0], channels: channels, groups: groups, outputs: outputs)
+    convolution = FusedConvolution(window: window, batch: input.shape[0], channels: channels, outputs: outputs)
     elementCount = input.shape.elementCount
     rule = try call.dynamicRule()
     try call.check(rule != .token, "a convolution has no tokens; 'rule' must be 'affine' or 'symmetric'")

@@ -20,7 +20,7 @@ extension Operator {
 }
 
 private struct FusedIm2col {
-  let window: FusedWindow
+  let window: Window2d
   let batch: Int
   let channels: Int
   let outputs: [TensorSpec]
@@ -28,11 +28,10 @@ private struct FusedIm2col {
   init(_ call: OperatorCall) throws(OperatorError) {
     let input = try call.imageActivation("self")
     try call.check(input.dataType == .float32, "'self' must be float32, not \(input.dataType)")
-    window = try FusedWindow(call, input: input, kernel: try call.pair("kernel_size"))
+    window = try Window2d(call)
     (batch, channels) = (input.shape[0], input.shape[1])
-    let (area, overflow) = window.kernelHeight.multipliedReportingOverflow(by: window.kernelWidth)
-    let (columns, overflows) = area.multipliedReportingOverflow(by: channels)
-    try call.check(!overflow && !overflows, "the patches of \(input.shape) are too large")
+    let (columns, overflow) = window.area.multipliedReportingOverflow(by: channels)
+    try call.check(!overflow, "the patches of \(input.shape) are too large")
     outputs = [
       TensorSpec(
         .float32, try window.outputShape(call, batch: batch, channels: columns), dimOrder: .channelsLast)
@@ -41,18 +40,18 @@ private struct FusedIm2col {
 }
 
 private func im2col(
-  _ window: FusedWindow, _ batch: Int, _ channels: Int, _ input: UnsafePointer<Float>,
+  _ window: Window2d, _ batch: Int, _ channels: Int, _ input: UnsafePointer<Float>,
   _ output: UnsafeMutablePointer<Float>
 ) {
-  let area = window.kernelHeight &* window.kernelWidth
+  let area = window.area
   window.forEachOutput(batch: batch) { image, rows, columns, pixel in
     let target = output + pixel &* channels &* area
     for k in 0..<channels &* area { target[k] = 0 }
     for ky in rows.first..<rows.end {
-      let line = (image &+ rows.origin &+ ky &* window.dilationHeight) &* window.inputWidth
+      let line = (image &+ rows.origin &+ ky &* window.height.dilation) &* window.width.input
       for kx in columns.first..<columns.end {
-        let values = input + (line &+ columns.origin &+ kx &* window.dilationWidth) &* channels
-        let tap = target + (ky &* window.kernelWidth &+ kx)
+        let values = input + (line &+ columns.origin &+ kx &* window.width.dilation) &* channels
+        let tap = target + (ky &* window.width.kernel &+ kx)
         for c in 0..<channels { tap[c &* area] = values[c] }
       }
     }

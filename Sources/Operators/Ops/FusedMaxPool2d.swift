@@ -30,12 +30,12 @@ extension Operator {
 }
 
 private struct FusedMaxPool {
-  let window: FusedWindow
+  let window: Window2d
   let outputs: [TensorSpec]
 
   init(_ call: OperatorCall) throws(OperatorError) {
     let input = try call.imageActivation("self")
-    window = try FusedWindow(call, input: input, kernel: try call.pair("kernel_size"))
+    window = try Window2d(call)
     let shape = try window.outputShape(call, batch: input.shape[0], channels: input.shape[1])
     _ = try call.outputBounds(input.dataType)
     outputs = [TensorSpec(input.dataType, shape, dimOrder: .channelsLast, quantization: input.quantization)]
@@ -43,16 +43,16 @@ private struct FusedMaxPool {
 }
 
 private func maxPoolInt8(
-  _ window: FusedWindow, _ batch: Int, _ channels: Int, _ input: UnsafePointer<Int8>,
+  _ window: Window2d, _ batch: Int, _ channels: Int, _ input: UnsafePointer<Int8>,
   _ output: UnsafeMutablePointer<Int8>, _ lower: Int8, _ upper: Int8
 ) {
   window.forEachOutput(batch: batch) { image, rows, columns, pixel in
     let target = output + pixel &* channels
     for c in 0..<channels { target[c] = lower }
     for ky in rows.first..<rows.end {
-      let line = (image &+ rows.origin &+ ky &* window.dilationHeight) &* window.inputWidth
+      let line = (image &+ rows.origin &+ ky &* window.height.dilation) &* window.width.input
       for kx in columns.first..<columns.end {
-        let values = input + (line &+ columns.origin &+ kx &* window.dilationWidth) &* channels
+        let values = input + (line &+ columns.origin &+ kx &* window.width.dilation) &* channels
         for c in 0..<channels { target[c] = max(target[c], values[c]) }
       }
     }
@@ -61,16 +61,16 @@ private func maxPoolInt8(
 }
 
 private func maxPoolFloat(
-  _ window: FusedWindow, _ batch: Int, _ channels: Int, _ input: UnsafePointer<Float>,
+  _ window: Window2d, _ batch: Int, _ channels: Int, _ input: UnsafePointer<Float>,
   _ output: UnsafeMutablePointer<Float>, _ lower: Float, _ upper: Float
 ) {
   window.forEachOutput(batch: batch) { image, rows, columns, pixel in
     let target = output + pixel &* channels
     for c in 0..<channels { target[c] = lower }
     for ky in rows.first..<rows.end {
-      let line = (image &+ rows.origin &+ ky &* window.dilationHeight) &* window.inputWidth
+      let line = (image &+ rows.origin &+ ky &* window.height.dilation) &* window.width.input
       for kx in columns.first..<columns.end {
-        let values = input + (line &+ columns.origin &+ kx &* window.dilationWidth) &* channels
+        let values = input + (line &+ columns.origin &+ kx &* window.width.dilation) &* channels
         for c in 0..<channels { target[c] = values[c] > target[c] ? values[c] : target[c] }
       }
     }

@@ -7,7 +7,7 @@ extension Operator {
       + "bool ceil_mode=False) -> Tensor", traits: [.choosesElements, .sharesQuantization, .scalesWithChannels]
   ) { call throws(OperatorError) in
     let input = try call.images("self", orInteger: .int8)
-    let window = try call.poolingWindow(input)
+    let window = try call.poolingWindow()
     let shape = try call.pooledShape(input, height: window.height.output, width: window.width.output)
     let planes = input.shape.dimensions.dropLast(2).reduce(1, *)
     return KernelPlan(TensorSpec(input.dataType, shape)) {

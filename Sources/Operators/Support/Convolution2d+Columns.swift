@@ -16,7 +16,7 @@ extension Convolution2d {
         if pixel < end {
           fillLane(panel + lane, pixel / window.width.output, pixel % window.width.output, image)
         } else {
-          for k in 0..<channelsPerGroup &* window.height.kernel &* window.width.kernel { panel[k &* 8 &+ lane] = 0 }
+          for k in 0..<channelsPerGroup &* window.area { panel[k &* 8 &+ lane] = 0 }
         }
       }
     }
@@ -26,7 +26,7 @@ extension Convolution2d {
   private func fillRun(_ panel: UnsafeMutablePointer<Float>, _ y: Int, _ x: Int, _ image: UnsafePointer<Float>) {
     let (height, width) = (window.height, window.width)
     let rows = height.taps(y)
-    let origin = x &- width.padding
+    let origin = x &- width.padBefore
     var target = UnsafeMutableRawPointer(panel)
     var plane = image
     for _ in 0..<channelsPerGroup {

@@ -8,7 +8,6 @@ import TensorCore
 struct Convolution2d: Sendable {
   let window: Window2d
   let batch: Int
-  let groups: Int
   let channelsPerGroup: Int
   let outputsPerGroup: Int
 
@@ -19,24 +18,24 @@ struct Convolution2d: Sendable {
   /// Bytes a tile of columns should not exceed by much: a share of the second-level cache.
   private static let tileByteCount = 393_216
 
-  init(window: Window2d, batch: Int, groups: Int, channelsPerGroup: Int, outputsPerGroup: Int) {
+  init(window: Window2d, batch: Int, channelsPerGroup: Int, outputsPerGroup: Int) {
     // One long row makes every panel a plain copy.
     let window = window.joiningPointwiseRows()
-    (self.window, self.batch, self.groups) = (window, batch, groups)
+    (self.window, self.batch) = (window, batch)
     (self.channelsPerGroup, self.outputsPerGroup) = (channelsPerGroup, outputsPerGroup)
-    depth = channelsPerGroup * window.height.kernel * window.width.kernel
+    depth = channelsPerGroup * window.area
     pixels = window.height.output * window.width.output
     panelsPerTile = max(1, min((pixels + 7) / 8, Convolution2d.tileByteCount / (depth * 32)))
   }
 
   private var blocks: Int { (outputsPerGroup + 3) / 4 }
   private var blockByteCount: Int { 16 + depth * 16 }
-  var packedByteCount: Int { groups * blocks * blockByteCount }
+  var packedByteCount: Int { window.groups * blocks * blockByteCount }
   var columnsByteCount: Int { panelsPerTile * depth * 32 }
 
   /// Packs weights [O][K]; `bias` may be absent (0).
   func pack(_ weights: UnsafePointer<Float>, bias: UnsafePointer<Float>?, into packed: UnsafeMutableRawPointer) {
-    for group in 0..<groups {
+    for group in 0..<window.groups {
       for block in 0..<blocks {
         let target = (packed + (group &* blocks &+ block) &* blockByteCount).assumingMemoryBound(to: Float.self)
         for lane in 0..<4 {
@@ -58,7 +57,7 @@ struct Convolution2d: Sendable {
     let plane = window.height.input &* window.width.input
     var (source, target) = (input, output)
     for _ in 0..<batch {
-      for group in 0..<groups {
+      for group in 0..<window.groups {
         var pixel = 0
         while pixel < pixels {
           let panels = min(panelsPerTile, (pixels &- pixel &+ 7) / 8)

@@ -5,8 +5,7 @@ import TensorCore
 struct DepthwiseConvolution: Sendable {
   let window: Window2d
   let batch: Int
-  let channels: Int
-  /// A multiple of `channels`.
+  /// A multiple of the window's groups, one for each channel.
   let outputs: Int
 
   /// Weights are [outputs][kh][kw].
@@ -16,7 +15,7 @@ struct DepthwiseConvolution: Sendable {
   ) {
     let inputPlane = window.height.input &* window.width.input
     let outputPlane = window.height.output &* window.width.output
-    let taps = window.height.kernel &* window.width.kernel
+    let (channels, taps) = (window.groups, window.area)
     let multiplier = outputs / channels
     var target = output
     for image in 0..<batch {
@@ -40,9 +39,9 @@ struct DepthwiseConvolution: Sendable {
         let columns = width.outputs(ofTap: kx)
         let weight = weights[ky &* width.kernel &+ kx]
         let count = columns.count
-        let column = columns.lowerBound &* step &- width.padding &+ kx &* width.dilation
+        let column = columns.lowerBound &* step &- width.padBefore &+ kx &* width.dilation
         for y in rows {
-          let row = y &* height.stride &- height.padding &+ ky &* height.dilation
+          let row = y &* height.stride &- height.padBefore &+ ky &* height.dilation
           let source = input + (row &* width.input &+ column)
           let target = output + (y &* width.output &+ columns.lowerBound)
           if step == 1 {

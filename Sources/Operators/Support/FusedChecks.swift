@@ -126,12 +126,4 @@ extension OperatorCall {
       "the data of '\(name)' is \(tensor.spec), its spec \(spec)")
     return tensor.aligned()
   }
-
-  /// Integers of a window attribute, one for all or one each, within `range`.
-  func windowInts(_ name: String, count: Int, in range: ClosedRange<Int>) throws(OperatorError) -> [Int] {
-    let values = try ints(name)
-    try check(values.count == 1 || values.count == count, "'\(name)' must have 1 or \(count) integers, not \(values)")
-    try check(values.allSatisfy(range.contains), "'\(name)' must be at least \(range.lowerBound), not \(values)")
-    return values.count == count ? values : [Int](repeating: values[0], count: count)
-  }
 }

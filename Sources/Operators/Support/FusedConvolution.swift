@@ -6,10 +6,9 @@ import TensorCore
 /// the image, a run for each line of the kernel, once the image has its padding and the kernel's element type. That is
 /// done strip by strip. Windows with gaps inside or between them are laid out one by one (im2col).
 struct FusedConvolution: Sendable {
-  let window: FusedWindow
+  let window: Window2d
   let batch: Int
   let channels: Int
-  let groups: Int
   let outputs: Int
   /// Nil where windows are laid out.
   private let strip: Strip?
@@ -26,33 +25,33 @@ struct FusedConvolution: Sendable {
     static let limit = 1 << 22
   }
 
-  init(window: FusedWindow, batch: Int, channels: Int, groups: Int, outputs: Int) {
-    (self.window, self.batch, self.channels) = (window, batch, channels)
-    (self.groups, self.outputs) = (groups, outputs)
-    strip = FusedConvolution.strip(window, channels: channels / groups)
+  init(window: Window2d, batch: Int, channels: Int, outputs: Int) {
+    (self.window, self.batch, self.channels, self.outputs) = (window, batch, channels, outputs)
+    strip = FusedConvolution.strip(window, channels: channels / window.groups)
   }
 
-  private static func strip(_ window: FusedWindow, channels: Int) -> Strip? {
+  private static func strip(_ window: Window2d, channels: Int) -> Strip? {
     // A run is rounded up to steps of 8; short ones would cost more than laying windows out.
-    guard window.dilationHeight == 1, window.dilationWidth == 1, window.strideHeight <= window.kernelHeight,
-      window.strideWidth <= window.kernelWidth, window.kernelWidth * channels >= 3
+    guard window.height.dilation == 1, window.width.dilation == 1, window.height.stride <= window.height.kernel,
+      window.width.stride <= window.width.kernel, window.width.kernel * channels >= 3
     else { return nil }
-    let width = (window.outputWidth - 1) * window.strideWidth + window.kernelWidth
+    let width = (window.width.output - 1) * window.width.stride + window.width.kernel
     let (lineStep, isLong) = width.multipliedReportingOverflow(by: channels)
-    let (least, isLarge) = lineStep.multipliedReportingOverflow(by: window.kernelHeight)
+    let (least, isLarge) = lineStep.multipliedReportingOverflow(by: window.height.kernel)
     guard !isLong, !isLarge, least <= Strip.limit else { return nil }
-    let spare = max(0, Strip.size / lineStep - window.kernelHeight) / window.strideHeight
-    let outputRows = min(window.outputHeight, 1 + spare)
-    let lines = (outputRows - 1) * window.strideHeight + window.kernelHeight
+    let spare = max(0, Strip.size / lineStep - window.height.kernel) / window.height.stride
+    let outputRows = min(window.height.output, 1 + spare)
+    let lines = (outputRows - 1) * window.height.stride + window.height.kernel
     return Strip(outputRows: outputRows, width: width, lineStep: lineStep, elementCount: lines * lineStep)
   }
 
+  var groups: Int { window.groups }
   var channelsPerGroup: Int { channels / groups }
-  private var pixels: Int { window.outputHeight * window.outputWidth }
+  private var pixels: Int { window.height.output * window.width.output }
 
   /// A window as rows of a product have it: so many runs of so many elements.
-  var runs: Int { strip == nil ? 1 : window.kernelHeight }
-  var runLength: Int { (strip == nil ? window.kernelHeight : 1) * window.kernelWidth * channelsPerGroup }
+  var runs: Int { strip == nil ? 1 : window.height.kernel }
+  var runLength: Int { (strip == nil ? window.height.kernel : 1) * window.width.kernel * channelsPerGroup }
 
   /// Rows laid out at a time: an even number that fills about 192 KB.
   static func tileRows(rowByteCount: Int) -> Int { max(4, min(64, 196_608 / max(rowByteCount, 1)) & ~3) }
@@ -102,13 +101,13 @@ struct FusedConvolution: Sendable {
     _ gemm: FloatGemm, input: UnsafePointer<Float>, packed: UnsafeRawPointer, scratch: UnsafeMutablePointer<Float>,
     output: UnsafeMutablePointer<Float>
   ) {
-    if groups == 1 && isUnpadded && window.dilationHeight == 1 && window.dilationWidth == 1 {
-      let line = window.inputWidth &* channels
+    if groups == 1 && isUnpadded && window.height.dilation == 1 && window.width.dilation == 1 {
+      let line = window.width.input &* channels
       for image in 0..<batch {
         let rows = GemmRows(
-          base: input + image &* window.inputHeight &* line, count: pixels, perLine: window.outputWidth,
-          step: window.strideWidth &* channels, lineStep: window.strideHeight &* line, runs: window.kernelHeight,
-          runLength: window.kernelWidth &* channels, runStep: line)
+          base: input + image &* window.height.input &* line, count: pixels, perLine: window.width.output,
+          step: window.width.stride &* channels, lineStep: window.height.stride &* line, runs: window.height.kernel,
+          runLength: window.width.kernel &* channels, runStep: line)
         gemm.multiply(
           rows, packed: packed, group: 0, output: output + image &* pixels &* outputs, outputStride: outputs)
       }
@@ -124,9 +123,10 @@ struct FusedConvolution: Sendable {
 
   /// Whether every window lies in the image.
   private var isUnpadded: Bool {
-    let bottom = (window.outputHeight &- 1) &* window.strideHeight &+ window.kernelHeight
-    let right = (window.outputWidth &- 1) &* window.strideWidth &+ window.kernelWidth
-    return window.padTop == 0 && window.padLeft == 0 && bottom <= window.inputHeight && right <= window.inputWidth
+    let bottom = (window.height.output &- 1) &* window.height.stride &+ window.height.kernel
+    let right = (window.width.output &- 1) &* window.width.stride &+ window.width.kernel
+    return window.height.padBefore == 0 && window.width.padBefore == 0 && bottom <= window.height.input
+      && right <= window.width.input
   }
 
   // MARK: Rows
@@ -143,18 +143,18 @@ struct FusedConvolution: Sendable {
     for image in 0..<batch {
       for group in 0..<groups {
         let source =
-          input + (image &* window.inputHeight &* window.inputWidth &* channels &+ group &* channelsPerGroup)
+          input + (image &* window.height.input &* window.width.input &* channels &+ group &* channelsPerGroup)
         let offset = image &* pixels &* outputs &+ group &* (outputs / groups)
         var first = 0
         while first < pixels {
           let rows: GemmRows<Element>
           if let strip {
-            let y = first / window.outputWidth
-            let count = min(strip.outputRows, window.outputHeight &- y)
+            let y = first / window.width.output
+            let count = min(strip.outputRows, window.height.output &- y)
             fillStrip(strip, scratch, firstRow: y, count: count, source, fill)
             rows = GemmRows(
-              base: scratch, count: count &* window.outputWidth, perLine: window.outputWidth,
-              step: window.strideWidth &* channelsPerGroup, lineStep: window.strideHeight &* strip.lineStep,
+              base: scratch, count: count &* window.width.output, perLine: window.width.output,
+              step: window.width.stride &* channelsPerGroup, lineStep: window.height.stride &* strip.lineStep,
               runs: runs, runLength: runLength, runStep: strip.lineStep)
           } else {
             let count = min(tileRows, pixels &- first)
@@ -175,13 +175,13 @@ struct FusedConvolution: Sendable {
     _ image: UnsafePointer<Source>, _ fill: (UnsafeMutablePointer<Element>, UnsafePointer<Source>, Int) -> Void
   ) {
     let depth = channelsPerGroup
-    let left = min(window.padLeft, strip.width)
-    let inside = min(window.inputWidth, strip.width &- left)
-    let origin = firstRow &* window.strideHeight &- window.padTop
+    let left = min(window.width.padBefore, strip.width)
+    let inside = min(window.width.input, strip.width &- left)
+    let origin = firstRow &* window.height.stride &- window.height.padBefore
     var target = scratch
-    for y in origin..<origin &+ (count &- 1) &* window.strideHeight &+ window.kernelHeight {
-      if y >= 0 && y < window.inputHeight {
-        let line = image + y &* window.inputWidth &* channels
+    for y in origin..<origin &+ (count &- 1) &* window.height.stride &+ window.height.kernel {
+      if y >= 0 && y < window.height.input {
+        let line = image + y &* window.width.input &* channels
         target.update(repeating: 0, count: left &* depth)
         if groups == 1 {
           fill(target + left &* depth, line, inside &* depth)
@@ -204,18 +204,18 @@ struct FusedConvolution: Sendable {
     _ fill: (UnsafeMutablePointer<Element>, UnsafePointer<Source>, Int) -> Void
   ) {
     let depth = channelsPerGroup
-    let rows = window.rows(pixel / window.outputWidth)
-    let columns = window.columns(pixel % window.outputWidth)
-    let isWhole = rows.first == 0 && rows.end == window.kernelHeight
-    if !isWhole || columns.first > 0 || columns.end < window.kernelWidth {
+    let rows = window.height.taps(pixel / window.width.output)
+    let columns = window.width.taps(pixel % window.width.output)
+    let isWhole = rows.first == 0 && rows.end == window.height.kernel
+    if !isWhole || columns.first > 0 || columns.end < window.width.kernel {
       row.update(repeating: 0, count: runLength)
     }
     for ky in rows.first..<rows.end {
-      let line = (rows.origin &+ ky &* window.dilationHeight) &* window.inputWidth
+      let line = (rows.origin &+ ky &* window.height.dilation) &* window.width.input
       for kx in columns.first..<columns.end {
         fill(
-          row + (ky &* window.kernelWidth &+ kx) &* depth,
-          image + (line &+ columns.origin &+ kx &* window.dilationWidth) &* channels, depth)
+          row + (ky &* window.width.kernel &+ kx) &* depth,
+          image + (line &+ columns.origin &+ kx &* window.width.dilation) &* channels, depth)
       }
     }
   }

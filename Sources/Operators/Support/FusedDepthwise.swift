@@ -6,11 +6,11 @@ import TensorCore
 /// Packed parameters are in blocks of 8 channels: the biases, for int8 the scales, then one vector of weights per tap.
 /// Filters come as (C, kh, kw, 1).
 struct FusedDepthwise: Sendable {
-  let window: FusedWindow
+  let window: Window2d
   let batch: Int
   let channels: Int
 
-  private var taps: Int { window.kernelHeight * window.kernelWidth }
+  private var taps: Int { window.area }
   private var int8BlockByteCount: Int { 64 + taps * 16 }
   private var floatBlockByteCount: Int { 32 + taps * 32 }
 
@@ -47,19 +47,19 @@ struct FusedDepthwise: Sendable {
   ) {
     let (window, channels, blockSize) = (window, channels, int8BlockByteCount)
     let (rowStep, columnStep) = (
-      window.dilationHeight &* window.inputWidth &* channels, window.dilationWidth &* channels
+      window.height.dilation &* window.width.input &* channels, window.width.dilation &* channels
     )
     window.forEachOutput(batch: batch) { image, rows, columns, pixel in
-      let start = (image &+ rows.origin) &* window.inputWidth &+ columns.origin
+      let start = (image &+ rows.origin) &* window.width.input &+ columns.origin
       let first = start &* channels &+ rows.first &* rowStep &+ columns.first &* columnStep
-      let firstTap = rows.first &* window.kernelWidth &+ columns.first
+      let firstTap = rows.first &* window.width.kernel &+ columns.first
       let target = output + pixel &* channels
       var channel = 0
       var base = packed
       while channel < channels {
         let sums = FusedDepthwise.sumInt8(
           UnsafeRawPointer(input + (first &+ channel)), rowStep: rowStep, columnStep: columnStep,
-          weights: (base + 64).assumingMemoryBound(to: SIMD8<Int16>.self) + firstTap, weightStep: window.kernelWidth,
+          weights: (base + 64).assumingMemoryBound(to: SIMD8<Int16>.self) + firstTap, weightStep: window.width.kernel,
           rows: rows.end &- rows.first, columns: columns.end &- columns.first, zeroPoint: zeroPoint,
           bias: base.load(as: SIMD8<Int32>.self))
         let scales = (base + 32).load(as: SIMD8<Float>.self)
@@ -117,12 +117,12 @@ struct FusedDepthwise: Sendable {
   ) {
     let (window, channels, blockSize) = (window, channels, floatBlockByteCount)
     let (rowStep, columnStep) = (
-      window.dilationHeight &* window.inputWidth &* channels, window.dilationWidth &* channels
+      window.height.dilation &* window.width.input &* channels, window.width.dilation &* channels
     )
     window.forEachOutput(batch: batch) { image, rows, columns, pixel in
-      let start = (image &+ rows.origin) &* window.inputWidth &+ columns.origin
+      let start = (image &+ rows.origin) &* window.width.input &+ columns.origin
       let first = start &* channels &+ rows.first &* rowStep &+ columns.first &* columnStep
-      let firstTap = rows.first &* window.kernelWidth &+ columns.first
+      let firstTap = rows.first &* window.width.kernel &+ columns.first
       let target = output + pixel &* channels
       var channel = 0
       var base = packed
@@ -130,7 +130,7 @@ struct FusedDepthwise: Sendable {
         let count = channels &- channel
         let sums = FusedDepthwise.sumFloat(
           input + (first &+ channel), rowStep: rowStep, columnStep: columnStep,
-          weights: (base + 32).assumingMemoryBound(to: SIMD8<Float>.self) + firstTap, weightStep: window.kernelWidth,
+          weights: (base + 32).assumingMemoryBound(to: SIMD8<Float>.self) + firstTap, weightStep: window.width.kernel,
           rows: rows.end &- rows.first, columns: columns.end &- columns.first,
           bias: base.load(as: SIMD8<Float>.self), isHalf: count <= 4)
         FloatGemm.store(sums, at: target + channel, count: min(8, count), lower, upper)

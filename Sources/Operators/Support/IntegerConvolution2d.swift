@@ -5,26 +5,25 @@ import TensorCore
 struct IntegerConvolution2d: Sendable {
   private let window: Window2d
   private let batch: Int
-  private let groups: Int
   private let channelsPerGroup: Int
   private let outputsPerGroup: Int
 
-  init(window: Window2d, batch: Int, groups: Int, channelsPerGroup: Int, outputsPerGroup: Int) {
+  init(window: Window2d, batch: Int, channelsPerGroup: Int, outputsPerGroup: Int) {
     self.window = window.joiningPointwiseRows()
-    (self.batch, self.groups) = (batch, groups)
-    (self.channelsPerGroup, self.outputsPerGroup) = (channelsPerGroup, outputsPerGroup)
+    (self.batch, self.channelsPerGroup, self.outputsPerGroup) = (batch, channelsPerGroup, outputsPerGroup)
   }
 
   private var outputPlane: Int { window.height.output &* window.width.output }
   private var inputPlane: Int { window.height.input &* window.width.input }
   /// Weights per output channel.
-  private var depth: Int { channelsPerGroup &* window.height.kernel &* window.width.kernel }
+  private var depth: Int { channelsPerGroup &* window.area }
 
   /// Weights are [O][C / groups][kh][kw]; `bias` may be absent (0).
   func run(
     input: UnsafePointer<Int32>, weights: UnsafePointer<Int32>, bias: UnsafePointer<Int32>?,
     output: UnsafeMutablePointer<Int32>
   ) {
+    let groups = window.groups
     let outputs = groups &* outputsPerGroup
     for image in 0..<batch {
       for channel in 0..<outputs {
@@ -57,9 +56,9 @@ struct IntegerConvolution2d: Sendable {
         let rows = height.outputs(ofTap: ky)
         for kx in 0..<width.kernel {
           let columns = width.outputs(ofTap: kx)
-          let column = columns.lowerBound &* width.stride &- width.padding &+ kx &* width.dilation
+          let column = columns.lowerBound &* width.stride &- width.padBefore &+ kx &* width.dilation
           for y in rows {
-            let row = y &* height.stride &- height.padding &+ ky &* height.dilation
+            let row = y &* height.stride &- height.padBefore &+ ky &* height.dilation
             let source = plane + (row &* width.input &+ column)
             let target = output + (y &* width.output &+ columns.lowerBound)
             if isBlock {

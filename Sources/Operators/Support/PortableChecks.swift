@@ -77,9 +77,10 @@ extension OperatorCall {
     return dim < 0 ? dim + rank : dim
   }
 
-  /// Height and width of a window attribute, each in `range`.
+  /// Height and width of a window attribute, each in `range`; the height is the least where the schema has a width alone.
   func boundedPair(_ name: String, in range: ClosedRange<Int>) throws(OperatorError) -> (height: Int, width: Int) {
-    let pair = try pair(name)
+    var pair = try pair(name)
+    if schema.parameter(named: name)?.kind == .ints(count: 1) { pair.height = range.lowerBound }
     try check(
       range.contains(pair.height) && range.contains(pair.width),
       "'\(name)' must be in \(range.lowerBound)...\(range.upperBound), not [\(pair.height), \(pair.width)]")

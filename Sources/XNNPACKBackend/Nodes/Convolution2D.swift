@@ -9,7 +9,7 @@ extension DelegatedNode {
     return try Capabilities.reasonAgainstRequantization(call)
   } encode: { call, node throws(OperatorError) in
     node.set(DS_CONVOLUTION_2D)
-    node.as.window = try ds_window(convolution: call)
+    node.as.window = ds_window(try Window2d(call))
     node.fillMissingBias(call)
   }
 
@@ -31,7 +31,7 @@ extension DelegatedNode {
   } encode: { call, node throws(OperatorError) in
     node.set(DS_CONVOLUTION_2D_ADD)
     node.as.add = ds_convolution_add(
-      window: try ds_window(convolution: call), scale: Float(try call.float("conv_scale")),
+      window: ds_window(try Window2d(call)), scale: Float(try call.float("conv_scale")),
       zero_point: Int32(clamping: try call.int("conv_zero_point")),
       min: max(-128, Float(try call.float("conv_min"))), max: min(127, Float(try call.float("conv_max"))))
     node.fillMissingBias(call)
@@ -51,7 +51,7 @@ extension DelegatedNode {
     node.setInputs(inputs + [other])
     node.input_count = 4
     guard let start = Int32(exactly: try call.int("start")) else { throw call.error("'start' is out of range") }
-    node.as.cat = ds_convolution_cat(window: try ds_window(convolution: call), start: start)
+    node.as.cat = ds_convolution_cat(window: ds_window(try Window2d(call)), start: start)
   }
 
   private static func reasonAgainstConvolution(_ call: OperatorCall) throws(OperatorError) -> String? {
@@ -71,30 +71,12 @@ extension ds_node {
 }
 
 extension ds_window {
-  fileprivate init(convolution call: OperatorCall) throws(OperatorError) {
-    let weight = try call.spec("weight").shape
-    try self.init(
-      call, kernel: (weight[2], weight[3]), dilation: try call.pair("dilation"), groups: try call.int("groups"))
-  }
-
-  /// Stride and padding (top, right, bottom, left) are read from the call.
-  init(
-    _ call: OperatorCall, kernel: (height: Int, width: Int), dilation: (height: Int, width: Int) = (1, 1),
-    groups: Int = 1
-  ) throws(OperatorError) {
-    let stride = try call.pair("stride")
-    var pads = try call.ints("padding")
-    if pads.count == 1 { pads = [Int](repeating: pads[0], count: 4) }
-    try call.check(pads.count == 4, "'padding' must have four integers")
-    func narrow(_ value: Int) throws(OperatorError) -> UInt32 {
-      guard let narrow = UInt32(exactly: value) else { throw call.error("\(value) is out of range") }
-      return narrow
-    }
+  init(_ window: Window2d) {
+    let (height, width) = (window.height, window.width)
     self.init(
-      kernel_height: try narrow(kernel.height), kernel_width: try narrow(kernel.width),
-      stride_height: try narrow(stride.height), stride_width: try narrow(stride.width),
-      dilation_height: try narrow(dilation.height), dilation_width: try narrow(dilation.width),
-      pad_top: try narrow(pads[0]), pad_right: try narrow(pads[1]), pad_bottom: try narrow(pads[2]),
-      pad_left: try narrow(pads[3]), groups: try narrow(groups))
+      kernel_height: UInt32(height.kernel), kernel_width: UInt32(width.kernel), stride_height: UInt32(height.stride),
+      stride_width: UInt32(width.stride), dilation_height: UInt32(height.dilation),
+      dilation_width: UInt32(width.dilation), pad_top: UInt32(height.padBefore), pad_right: UInt32(width.padAfter),
+      pad_bottom: UInt32(height.padAfter), pad_left: UInt32(width.padBefore), groups: UInt32(window.groups))
   }
 }
