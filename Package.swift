@@ -92,6 +92,7 @@ let package = Package(
     tests("FloatKernelsTests", of: ["FloatKernels", "Int8Kernels"]),
     tests("XNNPACKBackendTests", of: ["Swiftlet", "XNNPACKBackend"]),
     tests("VisionTests", of: ["TensorCore", "Vision"]),
+    tests("GeneratedModelTests", of: ["TensorCore", "Swiftlet"]),
     tests("EndToEndTests", of: ["NN", "Runtime", "Swiftlet"]),
   ],
   swiftLanguageModes: [.v6],
