@@ -124,6 +124,7 @@ let package = Package(
     tests("VisionTests", of: ["TensorCore", "Vision"]),
     tests("SwiftletTests", of: ["PipelineTesting", "Swiftlet", "SwiftletTools"]),
     tests("SwiftletToolsTests", of: ["PipelineTesting", "Swiftlet", "SwiftletTools"]),
+    tests("GeneratedModelTests", of: ["TensorCore", "Swiftlet"]),
     tests("EndToEndTests", of: ["PipelineTesting", "NN", "Swiftlet", "SwiftletTools"]),
     // What users see: without `package` access.
     .testTarget(

@@ -99,4 +99,21 @@ import Testing
     let second = try correctBiases(of: &corrected, float: float, data: data, method: method, threads: 1)
     #expect(second.allSatisfy { $0.largest < 1e-5 }, "\(name): \(second)")
   }
+
+  /// A weight that is a view, and a BatchNorm behind the layer: folded on both sides, or the layers are not the same.
+  @Test func aLayerWithABatchNormIsComparedWithOne() throws {
+    var model = TestModel()
+    let x = model.input("x", [1, 3, 8, 8])
+    let weight = model.call(
+      "aten.view.default", "weight",
+      ["self": .value(model.parameter("w", [12])), "size": .attribute(.ints([4, 3, 1, 1]))], [4, 3, 1, 1])
+    let conv = model.call(
+      "aten.conv2d.default", "conv", ["input": .value(x), "weight": .value(weight)], [1, 4, 8, 8])
+    model.program.graph.outputs = [model.batchNorm("norm", conv)]
+    var corrected = try quantize(model.program, Self.data, threads: 1).program
+    let biases = try correctBiases(of: &corrected, float: model.program, data: Self.data, threads: 1)
+    #expect(biases.map(\.node) == ["conv"])
+    #expect(biases.allSatisfy { $0.largest < 0.02 }, "\(biases)")
+    #expect(try largestDifference(model.program, corrected, on: Self.data) < 0.02)
+  }
 }

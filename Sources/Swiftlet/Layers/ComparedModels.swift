@@ -21,7 +21,9 @@ package struct ComparedModels {
     try Verifier.verify(quantized, as: quantized.isQuantized ? .quantizeDequantize : .float)
     var programs = [float, quantized]
     try programs[0].equalize(like: quantized)
+    // As `prepare` does: a layer is the same in both only with the same BatchNorm in it.
     for index in programs.indices {
+      try foldConstantMovements(in: &programs[index])
       try foldBatchNorms(in: &programs[index])
       try removeInferenceDropouts(in: &programs[index])
     }
