@@ -82,12 +82,7 @@ extension RewriteRow {
   static let binary: [RewriteRow] = [
     RewriteRow([.add, .sub, .mul, .div], number),
     RewriteRow([.fusedAdd, .fusedSub, .fusedMul]) { rewriter, call throws(GraphError) in
-      // The delegate's operators broadcast by themselves.
-      var call = call
-      for index in call.arguments.indices {
-        guard case .value(let id) = call.arguments[index].operand else { continue }
-        call.arguments[index].operand = .value(rewriter.narrow[id] ?? id)
-      }
+      let call = rewriter.withNarrowOperands(call)
       guard call.output.quantization != nil, try rewriter.reasonAgainst(call) != nil else {
         return try rewriter.emit(call)
       }
@@ -110,5 +105,23 @@ extension RewriteRow {
     }
     let fused: [Operator: Operator] = [.add: .fusedAdd, .sub: .fusedSub, .mul: .fusedMul]
     return try rewriter.emit(fused[call.op] ?? call.op, call, [input, rewriter.scalar(Float(factor * number), call)])
+  }
+}
+
+extension EdgeRewriter {
+  /// The delegate's operators broadcast by themselves: expanded operands are taken as they were before, if that still gives
+  /// the result its sizes.
+  fileprivate func withNarrowOperands(_ call: Call) -> Call {
+    var narrowed = call
+    var sizes = [Int](repeating: 1, count: call.output.shape.rank)
+    for index in call.arguments.indices {
+      guard case .value(let id) = call.arguments[index].operand else { continue }
+      let operand = narrow[id] ?? id
+      narrowed.arguments[index].operand = .value(operand)
+      for (axis, size) in zip(sizes.indices.reversed(), spec(operand).shape.dimensions.reversed()) where size != 1 {
+        sizes[axis] = size
+      }
+    }
+    return sizes == call.output.shape.dimensions ? narrowed : call
   }
 }
