@@ -61,6 +61,7 @@ public struct OperatorSet: Sendable {
     .log,
     .sin,
     .cos,
+    .erf,
     .floor,
     .ceil,
     .neg,

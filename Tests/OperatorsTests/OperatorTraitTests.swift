@@ -97,7 +97,9 @@ import Testing
       let inputs = run.inputs[0].aligned().elements(as: Float.self).filter { !$0.isNaN } + [0]
       guard let low = inputs.min(), let high = inputs.max() else { continue }
       for output in run.outputs {
-        for y in output.elements(as: Float.self) where !y.isNaN && !run.op.has(.clamps) {
+        // A maximum of nothing is less than all.
+        let isEmpty = run.op.has(.choosesElements) ? -Float.infinity : .nan
+        for y in output.elements(as: Float.self) where !y.isNaN && y != isEmpty && !run.op.has(.clamps) {
           #expect(y >= low - 1e-6 * abs(low) && y <= high + 1e-6 * abs(high), "\(run.op): \(y)")
         }
       }
@@ -113,7 +115,8 @@ import Testing
 
   /// Each channel of the first input times a power of two, exactly: so is the result's.
   @Test func scalesWithChannels() throws {
-    for run in try Self.runs(having: .scalesWithChannels) where run.inputs[0].shape.rank == 4 {
+    for run in try Self.runs(having: .scalesWithChannels)
+    where run.inputs[0].shape.rank == 4 && run.inputs[0].dataType == .float32 {
       let shape = run.inputs[0].shape
       func scaled(_ tensor: Tensor) -> [Float] {
         let plane = tensor.shape[2] * tensor.shape[3]

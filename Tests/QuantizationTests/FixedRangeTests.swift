@@ -7,7 +7,9 @@ import Testing
 
 /// A function with a range of its own, a dropout behind it, and an operator with another range behind that.
 @Suite struct FixedRangeTests {
-  static let functions = ["aten.sigmoid.default", "aten.hardsigmoid.default", "aten.tanh.default", "aten.softmax.int"]
+  static let functions = [
+    "aten.sigmoid.default", "aten.hardsigmoid.default", "aten.tanh.default", "aten.erf.default", "aten.softmax.int",
+  ]
 
   private static func function(_ op: String, _ x: ValueID, hasDropout: Bool, in model: inout TestModel) -> ValueID {
     let result = model.unary(op, "f", x, op == "aten.softmax.int" ? ["dim": .attribute(.int(-1))] : [:])

@@ -87,10 +87,10 @@ struct LoweredCase: Sendable, CustomTestStringConvertible {
 
   static let all: [LoweredCase] = activations + convolutions + products + binary + real
 
-  private static let activations: [LoweredCase] =
+  fileprivate static let activations: [LoweredCase] =
     [
       "aten.sigmoid.default", "aten.tanh.default", "aten.hardswish.default", "aten.hardsigmoid.default",
-      "aten.silu.default", "aten.gelu.default", "aten.elu.default", "aten.leaky_relu.default",
+      "aten.silu.default", "aten.gelu.default", "aten.elu.default", "aten.leaky_relu.default", "aten.erf.default",
     ].map { unary($0) } + [
       unary("aten.clamp.default", ["min": .attribute(.float(-0.5)), "max": .attribute(.float(0.25))])
     ]
@@ -204,6 +204,12 @@ struct LoweredCase: Sendable, CustomTestStringConvertible {
     }
   }
 
+  /// Functions of one element are lookup tables of the delegate's; a clamp alone is a node of its own.
+  @Test(arguments: LoweredCase.activations.dropLast())
+  func isALookupTable(_ lowered: LoweredCase) throws {
+    try quantized(lowered, 0).1.lower().expectDelegated("fused.lut", count: 1).expectPortable([])
+  }
+
   /// Rows whose range is nothing, infinite, not a number, or on one side of zero.
   @Test func dynamicLinearOfAnyRow() throws {
     let rows: [[Float]] = [
@@ -250,7 +256,7 @@ struct LoweredCase: Sendable, CustomTestStringConvertible {
     let samples = (0..<3).map { _ in lowered.shapes.map { model.values($0, scale: 2) } }
     let config = QuantizationConfig.symmetric(isPerChannel: seed % 2 == 0, isDynamic: lowered.isDynamic)
     // What gives the model's result in a known range is quantized only where its operator is named.
-    let named = ["aten.sigmoid", "aten.hardsigmoid", "aten.tanh", "aten.softmax"]
+    let named = ["aten.sigmoid", "aten.hardsigmoid", "aten.tanh", "aten.erf", "aten.softmax"]
     let quantizer = named.reduce(XNNPACKQuantizer(config)) { $0.setOperatorType($1, config) }
     return (model, try Pipeline(model.program, samples: samples).quantize(quantizer))
   }

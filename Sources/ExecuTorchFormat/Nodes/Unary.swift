@@ -95,6 +95,7 @@ extension KernelRow {
     .init("aten::log.out", .log, "self"),
     .init("aten::sin.out", .sin, "self"),
     .init("aten::cos.out", .cos, "self"),
+    .init("aten::erf.out", .erf, "self"),
     .init("aten::floor.out", .floor, "self"),
     .init("aten::ceil.out", .ceil, "self"),
     .init("aten::round.out", .round, "self"),

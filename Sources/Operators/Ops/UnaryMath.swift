@@ -33,6 +33,13 @@ extension Operator {
     try call.map { cosf($0) }
   }
 
+  /// The error function: 2 / √π times the integral of exp(−t²) from 0 to x.
+  public static let erf = Operator(
+    "aten.erf.default(Tensor self) -> Tensor", traits: [.pointwise, .ownQuantization], resultRange: -1...1
+  ) { call throws(OperatorError) in
+    try call.map { erff($0) }
+  }
+
   /// The largest integer that is not above x.
   public static let floor = Operator("aten.floor.default(Tensor self) -> Tensor", traits: .pointwise) {
     call throws(OperatorError) in

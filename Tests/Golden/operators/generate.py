@@ -567,6 +567,9 @@ def others():
         add("aten.avg_pool1d.default", SUM, x, *rest)
     for x, size in [(rand(2, 3, 7), [1]), (rand(2, 9), [4]), (rand(1, 1, 3), [5])]:
         add("aten.adaptive_avg_pool1d.default", SUM, x, size)
+    special = torch.tensor([-0.0, 0.0, float("inf"), -float("inf"), float("nan"), 1e-40, 9.0])
+    for x in [rand(3, 4, 2) * 2, special, torch.linspace(-4, 4, 81), rand(0, 3), rand()]:
+        add("aten.erf.default", EXP, x)
 
 
 for make in [convolutions, moreConvolutions, normalization, elementwise, activations, layers, pooling, movement, quantization, integers, chosenParameters, moreFunctions, pieces, creations, attention, recurrent, others]:
