@@ -257,9 +257,11 @@ struct ModelGenerator {
         rootMeanSquare(result) >= least
       else { throw Unsuitable() }
     }
+    // As PyTorch names them: the parts of a list by the nodes that take it apart.
     let base = String(name.split(separator: ".")[1])
-    node.outputs = specs.map { program.graph.addValue(base, $0) }
-    node.name = program.graph[node.outputs[0]].name
+    let isList = Self.lists.contains(name)
+    node.outputs = specs.map { program.graph.addValue(isList ? "getitem" : base, $0) }
+    node.name = isList ? "\(base)_of_\(program.graph[node.outputs[0]].name)" : program.graph[node.outputs[0]].name
     program.graph.nodes.append(node)
     for (id, tensor) in zip(node.outputs, results) { tensors[id] = tensor }
     for id in node.inputs { readers[id, default: 0] += 1 }
@@ -269,6 +271,11 @@ struct ModelGenerator {
     return node.outputs
   }
 
+  /// Operators that give several results.
+  private static let lists: Set<String> = [
+    "aten.chunk.default", "aten.split.Tensor", "aten.split_with_sizes.default", "aten.unbind.int", "aten.lstm.input",
+    "aten.gru.input",
+  ]
   /// Operators whose results PyTorch may hold in another order.
   private static let moving: Set<String> = [
     "aten.permute.default", "aten.transpose.int", "aten.t.default", "aten.expand.default", "aten.expand_as.default",
