@@ -1,7 +1,7 @@
 """Generated models (Tests/GeneratedModelTests): how near int8 is to float, torchao's and Swiftlet's.
 
-All are computed by PyTorch, on the samples that they were calibrated with. The worst output of a model counts. torchao finds a
-concatenation by the source that the exporter noted, which a drawn model has not: it leaves those in float.
+All are computed by PyTorch, on the samples that they were calibrated with. The worst output of a model counts. torchao's quantizer
+finds adaptive pooling by the source that the exporter noted, which a drawn model has not: it leaves that in float.
 """
 
 import pathlib
