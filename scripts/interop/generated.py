@@ -1,6 +1,7 @@
 """Generated models (Tests/GeneratedModelTests): how near int8 is to float, torchao's and Swiftlet's.
 
-All are computed by PyTorch, on the samples that they were calibrated with. The worst output of a model counts.
+All are computed by PyTorch, on the samples that they were calibrated with. The worst output of a model counts. torchao's quantizer
+finds adaptive pooling by the source that the exporter noted, which a drawn model has not: it leaves that in float.
 """
 
 import pathlib
@@ -63,9 +64,9 @@ def main():
     for name in names:
         values = sorted(row[name] for row in complete.values())
         print(f"| {name} | {values[len(values) // 20]:.1f} dB | {statistics.median(values):.1f} dB |")
-    print("\nMore than 3 dB below torchao:")
+    print("\nMore than 3 dB below torchao, where that quantizes anything:")
     for seed, row in complete.items():
-        if min(row[name] for name in names[1:]) < row["torchao"] - 3:
+        if min(row[name] for name in names[1:]) < row["torchao"] - 3 and row["torchao"] < 200:
             print(f"seed {seed}: " + ", ".join(f"{name} {row[name]:.1f}" for name in names))
 
 
