@@ -77,6 +77,7 @@ extension OperatorDraw {
       return try g.call(
         "aten.prelu.default", [("self", .value(x)), ("weight", .value(g.constant([channels], 0.05...0.5)))])
     },
+    function("aten.erf.default", limit: 4),
     function("aten.exp.default", limit: 2),
     OperatorDraw("aten.log.default") { g in
       try g.call("aten.log.default", [("self", .value(g.positive()))])
