@@ -151,7 +151,8 @@ final class ModelCheck {
       try correctBiases(of: &program, float: model.program, data: data, method: .isolated, threads: 1)
       return try results(Interpreter(program), samples)
     }
-    if let corrected { compare("all.corrected", reference.dropLast(), corrected, isExact: false, cost) }
+    // It takes the mean error of each layer away; what a model of a few elements makes of the rest may be worse.
+    if let corrected { compare("all.corrected", reference.dropLast(), corrected, isExact: false, cost, margin: 12) }
   }
 
   private struct Samples: Dataset {
@@ -238,12 +239,12 @@ final class ModelCheck {
   ]
 
   private func compare(
-    _ place: String, _ expected: [[[Float]]], _ actual: [[[Float]]], isExact: Bool, _ cost: Noise
+    _ place: String, _ expected: [[[Float]]], _ actual: [[[Float]]], isExact: Bool, _ cost: Noise, margin: Double = 6
   ) {
     guard expected != actual else { return }
     let noise = Noise(expected, actual)
     if isExact { return report(place, "\(noise.decibels) dB where bytes should be equal") }
-    if hasSteps || noise.isWithin(cost) { return }
+    if hasSteps || noise.isWithin(margin, of: cost) { return }
     report(place, "\(noise.decibels) dB, where quantizing costs \(cost.decibels)")
   }
 
@@ -328,8 +329,8 @@ struct Noise {
     return worst
   }
 
-  /// Whether no output's noise is more than the other's and 6 dB, or than two quanta of the output's range.
-  func isWithin(_ other: Noise) -> Bool {
-    signal.indices.allSatisfy { noise[$0] <= max(4 * other.noise[$0], quanta[$0]) }
+  /// Whether no output's noise is more than the other's and so many dB, or than two quanta of the output's range.
+  func isWithin(_ margin: Double, of other: Noise) -> Bool {
+    signal.indices.allSatisfy { noise[$0] <= max(pow(10, margin / 10) * other.noise[$0], quanta[$0]) }
   }
 }
