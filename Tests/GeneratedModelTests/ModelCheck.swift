@@ -1,6 +1,7 @@
 import Foundation
 import Swiftlet
 import TensorCore
+import TestSupport
 
 /// A way in which a model is quantized.
 enum Way: String, CaseIterable, Sendable {
