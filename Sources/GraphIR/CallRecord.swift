@@ -108,6 +108,13 @@ extension ExportedProgram {
 }
 
 extension Node {
+  /// Keeps a call that the node's operator has accepted, for a graph that is built call by call; `values` are the call's inputs.
+  /// A call whose inputs stand in another order than the schema's, or that has arguments of its own, is left to the verifier.
+  package func accept(_ call: OperatorCall, reading values: [ValueID]) {
+    guard values == callInputs, arguments.allSatisfy({ op.schema.parameter(named: $0.name) != nil }) else { return }
+    record.store(call.with(constants: [Tensor?](repeating: nil, count: values.count)), isVerified: true)
+  }
+
   /// The values the node reads, in the order of `OperatorCall.inputs`: that of its operator's schema.
   package var callInputs: [ValueID] {
     guard op.isKnown else { return inputs }

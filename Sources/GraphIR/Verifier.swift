@@ -97,12 +97,12 @@ public struct Verifier {
   }
 
   private func verifyCall(_ node: Node, _ constants: [ValueID: Tensor]) throws(GraphError) {
-    let (op, call) = try program.call(of: node, constants: constants)
-    try verifyDialect(node, call)
     let recorded = try program.recorded(node)
+    let call = recorded.call
+    try verifyDialect(node, call, constants)
     if recorded.isVerified { return }
     let inferred: [TensorSpec]
-    do { inferred = try op.infer(recorded.call) } catch { throw GraphError(error, program: program.name) }
+    do { inferred = try node.op.infer(call) } catch { throw GraphError(error, program: program.name) }
     guard inferred.count == call.outputs.count else {
       throw error(node, "has \(call.outputs.count) outputs; the operator has \(inferred.count)")
     }
@@ -113,12 +113,14 @@ public struct Verifier {
         throw error(node, "is recorded as \(given), but its inputs make it \(expected)")
       }
     }
-    node.record.store(recorded.call, isVerified: true)
+    node.record.store(call, isVerified: true)
   }
 
   // MARK: Rules of the dialects
 
-  private func verifyDialect(_ node: Node, _ call: OperatorCall) throws(GraphError) {
+  private func verifyDialect(
+    _ node: Node, _ call: OperatorCall, _ constants: [ValueID: Tensor]
+  ) throws(GraphError) {
     let isQuantized = node.op.isAny(.quantizeDequantize) && !node.op.has(.fused)
     let isObserver = node.op.has(.observes)
     let isFused = node.op.has(.fused)
@@ -129,7 +131,7 @@ public struct Verifier {
       guard !isQuantized, !isFused else { throw error(node, "does not belong into an observed graph") }
     case .quantizeDequantize:
       guard !isObserver, !isFused else { throw error(node, "does not belong into a Q/DQ graph") }
-      if isQuantized { try verifyQuantization(node, call) }
+      if isQuantized { try verifyQuantization(node, call, constants) }
     case .lowered:
       guard !isObserver else { throw error(node, "does not belong into a lowered graph") }
       if isFused { try verifyFused(node, call) }
@@ -137,8 +139,10 @@ public struct Verifier {
   }
 
   /// Scales are finite and positive, and the zero point lies in the range.
-  private func verifyQuantization(_ node: Node, _ call: OperatorCall) throws(GraphError) {
-    if let scales = (try? call.constant("scales")) ?? nil, scales.dataType == .float32 {
+  private func verifyQuantization(
+    _ node: Node, _ call: OperatorCall, _ constants: [ValueID: Tensor]
+  ) throws(GraphError) {
+    if let scales = node.value("scales").flatMap({ constants[$0] }), scales.dataType == .float32 {
       guard scales.elements(as: Float.self).allSatisfy({ $0.isFinite && $0 > 0 }) else {
         throw error(node, "a scale is not finite and greater than 0")
       }

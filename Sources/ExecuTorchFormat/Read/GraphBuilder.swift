@@ -72,8 +72,9 @@ final class GraphBuilder {
     }
     let outputs = specs.map { addValue(name, $0) }
     let arguments = arguments.map { Node.Argument($0.0, $0.1) }
-    graph.nodes.append(
-      Node(name: graph[outputs[0]].name, op: op, arguments: arguments, outputs: outputs))
+    let node = Node(name: graph[outputs[0]].name, op: op, arguments: arguments, outputs: outputs)
+    node.accept(call.with(node: node.name, outputs: specs), reading: inputs)
+    graph.nodes.append(node)
     return outputs
   }
 
