@@ -16,8 +16,8 @@ import TensorCore
 ///
 /// With `patterns: .torchao` it annotates what PyTorch annotates. By default it does more (`QuantizationPattern.all`
 /// marks what): a convolution or linear layer with ReLU6, hardtanh or clamp is one unit, as with ReLU, so that the range
-/// before clamping is not observed (PyTorch loses 5 points of accuracy on EfficientNet-Lite0 by that); a mean over the
-/// image that is the model's result has a range of its own; and activations, subtraction, average pooling, softmax,
+/// before clamping is not observed (PyTorch loses 5 points of accuracy on EfficientNet-Lite0 by that); adaptive pooling
+/// that gives the model's result has a range of its own; and activations, subtraction, average pooling, softmax,
 /// matrix multiplication, layer normalization and resizing are quantized too. In either case a layer whose weight another
 /// layer uses too is quantized as well, which PyTorch leaves in float.
 public struct XNNPACKQuantizer: Quantizer {
